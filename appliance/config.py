@@ -1,0 +1,325 @@
+"""The configuration: one TOML file, frozen into typed values before anything starts.
+
+Every key has a default, a unit in its name and a reason in ``metadata["doc"]``; `render_defaults` prints them all.
+Unknown keys and wrong types are errors that name the key.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import pwd
+import tomllib
+from collections.abc import Mapping
+from typing import Any, get_type_hints
+
+import attrs
+
+from appliance.errors import ConfigError
+
+SYSTEM_FILE = pathlib.Path("/etc/cell-appliance/appliance.toml")
+
+PACKAGE_DIR = pathlib.Path(__file__).resolve().parent
+
+#: sun_path holds 108 bytes (unix(7)); the longest name below the runtime directory is kernels/<36>/control.
+MAX_RUNTIME_DIR_BYTES = 50
+
+
+def _key(default: Any, doc: str) -> Any:
+    if isinstance(default, tuple | list | dict):
+        return attrs.field(factory=lambda: default, metadata={"doc": doc})
+    return attrs.field(default=default, metadata={"doc": doc})
+
+
+@attrs.frozen(kw_only=True)
+class Web:
+    """The HTTP and WebSocket role."""
+
+    listen: str = _key("127.0.0.1:8888", "Address and port, or unix:PATH. Ignored when systemd passes a socket.")
+    proxy_protocol: bool = _key(False, "Expect a PROXY v2 header on each connection: true only behind HAProxy.")
+    static_dir: str = _key("", "Folder of built front-end files. Empty: those inside the package.")
+    max_body_bytes: int = _key(1_048_576, "Largest request body; a larger one is answered 413. Cells are text.")
+    max_message_bytes: int = _key(1_048_576, "Largest WebSocket message from a client; a larger one closes with 1009.")
+    max_connections_per_kernel: int = _key(4, "WebSocket connections that may share a kernel.")
+    service_seconds: float = _key(30.0, "Wall time of one POST /service, after which success is false.")
+    health_cache_seconds: float = _key(5.0, "How long an answer of /healthz is reused, so that probes cost little.")
+    health_seconds: float = _key(10.0, "Longest evaluation of /healthz that counts as healthy.")
+
+
+@attrs.frozen(kw_only=True)
+class Pool:
+    """Kernels: how many, and how they are prepared."""
+
+    max_kernels: int = _key(40, "Kernels alive at once, ready ones included. About 12 MiB each when idle.")
+    ready: int = _key(4, "Kernels kept started and verified for the next visitors.")
+    max_starting: int = _key(2, "Kernels being started at once: each costs about 40 ms of one core.")
+    refill_delay_seconds: float = _key(0.15, "Pause before a dealt kernel is replaced, so that it does not compete.")
+    start_seconds: float = _key(15.0, "A kernel not verified by then is ended and its start counted as failed.")
+    lease_wait_seconds: float = _key(10.0, "Longest wait for a kernel that is still starting.")
+    retry_after_seconds: int = _key(5, "Retry-After of a 503 when the pool is exhausted.")
+    zygote_max_forks: int = _key(2000, "A zygote is replaced after this many forks: forks share one address layout.")
+
+
+@attrs.frozen(kw_only=True)
+class Clocks:
+    """The three clocks of a leased kernel."""
+
+    idle_seconds: float = _key(900.0, "No evaluation for this long ends the kernel.")
+    busy_seconds: float = _key(120.0, "One evaluation longer than this ends the kernel.")
+    life_seconds: float = _key(3600.0, "Age at which a kernel ends whatever it does.")
+
+
+@attrs.frozen(kw_only=True)
+class Profile:
+    """Limits of one kernel."""
+
+    memory_bytes: int = _key(1_073_741_824, "Memory: memory.max where cgroup v2 is delegated, else RLIMIT_DATA.")
+    processes: int = _key(64, "Processes and threads: pids.max where cgroup v2 is delegated, else RLIMIT_NPROC.")
+    cpu_percent: int = _key(100, "Processor share, 100 is one core: cpu.max where cgroup v2 is delegated.")
+    scratch_bytes: int = _key(268_435_456, "All files a cell writes (/home/visitor, /tmp, /dev/shm) together.")
+    scratch_inodes: int = _key(16_384, "Number of files a cell may have.")
+    open_files: int = _key(1024, "RLIMIT_NOFILE.")
+
+
+@attrs.frozen(kw_only=True)
+class Environment:
+    """An interpreter with libraries, preloaded by one zygote."""
+
+    python: str = _key("", "Interpreter of the environment's virtual environment. Empty: the one ./dev builds.")
+    preload: tuple[str, ...] = _key(
+        ("numpy", "scipy", "sympy", "matplotlib.pyplot", "pandas", "ipywidgets"),
+        "Modules imported once, before any kernel is forked.",
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Ids:
+    """The pool of user accounts."""
+
+    base: int = _key(1_879_048_192, "First id of the range on the host; 0x70000000 is above systemd's own ranges.")
+    count: int = _key(65_536, "Number of ids; each live kernel has one of its own.")
+
+
+@attrs.frozen(kw_only=True)
+class Users:
+    """Accounts of the roles, as names or numbers."""
+
+    web: str = _key("cell-web", "Account of the web role; also the group that may connect to kernels.")
+    pool: str = _key("cell-pool", "Account of the pool role.")
+    permalink: str = _key("cell-permalink", "Account of the permalink role.")
+
+
+@attrs.frozen(kw_only=True)
+class Permalink:
+    """The permalink store."""
+
+    database: str = _key("", "SQLite file. Empty: permalinks.sqlite3 in state_dir.")
+    max_code_bytes: int = _key(65_536, "Largest code or interact state of a permalink; a larger one is answered 413.")
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """The whole configuration."""
+
+    runtime_dir: str = _key("/run/cell-appliance", "Sockets and kernel records; emptied at boot. At most 50 bytes.")
+    state_dir: str = _key("/var/lib/cell-appliance", "What must survive: the permalink database.")
+    log_level: str = _key("info", "One of debug, info, warn, error.")
+    web: Web = attrs.field(factory=Web)
+    pool: Pool = attrs.field(factory=Pool)
+    clocks: Clocks = attrs.field(factory=Clocks)
+    permalink: Permalink = attrs.field(factory=Permalink)
+    ids: Ids = attrs.field(factory=Ids)
+    users: Users = attrs.field(factory=Users)
+    profile: Mapping[str, Profile] = attrs.field(factory=lambda: {"default": Profile()})
+    environment: Mapping[str, Environment] = attrs.field(factory=lambda: {"python": Environment()})
+
+    @property
+    def runtime_path(self) -> pathlib.Path:
+        """The runtime directory."""
+        return pathlib.Path(self.runtime_dir)
+
+    @property
+    def kernels_path(self) -> pathlib.Path:
+        """Holds one directory of sockets per kernel; owned by the pool, group of the web role, mode 2750."""
+        return self.runtime_path / "kernels"
+
+    @property
+    def pool_socket(self) -> pathlib.Path:
+        """AMP socket of the pool (T3)."""
+        return self.runtime_path / "pool.sock"
+
+    @property
+    def zygote_socket(self) -> pathlib.Path:
+        """SEQPACKET socket on which the pool waits for zygotes (T4)."""
+        return self.runtime_path / "zygote" / "zygote.sock"
+
+    @property
+    def permalink_socket(self) -> pathlib.Path:
+        """HTTP socket of the permalink role (T8)."""
+        return self.runtime_path / "permalink.sock"
+
+    @property
+    def database_path(self) -> pathlib.Path:
+        """The permalink database."""
+        return pathlib.Path(self.permalink.database or os.path.join(self.state_dir, "permalinks.sqlite3"))
+
+    @property
+    def static_path(self) -> pathlib.Path:
+        """The built front end."""
+        return pathlib.Path(self.web.static_dir) if self.web.static_dir else PACKAGE_DIR / "frontend" / "dist"
+
+
+def uid_of(user: str) -> int:
+    """Return the uid of an account given by name or number.
+
+    Raises `ConfigError` when there is no such account.
+    """
+    if user.isdecimal():
+        return int(user)
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError as exc:
+        raise ConfigError(f"users: there is no account named {user!r} on this host") from exc
+
+
+def gid_of(user: str) -> int:
+    """Return the primary gid of an account given by name; of a number, the same number."""
+    if user.isdecimal():
+        return int(user)
+    try:
+        return pwd.getpwnam(user).pw_gid
+    except KeyError as exc:
+        raise ConfigError(f"users: there is no account named {user!r} on this host") from exc
+
+
+def _typed(where: str, value: Any, kind: Any) -> Any:
+    """Return ``value`` as ``kind``, or raise `ConfigError` naming the key."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind == tuple[str, ...]:
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise ConfigError(f"{where}: expected a list of strings, found {value!r}")
+    if type(value) is not kind:
+        raise ConfigError(f"{where}: expected {kind.__name__}, found {value!r}")
+    if kind in (int, float) and value < 0:
+        raise ConfigError(f"{where}: must not be negative, found {value!r}")
+    return value
+
+
+def _section(where: str, cls: Any, table: Any) -> Any:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: expected a table, found {table!r}")
+    hints = get_type_hints(cls)
+    values = {}
+    for name, value in table.items():
+        if name not in hints:
+            raise ConfigError(f"unknown key {where}.{name}; known keys: {', '.join(hints)}")
+        values[name] = _typed(f"{where}.{name}", value, hints[name])
+    return cls(**values)
+
+
+_TABLES: dict[str, Any] = {
+    "web": Web,
+    "pool": Pool,
+    "clocks": Clocks,
+    "permalink": Permalink,
+    "ids": Ids,
+    "users": Users,
+}
+_NAMED_TABLES: dict[str, Any] = {"profile": Profile, "environment": Environment}
+_SCALARS = ("runtime_dir", "state_dir", "log_level")
+
+
+def parse(text: str, source: str = "configuration") -> Config:
+    """Return the configuration written in TOML ``text``.
+
+    Raises `ConfigError` naming ``source`` and the key.
+    """
+    try:
+        document = tomllib.loads(text)
+        values: dict[str, Any] = {}
+        for name, value in document.items():
+            if name in _SCALARS:
+                values[name] = _typed(name, value, str)
+            elif name in _TABLES:
+                values[name] = _section(name, _TABLES[name], value)
+            elif name in _NAMED_TABLES:
+                if not isinstance(value, dict):
+                    raise ConfigError(f"{name}: expected tables [{name}.NAME], found {value!r}")
+                tables = {key: _section(f"{name}.{key}", _NAMED_TABLES[name], table) for key, table in value.items()}
+                default = attrs.fields_dict(Config)[name].default.factory()  # type: ignore[union-attr]
+                values[name] = {**default, **tables}
+            else:
+                known = (*_SCALARS, *_TABLES, *(f"{key}.NAME" for key in _NAMED_TABLES))
+                raise ConfigError(f"unknown key {name}; known keys: {', '.join(known)}")
+        config = Config(**values)
+        _check(config)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{source}: not TOML: {exc}") from exc
+    except ConfigError as exc:
+        raise ConfigError(f"{source}: {exc.message}") from exc
+    return config
+
+
+def _check(config: Config) -> None:
+    if len(os.fsencode(config.runtime_dir)) > MAX_RUNTIME_DIR_BYTES:
+        raise ConfigError(
+            f"runtime_dir: {config.runtime_dir!r} is longer than {MAX_RUNTIME_DIR_BYTES} bytes, "
+            "too long for the names of the sockets in it (unix(7))"
+        )
+    if config.log_level not in ("debug", "info", "warn", "error"):
+        raise ConfigError(f"log_level: expected debug, info, warn or error, found {config.log_level!r}")
+    if config.pool.max_kernels < 1:
+        raise ConfigError("pool.max_kernels: must be at least 1")
+    if config.pool.ready > config.pool.max_kernels:
+        raise ConfigError("pool.ready: must not be larger than pool.max_kernels")
+    if config.ids.count < config.pool.max_kernels + 2000:
+        raise ConfigError("ids.count: must be at least pool.max_kernels + 2000")
+
+
+def load(path: str | os.PathLike[str] | None = None) -> Config:
+    """Read the configuration file; with no path, the system's file if there is one, else the defaults.
+
+    Raises `ConfigError` when the file cannot be read or is wrong.
+    """
+    file = pathlib.Path(path) if path is not None else SYSTEM_FILE
+    if path is None and not file.exists():
+        return Config()
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{file}: cannot be read: {exc}") from exc
+    return parse(text, str(file))
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+
+
+def render(config: Config, *, comments: bool = False) -> str:
+    """Return ``config`` as TOML text that `parse` reads back to an equal value; optionally each key with its reason."""
+    lines: list[str] = []
+
+    def emit(item: Any, names: list[str]) -> None:
+        for field in attrs.fields(type(item)):
+            if field.name in names:
+                if comments:
+                    lines.append(f"# {field.metadata['doc']}")
+                lines.append(f"{field.name} = {_toml(getattr(item, field.name))}")
+
+    def table(title: str, item: Any) -> None:
+        lines.append("")
+        if comments:
+            lines.append(f"# {type(item).__doc__}")
+        lines.append(f"[{title}]")
+        emit(item, [field.name for field in attrs.fields(type(item))])
+
+    emit(config, list(_SCALARS))
+    for name in _TABLES:
+        table(name, getattr(config, name))
+    for name in _NAMED_TABLES:
+        for key, item in getattr(config, name).items():
+            table(f"{name}.{key}", item)
+    return "\n".join(lines) + "\n"

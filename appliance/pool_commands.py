@@ -1,0 +1,86 @@
+"""AMP commands between the web role and the pool role (trust line T3).
+
+The pool listens on ``<runtime_dir>/pool.sock``; both sides check ``SO_PEERCRED``. AMP limits each value to 64 KiB.
+No command carries a path, an argument vector or an environment towards the pool.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from twisted.protocols import amp
+
+from appliance import errors
+
+ERRORS: dict[type[Exception], bytes] = {
+    errors.PoolExhausted: b"pool_exhausted",
+    errors.EnvironmentUnavailable: b"environment_unavailable",
+    errors.UnknownKernel: b"unknown_kernel",
+    errors.BadRequest: b"bad_request",
+}
+
+
+class Lease(amp.Command):
+    """Take a ready kernel.
+
+    ``kind``: ``visitor``, ``service`` or ``probe`` (the health check, which has one slot of its own).
+    ``idle_seconds``: idle clock wanted for this kernel; the pool clamps it to ``clocks.idle_seconds``.
+    Answer: ``kernel_id`` (uuid4 text), ``key`` (HMAC-SHA256 key of the kernel's messages), ``directory`` (holds the
+    sockets ``shell``, ``iopub``, ``stdin``, ``control``, ``hb``).
+    """
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [
+        (b"kind", amp.Unicode()),
+        (b"environment", amp.Unicode()),
+        (b"profile", amp.Unicode()),
+        (b"idle_seconds", amp.Float()),
+    ]
+    response: ClassVar[list[tuple[bytes, Any]]] = [
+        (b"kernel_id", amp.Unicode()),
+        (b"key", amp.String()),
+        (b"directory", amp.Unicode()),
+    ]
+    errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
+
+
+class Attach(amp.Command):
+    """Ask for the connection of a leased kernel by id (another web instance, or a restarted one, takes it over)."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"kernel_id", amp.Unicode())]
+    response: ClassVar[list[tuple[bytes, Any]]] = Lease.response
+    errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
+
+
+class Release(amp.Command):
+    """End a leased kernel. ``reason`` is a `DeathReason` code: ``released``, ``stopped`` or ``client_gone``."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"kernel_id", amp.Unicode()), (b"reason", amp.Unicode())]
+    response: ClassVar[list[tuple[bytes, Any]]] = []
+    errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
+
+
+class Interrupt(amp.Command):
+    """Send SIGINT to a leased kernel."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"kernel_id", amp.Unicode())]
+    response: ClassVar[list[tuple[bytes, Any]]] = []
+    errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
+
+
+class PoolStatus(amp.Command):
+    """Ask for the counts and layers, as JSON text: ``{"limit", "leased", "ready", "starting", "layers": {...}}``."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = []
+    response: ClassVar[list[tuple[bytes, Any]]] = [(b"status", amp.Unicode())]
+    errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
+
+
+class KernelDied(amp.Command):
+    """Pool to web, to each connection that leased or attached the kernel: it ended, and why."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [
+        (b"kernel_id", amp.Unicode()),
+        (b"reason", amp.Unicode()),
+        (b"detail", amp.Unicode()),
+    ]
+    response: ClassVar[list[tuple[bytes, Any]]] = []

@@ -1,0 +1,1 @@
+"""Decisions without I/O: no Twisted, zmq, os, time or random in this package."""
