@@ -1,29 +1,47 @@
 """The configuration: one TOML file, frozen into typed values before anything starts.
 
-Every key has a default, a unit in its name and a reason in ``metadata["doc"]``; `render_defaults` prints them all.
+Every key has a default, a unit in its name and a reason in ``metadata["doc"]``; `render` with comments prints them all.
 Unknown keys and wrong types are errors that name the key.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
 import pwd
+import re
 import tomllib
-from collections.abc import Mapping
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import attrs
 
 from appliance.errors import ConfigError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 SYSTEM_FILE = pathlib.Path("/etc/cell-appliance/appliance.toml")
+
+#: Environments that packages install, one directory each.
+PACKAGED_ENVIRONMENTS_DIR = pathlib.Path("/usr/lib/cell-appliance/environments")
 
 PACKAGE_DIR = pathlib.Path(__file__).resolve().parent
 
 #: sun_path holds 108 bytes (unix(7)); the longest name below the runtime directory is kernels/<36>/control.
 MAX_RUNTIME_DIR_BYTES = 50
+
+#: Names of environments and profiles become names of directories, units and processes.
+_TABLE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+
+LOG_LEVELS = ("debug", "info", "warn", "error")
+
+#: Ids after the range that ``cellctl serve`` gives to roles that have no account on the host.
+ROLE_IDS = 3
+
+#: Ids are 32-bit; the last one means "none" to chown(2).
+_MAX_ID = 2**32 - 2
 
 
 def _key(default: Any, doc: str) -> Any:
@@ -86,7 +104,11 @@ class Profile:
 class Environment:
     """An interpreter with libraries, preloaded by one zygote."""
 
-    python: str = _key("", "Interpreter of the environment's virtual environment. Empty: the one ./dev builds.")
+    python: str = _key(
+        "",
+        "Interpreter of the environment's virtual environment. Empty: .envs/NAME/bin/python beside the package, which "
+        "./dev builds, or /usr/lib/cell-appliance/environments/NAME/bin/python.",
+    )
     preload: tuple[str, ...] = _key(
         ("numpy", "scipy", "sympy", "matplotlib.pyplot", "pandas", "ipywidgets"),
         "Modules imported once, before any kernel is forked.",
@@ -146,18 +168,18 @@ class Config:
 
     @property
     def pool_socket(self) -> pathlib.Path:
-        """AMP socket of the pool (T3)."""
-        return self.runtime_path / "pool.sock"
+        """AMP socket of the pool (T3); its directory is owned by the pool, group of the web role, mode 2750."""
+        return self.runtime_path / "pool" / "pool.sock"
 
     @property
     def zygote_socket(self) -> pathlib.Path:
-        """SEQPACKET socket on which the pool waits for zygotes (T4)."""
+        """SEQPACKET socket on which the pool waits for zygotes (T4); its directory is owned by the pool, mode 0711."""
         return self.runtime_path / "zygote" / "zygote.sock"
 
     @property
     def permalink_socket(self) -> pathlib.Path:
-        """HTTP socket of the permalink role (T8)."""
-        return self.runtime_path / "permalink.sock"
+        """HTTP socket of the permalink role (T8), its owner; the directory has the group of the web role, mode 2750."""
+        return self.runtime_path / "permalink" / "permalink.sock"
 
     @property
     def database_path(self) -> pathlib.Path:
@@ -168,6 +190,69 @@ class Config:
     def static_path(self) -> pathlib.Path:
         """The built front end."""
         return pathlib.Path(self.web.static_dir) if self.web.static_dir else PACKAGE_DIR / "frontend" / "dist"
+
+    @property
+    def listen_address(self) -> TcpAddress | UnixAddress:
+        """Where the web role listens when no socket is passed to it."""
+        return listen_address(self.web.listen)
+
+
+@attrs.frozen
+class TcpAddress:
+    """An internet address: a literal IPv4 or IPv6 address, or ``localhost``, and a port."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """The address for a browser on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+@attrs.frozen
+class UnixAddress:
+    """A Unix socket."""
+
+    path: str
+
+    @property
+    def url(self) -> str:
+        """The socket, for a message."""
+        return f"unix:{self.path}"
+
+
+def listen_address(text: str) -> TcpAddress | UnixAddress:
+    """Return the address written as ``HOST:PORT``, ``[IPV6]:PORT`` or ``unix:PATH``.
+
+    Raises `ConfigError`.
+    """
+    if text.startswith("unix:/"):
+        return UnixAddress(text.removeprefix("unix:"))
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", text)
+    if match is None or not 0 < int(match[3]) < 65_536:
+        raise ConfigError(f"web.listen: expected ADDRESS:PORT, [IPV6]:PORT or unix:/PATH, found {text!r}")
+    return TcpAddress(match[1] or match[2], int(match[3]))
+
+
+def environment_python(name: str, environment: Environment) -> pathlib.Path:
+    """Return the interpreter of an environment: the configured one, else the built one, else the packaged one.
+
+    Raises `ConfigError` naming every place that was looked at.
+    """
+    places = (
+        [pathlib.Path(environment.python)]
+        if environment.python
+        else [PACKAGE_DIR.parent / ".envs" / name / "bin/python", PACKAGED_ENVIRONMENTS_DIR / name / "bin/python"]
+    )
+    for place in places:
+        if os.access(place, os.X_OK):
+            return place
+    raise ConfigError(
+        f"environment.{name}: there is no interpreter at {' or '.join(map(str, places))}; "
+        f"./dev builds it in a checkout, a package brings it; else set environment.{name}.python"
+    )
 
 
 def uid_of(user: str) -> int:
@@ -203,6 +288,8 @@ def _typed(where: str, value: Any, kind: Any) -> Any:
         raise ConfigError(f"{where}: expected a list of strings, found {value!r}")
     if type(value) is not kind:
         raise ConfigError(f"{where}: expected {kind.__name__}, found {value!r}")
+    if kind is float and not math.isfinite(value):
+        raise ConfigError(f"{where}: must be a finite number, found {value!r}")
     if kind in (int, float) and value < 0:
         raise ConfigError(f"{where}: must not be negative, found {value!r}")
     return value
@@ -248,6 +335,9 @@ def parse(text: str, source: str = "configuration") -> Config:
             elif name in _NAMED_TABLES:
                 if not isinstance(value, dict):
                     raise ConfigError(f"{name}: expected tables [{name}.NAME], found {value!r}")
+                for key in value:
+                    if not _TABLE_NAME.fullmatch(key):
+                        raise ConfigError(f"{name}: {key!r} is no name; use 1 to 32 of a-z, 0-9 and -")
                 tables = {key: _section(f"{name}.{key}", _NAMED_TABLES[name], table) for key, table in value.items()}
                 default = attrs.fields_dict(Config)[name].default.factory()  # type: ignore[union-attr]
                 values[name] = {**default, **tables}
@@ -264,19 +354,26 @@ def parse(text: str, source: str = "configuration") -> Config:
 
 
 def _check(config: Config) -> None:
+    for name, value in (("runtime_dir", config.runtime_dir), ("state_dir", config.state_dir)):
+        if not os.path.isabs(value):
+            raise ConfigError(f"{name}: must be an absolute path, found {value!r}")
     if len(os.fsencode(config.runtime_dir)) > MAX_RUNTIME_DIR_BYTES:
         raise ConfigError(
             f"runtime_dir: {config.runtime_dir!r} is longer than {MAX_RUNTIME_DIR_BYTES} bytes, "
             "too long for the names of the sockets in it (unix(7))"
         )
-    if config.log_level not in ("debug", "info", "warn", "error"):
-        raise ConfigError(f"log_level: expected debug, info, warn or error, found {config.log_level!r}")
-    if config.pool.max_kernels < 1:
-        raise ConfigError("pool.max_kernels: must be at least 1")
+    if config.log_level not in LOG_LEVELS:
+        raise ConfigError(f"log_level: expected {', '.join(LOG_LEVELS)}, found {config.log_level!r}")
+    listen_address(config.web.listen)
+    for name, number in (("max_kernels", config.pool.max_kernels), ("max_starting", config.pool.max_starting)):
+        if number < 1:
+            raise ConfigError(f"pool.{name}: must be at least 1")
     if config.pool.ready > config.pool.max_kernels:
         raise ConfigError("pool.ready: must not be larger than pool.max_kernels")
     if config.ids.count < config.pool.max_kernels + 2000:
         raise ConfigError("ids.count: must be at least pool.max_kernels + 2000")
+    if config.ids.base == 0 or config.ids.base + config.ids.count + ROLE_IDS > _MAX_ID:
+        raise ConfigError(f"ids: base must not be 0, and base + count + {ROLE_IDS} must not exceed {_MAX_ID}")
 
 
 def load(path: str | os.PathLike[str] | None = None) -> Config:
@@ -295,7 +392,8 @@ def load(path: str | os.PathLike[str] | None = None) -> Config:
 
 
 def _toml(value: Any) -> str:
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")  # the one character that JSON allows in a string and TOML does not
 
 
 def render(config: Config, *, comments: bool = False) -> str:

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import os
+import pathlib
+import tomllib
+
+import attrs
+import pytest
+
+from appliance import config
+from appliance.config import Config, Environment, TcpAddress, UnixAddress
+from appliance.errors import ConfigError
+
+
+def test_defaults_are_valid_and_every_key_says_why() -> None:
+    assert config.parse("") == Config()
+    for item in (Config(), Config().web, Config().pool, Config().clocks, Config().profile["default"]):
+        for field in attrs.fields(type(item)):
+            value = getattr(item, field.name)
+            if isinstance(value, str | int | float | tuple):
+                assert len(field.metadata["doc"]) > 10, field.name
+
+
+@pytest.mark.parametrize("comments", [False, True])
+def test_rendered_text_reads_back_to_an_equal_value(comments: bool) -> None:
+    changed = config.parse(
+        """
+        runtime_dir = "/run/x"
+        [web]
+        listen = "unix:/run/\\u007f \\"quoted\\" é"
+        proxy_protocol = true
+        [clocks]
+        idle_seconds = 1e-7
+        [profile.big]
+        memory_bytes = 8_000_000_000
+        [environment.python]
+        preload = []
+        [environment.sage-10]
+        python = "/opt/sage/bin/python3"
+        """
+    )
+    for value in (Config(), changed):
+        assert config.parse(config.render(value, comments=comments)) == value
+    assert changed.profile["default"] == Config().profile["default"]
+    assert set(changed.environment) == {"python", "sage-10"}
+
+
+def test_comments_hold_the_reason_of_every_key() -> None:
+    text = config.render(Config(), comments=True)
+    assert "# " + attrs.fields(config.Pool).refill_delay_seconds.metadata["doc"] in text
+    keys = [line for line in text.splitlines() if " = " in line and not line.startswith("#")]
+    lines = text.splitlines()
+    assert all(lines[lines.index(key) - 1].startswith("# ") for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("colour = 1", ["unknown key colour", "runtime_dir"]),
+        ("[web]\nlisen = 'x'", ["unknown key web.lisen", "listen"]),
+        ("[profile.default]\nmemory = 1", ["unknown key profile.default.memory"]),
+        ("[web]\nlisten = 8888", ["web.listen", "expected str"]),
+        ("[pool]\nmax_kernels = true", ["pool.max_kernels", "expected int"]),
+        ("[pool]\nmax_kernels = 0", ["pool.max_kernels", "at least 1"]),
+        ("[pool]\nready = -1", ["pool.ready", "negative"]),
+        ("[pool]\nready = 41", ["pool.ready", "max_kernels"]),
+        ("[clocks]\nidle_seconds = inf", ["clocks.idle_seconds", "finite"]),
+        ("[clocks]\nidle_seconds = nan", ["clocks.idle_seconds", "finite"]),
+        ("pool = 3", ["pool", "expected a table"]),
+        ("profile = 3", ["profile", "[profile.NAME]"]),
+        ("[environment.'../x']\n", ["environment", "'../x'"]),
+        ("[environment.python]\npreload = [1]", ["environment.python.preload", "list of strings"]),
+        ("runtime_dir = 'run'", ["runtime_dir", "absolute"]),
+        (f"runtime_dir = '/{'x' * 50}'", ["runtime_dir", "50 bytes", "unix(7)"]),
+        ("log_level = 'loud'", ["log_level", "loud"]),
+        ("[ids]\ncount = 100", ["ids.count", "2000"]),
+        ("[ids]\nbase = 4_294_967_000", ["ids", "base + count"]),
+        ("[web]\nlisten = 'localhost'", ["web.listen", "ADDRESS:PORT"]),
+        ("= 1", ["not TOML"]),
+    ],
+)
+def test_mistakes_are_errors_that_name_the_file_and_the_key(text: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text, "/etc/x.toml")
+    assert caught.value.message.startswith("/etc/x.toml: ")
+    for word in words:
+        assert word in caught.value.message
+
+
+def test_the_longest_runtime_directory_leaves_room_for_the_longest_socket() -> None:
+    longest = config.parse(f"runtime_dir = '/{'x' * (config.MAX_RUNTIME_DIR_BYTES - 1)}'")
+    assert len(os.fsencode(longest.kernels_path / ("0" * 36) / "control")) < 108
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "url"),
+    [
+        ("127.0.0.1:8888", TcpAddress("127.0.0.1", 8888), "http://127.0.0.1:8888"),
+        ("0.0.0.0:80", TcpAddress("0.0.0.0", 80), "http://127.0.0.1:80"),
+        ("[::1]:8080", TcpAddress("::1", 8080), "http://[::1]:8080"),
+        ("[::]:8080", TcpAddress("::", 8080), "http://[::1]:8080"),
+        ("localhost:1", TcpAddress("localhost", 1), "http://localhost:1"),
+        ("unix:/run/web.sock", UnixAddress("/run/web.sock"), "unix:/run/web.sock"),
+    ],
+)
+def test_listen_addresses(text: str, address: TcpAddress | UnixAddress, url: str) -> None:
+    assert config.listen_address(text) == address
+    assert address.url == url
+
+
+@pytest.mark.parametrize("text", ["", "8888", ":8888", "a:0", "a:65536", "::1:80", "a b:80", "unix:relative", "a:-1"])
+def test_other_listen_addresses_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"web\.listen"):
+        config.listen_address(text)
+
+
+def test_load_reads_a_file_and_names_it_when_it_cannot(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "appliance.toml"
+    file.write_text('log_level = "debug"\n')
+    assert config.load(file).log_level == "debug"
+    with pytest.raises(ConfigError, match=r"missing\.toml"):
+        config.load(tmp_path / "missing.toml")
+    file.write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=r"appliance\.toml"):
+        config.load(file)
+
+
+def test_load_without_a_path_uses_the_system_file_when_there_is_one(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "SYSTEM_FILE", tmp_path / "system.toml")
+    assert config.load() == Config()
+    (tmp_path / "system.toml").write_text('state_dir = "/srv/cells"')
+    assert config.load().database_path == pathlib.Path("/srv/cells/permalinks.sqlite3")
+
+
+def test_the_interpreter_of_an_environment_is_the_configured_the_built_or_the_packaged_one(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "PACKAGE_DIR", tmp_path / "checkout" / "appliance")
+    monkeypatch.setattr(config, "PACKAGED_ENVIRONMENTS_DIR", tmp_path / "lib")
+
+    def install(path: pathlib.Path) -> pathlib.Path:
+        path.parent.mkdir(parents=True)
+        path.write_text("")
+        path.chmod(0o755)
+        return path
+
+    with pytest.raises(ConfigError) as caught:
+        config.environment_python("sage", Environment())
+    assert str(tmp_path / "checkout/.envs/sage/bin/python") in caught.value.message
+    assert str(tmp_path / "lib/sage/bin/python") in caught.value.message
+    packaged = install(tmp_path / "lib/sage/bin/python")
+    assert config.environment_python("sage", Environment()) == packaged
+    built = install(tmp_path / "checkout/.envs/sage/bin/python")
+    assert config.environment_python("sage", Environment()) == built
+    with pytest.raises(ConfigError, match="/nowhere/python"):
+        config.environment_python("sage", Environment(python="/nowhere/python"))
+
+
+def test_accounts_by_number_and_by_name() -> None:
+    assert (config.uid_of("1879113729"), config.gid_of("1879113729")) == (1879113729, 1879113729)
+    assert (config.uid_of("root"), config.gid_of("root")) == (0, 0)
+    for lookup in (config.uid_of, config.gid_of):
+        with pytest.raises(ConfigError, match="no-such-account"):
+            lookup("no-such-account")
+
+
+def test_defaults_are_plain_toml() -> None:
+    assert tomllib.loads(config.render(Config()))["web"]["listen"] == "127.0.0.1:8888"
