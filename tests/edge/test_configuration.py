@@ -1,0 +1,60 @@
+"""Both programs accept the shipped configuration as it is, and every limit in it has a value and is used."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from .conftest import ROOT, StartEdge, shipped_limits, tool
+
+
+def test_haproxy_accepts_the_shipped_file() -> None:
+    done = subprocess.run(
+        [tool("haproxy"), "-c", "-f", str(ROOT / "haproxy" / "haproxy.cfg")],
+        env={**os.environ, **shipped_limits()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+
+
+def test_every_variable_has_a_value_and_a_use() -> None:
+    configuration = (ROOT / "haproxy" / "haproxy.cfg").read_text()
+    used = set(re.findall(r"\$\{(\w+)\}", configuration))
+    assert used == set(shipped_limits())
+
+
+def test_no_variable_is_outside_double_quotes() -> None:
+    for line in (ROOT / "haproxy" / "haproxy.cfg").read_text().splitlines():
+        outside = re.sub(r'"[^"]*"', "", line)
+        assert "$" not in outside, line
+
+
+def test_nginx_accepts_the_configuration(start_edge: StartEdge) -> None:
+    edge = start_edge()
+    done = subprocess.run(
+        [tool("nginx"), "-t", "-e", "stderr", "-c", str(edge.directory / "nginx" / "nginx.conf")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "syntax is ok" in done.stderr
+    assert "[warn]" not in done.stderr
+
+
+@pytest.mark.parametrize("wrong", ["CELL_MAX_CONNECTIONS", "CELL_COMPUTATIONS_PER_ADDRESS", "CELL_REQUEST_TIMEOUT"])
+def test_a_wrong_limit_is_refused_before_the_start(wrong: str) -> None:
+    done = subprocess.run(
+        [tool("haproxy"), "-c", "-f", str(ROOT / "haproxy" / "haproxy.cfg")],
+        env={**os.environ, **shipped_limits(), wrong: "lots"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0

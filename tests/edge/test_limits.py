@@ -1,0 +1,145 @@
+"""Every limit of the edge, each with a request that passes and one that does not."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .conftest import Edge, StartEdge
+
+COMPUTATIONS = {"CELL_COMPUTATIONS_PER_ADDRESS": "5", "CELL_COMPUTATIONS_IN_TOTAL": "12"}
+PERMALINKS = {"CELL_PERMALINKS_PER_ADDRESS": "3", "CELL_PERMALINKS_IN_TOTAL": "7"}
+
+
+def statuses(edge: Edge, path: str, count: int, source: str) -> list[int]:
+    """POST ``count`` times and return what came back."""
+    return [edge.ask("POST", path, body=b"code=1", source=source).status for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "allowed", "total"), [("/kernel", "computations", 5, 12), ("/permalink", "permalinks", 3, 7)]
+)
+def test_rate_per_address_then_in_total(start_edge: StartEdge, path: str, name: str, allowed: int, total: int) -> None:
+    edge = start_edge({**COMPUTATIONS, **PERMALINKS})
+    assert statuses(edge, path, allowed + 2, "127.0.0.1") == [200] * allowed + [429] * 2
+    assert statuses(edge, path, allowed, "127.0.0.2") == [200] * allowed
+    rest = total - 2 * allowed
+    assert statuses(edge, path, rest + 2, "127.0.0.3") == [200] * rest + [503] * 2
+    assert edge.backend is not None
+    assert len(edge.backend.requests) == total
+    # whatever is not a computation is served as before
+    assert edge.ask("GET", "/").status == 200
+    assert edge.ask("GET", path, source="127.0.0.1").status == 200
+    edge.admin(f"clear table {name}_in_total")
+    edge.admin(f"clear table {name}_by_address")
+    assert statuses(edge, path, 1, "127.0.0.1") == [200]
+
+
+def test_computations_and_permalinks_are_counted_apart(start_edge: StartEdge) -> None:
+    edge = start_edge({**COMPUTATIONS, **PERMALINKS})
+    assert statuses(edge, "/kernel", 3, "127.0.0.1") == [200] * 3
+    assert statuses(edge, "/service", 3, "127.0.0.1") == [200, 200, 429]
+    assert statuses(edge, "/permalink", 3, "127.0.0.1") == [200] * 3
+
+
+@pytest.mark.parametrize("path", ["/%6bernel", "/kernel?x=1", "//kernel", "/kernel/", "/serv%69ce", "/kern%65l/"])
+def test_another_spelling_is_no_way_around(start_edge: StartEdge, path: str) -> None:
+    edge = start_edge(COMPUTATIONS)
+    assert statuses(edge, path, 6, "127.0.0.1") == [200] * 5 + [429]
+
+
+def test_what_the_client_claims_about_itself_is_no_way_around(start_edge: StartEdge) -> None:
+    edge = start_edge(COMPUTATIONS)
+    got = [
+        edge.ask(
+            "POST",
+            f"/kernel?CellSessionID={number}",
+            headers={
+                "X-Forwarded-For": f"10.0.0.{number}",
+                "Cookie": f"a={number}",
+                "Forwarded": f"for=10.0.0.{number}",
+            },
+        ).status
+        for number in range(6)
+    ]
+    assert got == [200] * 5 + [429]
+
+
+def test_a_refusal_says_so_in_json_to_pages_of_other_sites(start_edge: StartEdge) -> None:
+    edge = start_edge({**COMPUTATIONS, "CELL_COMPUTATIONS_IN_TOTAL": "5"})
+    statuses(edge, "/kernel", 5, "127.0.0.1")
+    for source, status, code in (("127.0.0.1", 429, "too_many_requests"), ("127.0.0.2", 503, "busy")):
+        refused = edge.ask("POST", "/kernel", source=source, headers={"Origin": "https://example.org"})
+        assert refused.status == status
+        assert refused.json["error"] == code
+        assert refused.json["message"].endswith(".")
+        assert refused.headers["content-type"] == "application/json"
+        assert refused.headers["access-control-allow-origin"] == "*"
+        assert int(refused.headers["retry-after"]) > 0
+
+
+def test_body_size(start_edge: StartEdge) -> None:
+    edge = start_edge({"CELL_MAX_BODY_BYTES": "100000"})
+    assert edge.ask("POST", "/service", body=b"x" * 100000).json["body_bytes"] == 100000
+    refused = edge.ask("POST", "/service", body=b"x" * 100001)
+    assert (refused.status, refused.json["error"]) == (413, "too_large")
+
+
+@pytest.mark.parametrize(
+    "sent", [b"GET / HTTP/1.1\r\nHost: x\r\n", b"POST /service HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nco"]
+)
+def test_a_client_that_stops_half_way_is_cut(start_edge: StartEdge, sent: bytes) -> None:
+    edge = start_edge({"CELL_REQUEST_TIMEOUT": "1s"})
+    with socket.create_connection(("127.0.0.1", edge.port), timeout=10) as client:
+        began = time.monotonic()
+        client.sendall(sent)
+        answer = b""
+        while part := client.recv(4096):
+            answer += part
+        assert 0.5 < time.monotonic() - began < 5
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert (b'"request_timeout"' in answer) == sent.startswith(b"POST")  # the header alone: HAProxy's fixed text
+    assert edge.backend is not None
+    assert edge.backend.requests == []
+
+
+def test_a_client_that_drips_is_cut(start_edge: StartEdge) -> None:
+    edge = start_edge({"CELL_REQUEST_TIMEOUT": "1s"})
+    with socket.create_connection(("127.0.0.1", edge.port), timeout=10) as client:
+        client.settimeout(0.1)
+        began, answer = time.monotonic(), b""
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        while not answer and time.monotonic() - began < 5:
+            try:
+                client.sendall(b"a")
+                answer = client.recv(4096)
+            except TimeoutError:
+                continue
+        assert 0.5 < time.monotonic() - began < 5
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_connections_per_address(start_edge: StartEdge) -> None:
+    edge = start_edge({"CELL_CONNECTIONS_PER_ADDRESS": "4"})
+    held = [socket.create_connection(("127.0.0.1", edge.port), source_address=("127.0.0.9", 0)) for _ in range(4)]
+    try:
+        deadline = time.monotonic() + 5
+        while "use=4" not in edge.admin("show table connections") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with pytest.raises((ConnectionError, TimeoutError)):
+            edge.ask("GET", "/", source="127.0.0.9")
+        assert edge.ask("GET", "/", source="127.0.0.8").status == 200
+    finally:
+        for connection in held:
+            connection.close()
+
+
+def test_a_huge_header_is_refused(start_edge: StartEdge) -> None:
+    edge = start_edge()
+    assert edge.ask("GET", "/", headers={"X-Long": "x" * 8000}).status == 200
+    refused = edge.ask("GET", "/", headers={"X-Long": "x" * 60000})
+    assert refused.status == 400

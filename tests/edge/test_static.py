@@ -1,0 +1,105 @@
+"""The front end as nginx serves it through HAProxy."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from .conftest import STATIC_FILES, Edge
+
+
+def test_a_file_with_its_hash_in_the_name_is_kept_for_ever(edge: Edge) -> None:
+    answer = edge.ask("GET", "/static/chunk-4KQZ7ABC.js")
+    assert answer.body.decode() == STATIC_FILES["chunk-4KQZ7ABC.js"]
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    "name", ["embedded_cell.js", "output_frame.css", "output_frame.html", "fonts/KaTeX_Main-Regular.woff2"]
+)
+def test_any_other_file_is_asked_for_again(edge: Edge, name: str) -> None:
+    first = edge.ask("GET", f"/static/{name}")
+    assert first.status == 200
+    assert first.body.decode() == STATIC_FILES[name]
+    assert first.headers["cache-control"] == "public, max-age=0, must-revalidate"
+    again = edge.ask("GET", f"/static/{name}", headers={"If-None-Match": first.headers["etag"]})
+    assert again.status == 304
+
+
+@pytest.mark.parametrize("name", [*STATIC_FILES, "no-such-file.js"])
+def test_headers_of_every_file(edge: Edge, name: str) -> None:
+    answer = edge.ask("GET", f"/static/{name}", headers={"Origin": "null"})
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "x-frame-options" not in answer.headers
+    assert "nginx/" not in answer.headers.get("server", "")
+
+
+def policy(answer_headers: dict[str, str]) -> dict[str, list[str]]:
+    """Return a Content-Security-Policy as directive → sources."""
+    directives = [part.split() for part in answer_headers["content-security-policy"].split(";")]
+    return {words[0]: words[1:] for words in directives}
+
+
+def test_the_output_frame_is_shut_in(edge: Edge) -> None:
+    answer = edge.ask("GET", "/static/output_frame.html", headers={"Host": "cells.example.org:8443"})
+    origin = "http://cells.example.org:8443"
+    assert policy(answer.headers) == {
+        "sandbox": ["allow-scripts"],
+        "default-src": ["'none'"],
+        "script-src": [origin, "'unsafe-inline'", "'unsafe-eval'"],
+        "style-src": [origin, "'unsafe-inline'"],
+        "img-src": ["data:", "blob:"],
+        "media-src": ["data:", "blob:"],
+        "font-src": [origin, "data:"],
+        "connect-src": ["'none'"],
+        "form-action": ["'none'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["*"],
+    }
+
+
+@pytest.mark.parametrize("host", ["evil;script-src", "a,b", "*", "x y", "example.org:8443'unsafe-eval'"])
+def test_a_host_header_cannot_write_the_policy(edge: Edge, host: str) -> None:
+    answer = edge.ask("GET", "/static/output_frame.html", headers={"Host": host})
+    if answer.status == 200:
+        assert policy(answer.headers)["script-src"] == ["'unsafe-inline'", "'unsafe-eval'"]
+    else:
+        assert answer.status == 400
+
+
+def test_compression(edge: Edge) -> None:
+    answer = edge.ask("GET", "/static/embedded_cell.js", headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert gzip.decompress(answer.body).decode() == STATIC_FILES["embedded_cell.js"]
+
+
+def test_a_compressed_file_beside_it_is_sent_as_it_is(edge: Edge) -> None:
+    beside = edge.directory / "share" / "static" / "output_frame.css.gz"
+    beside.write_bytes(gzip.compress(b"made when built"))
+    answer = edge.ask("GET", "/static/output_frame.css", headers={"Accept-Encoding": "gzip"})
+    assert gzip.decompress(answer.body) == b"made when built"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/static/", 403),
+        ("GET", "/static/fonts/", 403),
+        ("GET", "/static/../../haproxy/haproxy.cfg", 400),
+        ("GET", "/static/..%2f..%2fhaproxy/haproxy.cfg", 400),
+        ("GET", "/static/secret-link", 403),
+        ("GET", "/static/maintenance.html", 404),
+        ("POST", "/static/embedded_cell.js", 403),
+        ("PUT", "/static/new.js", 403),
+    ],
+)
+def test_nothing_else_is_served(edge: Edge, method: str, path: str, status: int) -> None:
+    answer = edge.ask(method, path)
+    assert answer.status == status
+    assert b"root:" not in answer.body
+    assert b"maxconn" not in answer.body
