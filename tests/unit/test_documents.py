@@ -1,0 +1,94 @@
+"""The project's documents and locks say what is true."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from appliance import __version__, config
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+LOCKS = sorted([*ROOT.glob("requirements*.lock"), *ROOT.glob("appliance/environments/*/requirements.lock")])
+REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)==([^ ]+)", re.MULTILINE)
+
+
+def normal(name: str) -> str:
+    """Return a distribution's name as PEP 503 writes it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def locked(path: Path) -> dict[str, set[str]]:
+    """Return the versions that a lock has of each distribution: several where they depend on the Python."""
+    versions: dict[str, set[str]] = {}
+    for name, version in REQUIREMENT.findall(path.read_text()):
+        versions.setdefault(normal(name), set()).add(version)
+    return versions
+
+
+def project() -> dict[str, object]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {normal(re.split(r"[\[<>=~!; ]", requirement, maxsplit=1)[0]) for requirement in requirements}
+
+
+def test_configuration_document_shows_the_defaults():
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    block = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    assert block[1] == config.render(config.Config(), comments=True), (
+        "put what './dev cellctl config --defaults' prints into docs/configuration.md"
+    )
+
+
+def test_the_documented_configuration_is_the_default_one():
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    block = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    assert config.parse(block[1]) == config.Config()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_to_files_lead_somewhere(document):
+    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text())
+    missing = [target for target in targets if not (document.parent / target).exists()]
+    assert missing == []
+
+
+def test_news_has_this_version():
+    assert f"## {__version__}" in (ROOT / "NEWS.md").read_text()
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_each_locked_distribution_has_hashes_and_no_address(lock):
+    text = lock.read_text()
+    entries = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]
+    assert entries
+    assert [entry.splitlines()[0] for entry in entries if "--hash=sha256:" not in entry] == []
+    assert "://" not in text
+    assert not re.search(r"^--", text, re.MULTILINE)
+
+
+def test_locks_hold_what_the_project_asks_for():
+    document = project()
+    table = document["project"]
+    runtime, dev = locked(ROOT / "requirements.lock"), locked(ROOT / "requirements-dev.lock")
+    assert names(table["dependencies"]) <= runtime.keys()
+    assert names(table["optional-dependencies"]["dev"]) <= dev.keys()
+    for group in ("build", "node", "bench"):
+        lock = locked(ROOT / f"requirements-{group}.lock")
+        assert names(document["dependency-groups"][group]) <= lock.keys()
+
+
+def test_tests_run_on_the_versions_that_are_shipped():
+    runtime, dev = locked(ROOT / "requirements.lock"), locked(ROOT / "requirements-dev.lock")
+    assert {name: dev.get(name) for name in runtime} == runtime
+
+
+def test_every_environment_has_the_shell_that_the_kernel_is_written_for():
+    dev = locked(ROOT / "requirements-dev.lock")
+    for lock in ROOT.glob("appliance/environments/*/requirements.lock"):
+        assert locked(lock)["ipykernel"] == dev["ipykernel"]
