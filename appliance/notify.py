@@ -1,0 +1,162 @@
+"""The service manager's side of a role: readiness, watchdog, status and inherited sockets (sd_notify(3)).
+
+Without a service manager all of it does nothing, so that a role is the same under systemd and under ``cellctl serve``.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING, Any, Protocol
+
+from systemd import daemon
+from twisted.application.service import MultiService
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from twisted.internet.defer import Deferred
+
+log = Logger()
+
+#: Seconds between two looks at the role: how late READY=1 and a changed STATUS= may be.
+LOOK_SECONDS = 0.1
+
+#: A reactor that is later than this does not serve anybody: the watchdog's beat is withheld.
+MAX_LAG_SECONDS = 2.0
+
+#: Longest text of STATUS=; systemctl shows one line.
+MAX_STATUS_CHARACTERS = 200
+
+
+class Role(Protocol):
+    """A role as the entry point sees it: an `IService` that knows how it is."""
+
+    name: str | None
+    running: bool
+
+    def privilegedStartService(self) -> Any:  # noqa: N802 - IService
+        """Prepare before privileges are dropped."""
+
+    def startService(self) -> Any:  # noqa: N802 - IService
+        """Start; raise `ApplianceError` or an error of Twisted's when that is impossible."""
+
+    def stopService(self) -> Deferred[Any] | None:  # noqa: N802 - IService
+        """Stop; the Deferred fires when everything has ended."""
+
+    def setServiceParent(self, parent: Any) -> Any:  # noqa: N802 - IService
+        """Become a child of ``parent``."""
+
+    def healthy(self) -> bool:
+        """Return whether the role does its work now. The first true answer is reported as READY=1."""
+
+    def status(self) -> str:
+        """Return one line for ``systemctl status``."""
+
+
+@functools.cache
+def _inherited() -> Mapping[int, str]:
+    fds: dict[int, str] = daemon.listen_fds_with_names(unset_environment=True)
+    return fds
+
+
+def inherited_socket(name: str) -> int | None:
+    """Return the listening descriptor that systemd passed under ``FileDescriptorName=name``, or None."""
+    return next((fd for fd, given in _inherited().items() if given == name), None)
+
+
+def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:
+    """Return the time after which the service manager takes this process for dead, or None (sd_watchdog_enabled(3))."""
+    try:
+        if int(environ.get("WATCHDOG_PID", pid)) != pid:
+            return None
+        microseconds = int(environ["WATCHDOG_USEC"])
+    except (KeyError, ValueError):
+        return None
+    return microseconds / 1e6 if microseconds > 0 else None
+
+
+class NotifyingService(MultiService):
+    """Holds a role and reports it: READY=1 once it is up, WATCHDOG=1 while it is well, STATUS=, STOPPING=1."""
+
+    def __init__(
+        self,
+        role: Role,
+        reactor: Any,
+        notify: Callable[[str], object] = daemon.notify,
+        watchdog: float | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._role = role
+        self._clock = reactor
+        self._notify = notify
+        self._look = LoopingCall(self._report)
+        self._look.clock = reactor
+        self._beat_interval = watchdog / 2 if watchdog else None
+        self._ready = False
+        self._withheld = False
+        self._status = ""
+        self._expected = 0.0
+        self._last_beat = 0.0
+        role.setServiceParent(self)
+
+    def startService(self) -> None:  # noqa: N802 - IService
+        """Start the role, then look at it every `LOOK_SECONDS`."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._expected = self._clock.seconds()
+        self._last_beat = self._clock.seconds()
+        self._look.start(LOOK_SECONDS).addErrback(self._look_failed)
+
+    def stopService(self) -> Deferred[Any]:  # noqa: N802 - IService
+        """Tell the service manager and stop the role."""
+        if self._look.running:
+            self._look.stop()
+        self._notify("STOPPING=1\nSTATUS=stopping")
+        stopped: Deferred[Any] = super().stopService()  # type: ignore[no-untyped-call]
+        return stopped
+
+    def _report(self) -> None:
+        now = self._clock.seconds()
+        lag, self._expected = now - self._expected, now + LOOK_SECONDS
+        healthy = self._role.healthy()
+        lines = []
+        if healthy and not self._ready:
+            self._ready = True
+            self._last_beat = now
+            lines.append("READY=1")
+            log.info("ready")
+        status = " ".join(self._role.status().split())[:MAX_STATUS_CHARACTERS]
+        if status != self._status:
+            self._status = status
+            lines.append(f"STATUS={status}")
+        if self._beat_interval is not None and now - self._last_beat >= self._beat_interval - LOOK_SECONDS:
+            lines += self._beat(now, lag, healthy=healthy)
+        if lines:
+            self._notify("\n".join(lines))
+
+    def _beat(self, now: float, lag: float, *, healthy: bool) -> list[str]:
+        """Return the beat, or nothing and say why once; a withheld beat is due again at the next look."""
+        if healthy and lag <= MAX_LAG_SECONDS:
+            self._last_beat = now
+            self._withheld = False
+            return ["WATCHDOG=1"]
+        if not self._withheld:
+            self._withheld = True
+            log.warn(
+                "no watchdog beat: healthy {healthy}, reactor {lag:.2f} s late, {status}",
+                healthy=healthy,
+                lag=lag,
+                status=self._status,
+            )
+        return []
+
+    def _look_failed(self, failure: Any) -> None:
+        # No more reports means no more beats: the service manager restarts a role whose state cannot be told.
+        log.failure("the role's state cannot be told", failure=failure)
+
+
+def notifying(role: Role, reactor: Any) -> NotifyingService:
+    """Return ``role`` reporting to the service manager that started this process."""
+    return NotifyingService(role, reactor, watchdog=watchdog_seconds(os.environ, os.getpid()))

@@ -1,0 +1,81 @@
+"""The permalink role as a service: a store behind HTTP on one Unix socket that only the web role may use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import ensureDeferred, maybeDeferred
+from twisted.logger import Logger
+
+from appliance import unix_socket
+from appliance.config import Config, uid_of
+from appliance.notify import inherited_socket
+from appliance.peercred import require_peer
+from appliance.permalink.resource import make_site
+from appliance.permalink.sqlite import SQLiteStore
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IListeningPort
+    from twisted.web.server import Site
+
+    from appliance.permalink.store import PermalinkStore
+
+log = Logger()
+
+#: Name of the socket that systemd passes (FileDescriptorName=).
+SOCKET_NAME = "permalink"
+
+
+class PermalinkService(Service):
+    """Serves permalinks while it runs."""
+
+    def __init__(self, config: Config, reactor: Any, make_store: Any = SQLiteStore) -> None:
+        self._config = config
+        self._reactor = reactor
+        self._make_store = make_store
+        self._store: PermalinkStore | None = None
+        self._port: IListeningPort | None = None
+        self._inherited: int | None = None
+
+    def startService(self) -> None:  # noqa: N802 - IService
+        """Open the database and listen; raise `ConfigError` or `OSError` when that is impossible."""
+        config = self._config
+        web = uid_of(config.users.web)
+        self._store = self._make_store(config.database_path, self._reactor)
+        site: Site = make_site(self._store, config.permalink.max_code_bytes, self._reactor)
+        factory = require_peer(site, frozenset({web}))
+        factory.noisy = False
+        self._inherited = inherited_socket(SOCKET_NAME)
+        self._port = unix_socket.listen(self._reactor, factory, config.permalink_socket, inherited=self._inherited)
+        super().startService()  # type: ignore[no-untyped-call]
+        log.info("permalinks in {database}", database=str(config.database_path))
+
+    async def _stop(self) -> None:
+        if self._port is not None:
+            await maybeDeferred(self._port.stopListening)
+            if self._inherited is None:
+                unix_socket.remove(self._config.permalink_socket)
+        if self._store is not None:
+            await self._store.close()
+
+    def stopService(self) -> Any:  # noqa: N802 - IService
+        """Stop listening, commit what was accepted, close the database."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return ensureDeferred(self._stop())
+
+    def healthy(self) -> bool:
+        """Return whether the socket is open and the writer runs.
+
+        A full disk is told to clients; a restart would not cure it.
+        """
+        return self._port is not None and self._store is not None and self._store.alive()
+
+    def status(self) -> str:
+        """Return one line for ``systemctl status``."""
+        return "serving permalinks" if self.healthy() else "stopped"
+
+
+def make_service(config: Config, reactor: Any) -> PermalinkService:
+    """Return the permalink role."""
+    return PermalinkService(config, reactor)

@@ -1,0 +1,27 @@
+"""What the permalink role needs from a store, whichever database is behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from appliance.protocol.permalink import SharedCell
+
+
+class PermalinkStore(Protocol):
+    """Keeps shared cells for ever. Every method raises `PermalinksUnavailable` when the database does not work."""
+
+    async def put(self, cell: SharedCell) -> str:
+        """Return the id of ``cell`` once it is on disk; the same cell always has the same id."""
+
+    async def get(self, permalink_id: str) -> SharedCell:
+        """Return the cell with this id; raise `UnknownPermalink` when there is none."""
+
+    async def check(self) -> None:
+        """Write a canary and read it back."""
+
+    async def close(self) -> None:
+        """Finish what was accepted and let go of the database."""
+
+    def alive(self) -> bool:
+        """Return whether writes are still being taken."""
