@@ -1,0 +1,262 @@
+"""Messages between kernels (ZeroMQ parts) and browsers (JSON text): parsed once, on the line they cross.
+
+A kernel's message is the parts ``[topic..., b"<IDS|MSG>", signature, header, parent_header, metadata, content,
+buffers...]``; the signature is the HMAC-SHA256 of the four JSON parts (Jupyter messaging, "The wire protocol"). A
+browser gets one JSON object with ``channel``, ``msg_type``, ``msg_id`` and those four. The four parts of a kernel are
+UTF-8 JSON already, so the text for the browser is their concatenation; since kernels are hostile, each part is first
+parsed and must be an object. Buffers are not part of the JSON protocol and are dropped.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from appliance.errors import InvalidMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DELIMITER = b"<IDS|MSG>"
+
+#: Version of the messaging protocol put into headers that have none.
+PROTOCOL_VERSION = "5.3"
+
+#: Topic or routing parts before the delimiter.
+MAX_TOPIC_PARTS = 8
+
+#: The four JSON parts of a kernel's message together: a large image fits, and parsing it stays below a tenth of a
+#: second.
+MAX_KERNEL_MESSAGE_BYTES = 10_485_760
+
+#: Opening brackets in a kernel's content: objects and lists are what makes parsing expensive in memory.
+MAX_CONTAINERS = 1_000_000
+
+#: Characters of a msg_id: clients use a uuid, the kernel a uuid and a counter.
+MAX_ID_CHARS = 128
+
+#: What a browser may send to a kernel, and whether an answer is due.
+REQUEST_TYPES = frozenset(
+    {
+        "execute_request",
+        "inspect_request",
+        "complete_request",
+        "history_request",
+        "is_complete_request",
+        "comm_info_request",
+        "kernel_info_request",
+    }
+)
+COMM_TYPES = frozenset({"comm_open", "comm_msg", "comm_close"})
+INTERRUPT_REQUEST = "interrupt_request"
+CLIENT_TYPES = REQUEST_TYPES | COMM_TYPES | {INTERRUPT_REQUEST}
+
+#: What a kernel may send to a browser, by channel.
+KERNEL_TYPES: Mapping[str, frozenset[str]] = {
+    "shell": frozenset(name.replace("_request", "_reply") for name in REQUEST_TYPES),
+    "iopub": COMM_TYPES
+    | {
+        "stream",
+        "display_data",
+        "update_display_data",
+        "execute_input",
+        "execute_result",
+        "error",
+        "status",
+        "clear_output",
+    },
+}
+
+
+class FrameRejectedError(Exception):
+    """A kernel's message is not one; the kernel's fault, never shown to a client as an error of the server."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@attrs.frozen
+class KernelFrame:
+    """A message for the browser: what decisions need of it, and its JSON text in UTF-8."""
+
+    channel: str
+    msg_type: str
+    msg_id: str
+    parent_id: str
+    content: Mapping[str, Any]
+    text: bytes
+
+
+@attrs.frozen
+class ClientMessage:
+    """A message of a browser: its header, and the four JSON parts for the kernel."""
+
+    msg_type: str
+    msg_id: str
+    header: Mapping[str, Any]
+    parts: tuple[bytes, bytes, bytes, bytes]
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+# Python's JSON takes NaN and Infinity, which browsers refuse
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_encode_string = json.encoder.encode_basestring_ascii
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def sign(key: bytes, parts: tuple[bytes, ...] | list[bytes]) -> bytes:
+    """Return the hexadecimal HMAC-SHA256 of the four JSON parts."""
+    return hmac.digest(key, b"".join(parts), "sha256").hex().encode("ascii")
+
+
+def serialize(key: bytes, message: ClientMessage) -> list[bytes]:
+    """Return the parts of a browser's message for a kernel's shell socket."""
+    return [DELIMITER, sign(key, message.parts), *message.parts]
+
+
+def _object(part: bytes) -> dict[str, Any]:
+    """Return the JSON object in ``part``; raises `FrameRejectedError`."""
+    if part == b"{}":
+        return {}
+    try:
+        value = _decode(part.decode("utf-8"))
+    except (ValueError, RecursionError) as exc:
+        raise FrameRejectedError("not_json") from exc
+    if type(value) is not dict:
+        raise FrameRejectedError("not_an_object")
+    return value
+
+
+def parse_kernel_message(channel: str, parts: list[bytes], key: bytes) -> KernelFrame:
+    """Return the message in the ZeroMQ ``parts`` read from ``channel`` (``shell`` or ``iopub``).
+
+    Raises `FrameRejectedError` when it is not signed with ``key``, not a message, too large, or of a type that
+    browsers do not get.
+    """
+    try:
+        start = parts.index(DELIMITER, 0, MAX_TOPIC_PARTS + 1)
+        signature, header_part, parent_part, metadata_part, content_part = parts[start + 1 : start + 6]
+    except ValueError as exc:
+        raise FrameRejectedError("not_a_message") from exc
+    signed = (header_part, parent_part, metadata_part, content_part)
+    if sum(map(len, signed)) > MAX_KERNEL_MESSAGE_BYTES:
+        raise FrameRejectedError("too_large")
+    if not hmac.compare_digest(sign(key, signed), signature):
+        raise FrameRejectedError("bad_signature")
+    if content_part.count(b"[") + content_part.count(b"{") > MAX_CONTAINERS:
+        raise FrameRejectedError("too_large")
+    header = _object(header_part)
+    msg_type = header.get("msg_type")
+    msg_id = header.get("msg_id")
+    if type(msg_type) is not str or type(msg_id) is not str or len(msg_id) > MAX_ID_CHARS:
+        raise FrameRejectedError("bad_header")
+    if msg_type not in KERNEL_TYPES[channel]:
+        raise FrameRejectedError("type_not_allowed")
+    parent_id = _object(parent_part).get("msg_id", "")
+    _object(metadata_part)
+    content = _object(content_part)
+    return KernelFrame(
+        channel,
+        msg_type,
+        msg_id,
+        parent_id if type(parent_id) is str else "",
+        content,
+        _text(channel, msg_type, msg_id, signed),
+    )
+
+
+def _text(channel: str, msg_type: str, msg_id: str, signed: tuple[bytes, bytes, bytes, bytes]) -> bytes:
+    """Return the JSON text of a message whose four parts are known to be JSON objects."""
+    return b'{"channel":"%b","msg_type":"%b","msg_id":%b,"header":%b,"parent_header":%b,"metadata":%b,"content":%b}' % (
+        channel.encode("ascii"),
+        msg_type.encode("ascii"),
+        _encode_string(msg_id).encode("ascii"),
+        *signed,
+    )
+
+
+def make_frame(
+    channel: str,
+    msg_type: str,
+    content: Mapping[str, Any],
+    *,
+    parent: Mapping[str, Any],
+    msg_id: str,
+    session: str,
+    date: str,
+) -> KernelFrame:
+    """Return a message that the server itself says, in the form of a kernel's; ``parent`` is the header answered."""
+    header = {
+        "msg_id": msg_id,
+        "msg_type": msg_type,
+        "username": "",
+        "session": session,
+        "date": date,
+        "version": PROTOCOL_VERSION,
+    }
+    signed = tuple(_encode(part).encode("ascii") for part in (header, parent, {}, content))
+    parent_id = parent.get("msg_id", "")
+    return KernelFrame(channel, msg_type, msg_id, parent_id, content, _text(channel, msg_type, msg_id, signed))  # type: ignore[arg-type]
+
+
+def make_client_message(header: Mapping[str, Any], content: Mapping[str, Any]) -> ClientMessage:
+    """Return a message that the server itself sends to a kernel."""
+    parts = (_encode(header).encode("ascii"), b"{}", b"{}", _encode(content).encode("ascii"))
+    return ClientMessage(header["msg_type"], header["msg_id"], header, parts)
+
+
+def parse_client_message(text: str | bytes, date: str) -> ClientMessage:
+    """Return the message in the JSON ``text`` of a browser; ``date`` (ISO 8601) goes into a header that has none.
+
+    Raises `InvalidMessage` with a sentence for the author of the client.
+    """
+    try:
+        message = _decode(text if isinstance(text, str) else text.decode("utf-8"))
+    except ValueError as exc:
+        raise InvalidMessage(f"The message is not JSON: {exc}.") from exc
+    except RecursionError as exc:
+        raise InvalidMessage("The message is nested too deeply.") from exc
+    if type(message) is not dict:
+        raise InvalidMessage("The message is not a JSON object.")
+    header = message.get("header")
+    if type(header) is not dict:
+        raise InvalidMessage("The message has no header: an object with msg_id and msg_type.")
+    msg_type = header.get("msg_type")
+    if type(msg_type) is not str:
+        raise InvalidMessage("header.msg_type is missing or not a string.")
+    if msg_type not in CLIENT_TYPES:
+        raise InvalidMessage(f"header.msg_type {msg_type[:64]!r} is not one of {', '.join(sorted(CLIENT_TYPES))}.")
+    msg_id = header.get("msg_id")
+    if type(msg_id) is not str or not 0 < len(msg_id) <= MAX_ID_CHARS:
+        raise InvalidMessage(f"header.msg_id must be a string of 1 to {MAX_ID_CHARS} characters.")
+    if not all(value is None or isinstance(value, str | int | float) for value in header.values()):
+        raise InvalidMessage("header may hold strings and numbers only.")
+    header.setdefault("date", date)
+    header.setdefault("version", PROTOCOL_VERSION)
+    header.setdefault("username", "")
+    header.setdefault("session", "")
+    others = []
+    for name in ("parent_header", "metadata", "content"):
+        value = message.get(name)
+        if value is None:
+            value = {}
+        if type(value) is not dict:
+            raise InvalidMessage(f"{name} is not an object.")
+        others.append(value)
+    if msg_type == "execute_request":
+        if type(others[2].get("code")) is not str:
+            raise InvalidMessage("content.code is missing or not a string.")
+        # no door carries the stdin channel: input() must fail instead of waiting for ever
+        others[2]["allow_stdin"] = False
+    try:
+        parts = tuple(_encode(value).encode("ascii") for value in (header, *others))
+    except RecursionError as exc:
+        raise InvalidMessage("The message is nested too deeply.") from exc
+    return ClientMessage(msg_type, msg_id, header, parts)  # type: ignore[arg-type]

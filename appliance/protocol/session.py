@@ -1,0 +1,375 @@
+"""One visitor's session on one kernel: which evaluations are open, who is connected, when the kernel is done.
+
+Every front door drives the same machine: it tells what happened by calling a method and performs the effects that come
+back, in their order. Clients are small integers that the door hands out.
+
+A request is *open* until its reply came on shell and `status: idle` with its id on iopub, in either order. A kernel
+of a *single* session (``timeout=0``) is released when at least one evaluation was made and no request is open.
+However a kernel ends, each open evaluation gets an ``execute_reply`` and ``status: idle`` first, then every client
+the ``dead`` status, then the connections close.
+
+iopub is lossy: a kernel drops output that nobody reads. A request that has only one of its two ends at two ticks in a
+row makes the machine ask for a *synchronization*, a round trip through the kernel; what is still missing after it is
+lost, and the machine says it instead.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from appliance.errors import ApplianceError, InvalidMessage
+from appliance.protocol import frames
+from appliance.protocol.death import DeathReason
+
+if TYPE_CHECKING:
+    from appliance.protocol.frames import ClientMessage, KernelFrame
+
+#: A kernel without a client is kept this long: a page may reload, a connection may be made again.
+GRACE_SECONDS = 10.0
+
+#: A leased kernel waits this long for its first client.
+ATTACH_SECONDS = 30.0
+
+#: Open requests of one session.
+MAX_OPEN_REQUESTS = 128
+
+#: Messages that wait until the subscription to the kernel's output is confirmed.
+MAX_QUEUED_MESSAGES = 32
+
+#: Malformed messages of one client, after which it is disconnected.
+MAX_INVALID_MESSAGES = 20
+
+#: Said on stderr where output is missing.
+OUTPUT_LOST = "[Output of this cell was lost: it was more than its reader took.]\n"
+
+# close codes of RFC 6455, section 7.4.1
+CLOSE_NORMAL = 1000
+CLOSE_POLICY = 1008
+
+
+@attrs.frozen
+class Send:
+    """Send a message to the kernel's shell socket."""
+
+    message: ClientMessage
+
+
+@attrs.frozen
+class Deliver:
+    """Deliver a frame to one client, or to all of them (None)."""
+
+    frame: KernelFrame
+    client: int | None = None
+
+
+@attrs.frozen
+class InterruptKernel:
+    """Interrupt the kernel; tell the outcome with `Session.interrupt_answered`."""
+
+    client: int
+    message: ClientMessage
+
+
+@attrs.frozen
+class Release:
+    """Give the kernel back."""
+
+    reason: DeathReason
+
+
+@attrs.frozen
+class Close:
+    """Close the connection of one client, or of all of them (None)."""
+
+    code: int
+    client: int | None = None
+
+
+@attrs.frozen
+class StartGrace:
+    """Call `Session.grace_expired` in so many seconds, unless `CancelGrace` comes first."""
+
+    seconds: float
+
+
+@attrs.frozen
+class CancelGrace:
+    """Forget the grace period."""
+
+
+@attrs.frozen
+class Synchronize:
+    """Make a round trip through shell and iopub, then call `Session.synchronized`."""
+
+
+Effect = Send | Deliver | InterruptKernel | Release | Close | StartGrace | CancelGrace | Synchronize
+Effects = Sequence[Effect]
+
+
+class Phase(enum.Enum):
+    """Where a session is: output not yet confirmed to reach us, open, or over."""
+
+    STARTING = "starting"
+    OPEN = "open"
+    DEAD = "dead"
+
+
+@attrs.define
+class _Request:
+    header: Mapping[str, Any]
+    reply_type: str
+    replied: bool = False
+    idle: bool = False
+    suspect: bool = False
+
+
+def _reply_type(request_type: str) -> str:
+    return request_type.removesuffix("_request") + "_reply"
+
+
+class Session:
+    """The machine. ``single``: release the kernel when its evaluations are answered; ``now`` returns ISO 8601 time."""
+
+    def __init__(self, kernel_id: str, *, single: bool, now: Callable[[], str]) -> None:
+        self.kernel_id = kernel_id
+        self.phase = Phase.STARTING
+        self._single = single
+        self._now = now
+        self._clients: dict[int, int] = {}
+        self._open: dict[str, _Request] = {}
+        self._queue: list[ClientMessage] = []
+        self._evaluated = False
+        self._synchronizing = False
+        self._last_frame: KernelFrame | None = None
+        self._made = 0
+
+    @property
+    def clients(self) -> int:
+        """Number of clients."""
+        return len(self._clients)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is open."""
+        return bool(self._open)
+
+    # --- clients
+
+    def leased(self) -> Effects:
+        """Begin: the kernel was handed to us and waits for its first client."""
+        return [StartGrace(ATTACH_SECONDS)]
+
+    def client_opened(self, client: int) -> Effects:
+        """Take a client in."""
+        if self._last_frame is not None:
+            return [Deliver(self._last_frame, client), Close(CLOSE_NORMAL, client)]
+        self._clients[client] = 0
+        return [CancelGrace()]
+
+    def client_closed(self, client: int) -> Effects:
+        """Forget a client that went away."""
+        if self._clients.pop(client, None) is None or self._clients or self.phase is Phase.DEAD:
+            return []
+        return [StartGrace(GRACE_SECONDS)]
+
+    def grace_expired(self) -> Effects:
+        """End the kernel if still nobody uses it."""
+        if self._clients or self.phase is Phase.DEAD:
+            return []
+        return self.stop(DeathReason.CLIENT_GONE)
+
+    def client_message(self, client: int, message: ClientMessage) -> Effects:
+        """Pass a message of a client to the kernel, at once or when the session opens."""
+        if self.phase is Phase.DEAD:
+            return []
+        if message.msg_type == frames.INTERRUPT_REQUEST:
+            return [InterruptKernel(client, message)]
+        if message.msg_type in frames.REQUEST_TYPES:
+            if message.msg_id in self._open:
+                return self.client_invalid(client, InvalidMessage("header.msg_id belongs to an open request already."))
+            if len(self._open) >= MAX_OPEN_REQUESTS:
+                return self._refuse(client, message, "There are too many open requests on this kernel.")
+        if self.phase is Phase.STARTING:
+            if len(self._queue) >= MAX_QUEUED_MESSAGES:
+                return self._refuse(client, message, "The kernel is starting and has enough to do.")
+            self._queue.append(message)
+        if message.msg_type in frames.REQUEST_TYPES:
+            self._open[message.msg_id] = _Request(message.header, _reply_type(message.msg_type))
+            if message.msg_type == "execute_request":
+                self._evaluated = True
+        return [] if self.phase is Phase.STARTING else [Send(message)]
+
+    def client_invalid(self, client: int, error: ApplianceError) -> Effects:
+        """Tell a client what is wrong with its message, and disconnect it when that happens too often."""
+        if client not in self._clients:
+            return []
+        self._clients[client] += 1
+        content = {"error": error.code, "message": error.message}
+        effects: list[Effect] = [Deliver(self._frame("error", error.code, content, {}), client)]
+        if self._clients[client] >= MAX_INVALID_MESSAGES:
+            effects.append(Close(CLOSE_POLICY, client))
+        return effects
+
+    def _refuse(self, client: int, message: ClientMessage, sentence: str) -> Effects:
+        if message.msg_type == "execute_request":
+            return [Deliver(frame, client) for frame in self._failed(message.header, "RequestRefused", sentence)]
+        content = {"error": "refused", "message": sentence}
+        return [Deliver(self._frame("error", "refused", content, message.header), client)]
+
+    # --- kernel
+
+    def subscription_confirmed(self) -> Effects:
+        """Open: what the kernel says from now on reaches us."""
+        if self.phase is not Phase.STARTING:
+            return []
+        self.phase = Phase.OPEN
+        queue, self._queue = self._queue, []
+        return [Send(message) for message in queue]
+
+    def send_refused(self, message: ClientMessage) -> Effects:
+        """Answer a message in the kernel's place: it does not read."""
+        if self.phase is Phase.DEAD:
+            return []
+        self._open.pop(message.msg_id, None)
+        sentence = "The kernel is not reading messages."
+        if message.msg_type != "execute_request":
+            content = {"error": "refused", "message": sentence}
+            return [Deliver(self._frame("error", "refused", content, message.header))]
+        answers = [Deliver(frame) for frame in self._failed(message.header, "RequestRefused", sentence)]
+        return [*answers, *self._end_if_done()]
+
+    def kernel_frame(self, frame: KernelFrame) -> Effects:
+        """Deliver what a kernel said, and note which requests that answers."""
+        if self.phase is Phase.DEAD:
+            return []
+        deliver = Deliver(frame)
+        if frame.channel == "shell":
+            request = self._open.get(frame.parent_id)
+            if request is None or frame.msg_type != request.reply_type:
+                return (deliver,)
+            request.replied = True
+        elif frame.msg_type == "status" and frame.content.get("execution_state") == "idle":
+            request = self._open.get(frame.parent_id)
+            if request is None:
+                return (deliver,)
+            request.idle = True
+        else:
+            return (deliver,)
+        if not (request.replied and request.idle):
+            return (deliver,)
+        del self._open[frame.parent_id]
+        return (deliver, *self._end_if_done())
+
+    def frame_rejected(self, channel: str, code: str) -> Effects:
+        """Say in the output of the running evaluation that a message of the kernel was dropped."""
+        if self.phase is Phase.DEAD or channel != "iopub" or code == "type_not_allowed":
+            return []
+        parent = next((request.header for request in self._open.values() if not request.idle), {})
+        return [Deliver(self._notice(parent, f"[A message of this kernel was dropped: {code}.]\n"))]
+
+    def interrupt_answered(self, client: int, message: ClientMessage, error: ApplianceError | None) -> Effects:
+        """Tell a client what became of its interrupt."""
+        content: dict[str, Any] = {"status": "ok"}
+        if error is not None:
+            content = {"status": "error", "ename": error.code, "evalue": error.message, "traceback": []}
+        return [Deliver(self._frame("control", "interrupt_reply", content, message.header), client)]
+
+    def tick(self) -> Effects:
+        """Look for requests with one end missing; to be called every few seconds while output is being read."""
+        if self.phase is not Phase.OPEN or self._synchronizing:
+            return []
+        for request in self._open.values():
+            if request.suspect and request.replied != request.idle:
+                self._synchronizing = True
+                return [Synchronize()]
+            request.suspect = request.replied != request.idle
+        return []
+
+    def synchronized(self) -> Effects:
+        """Supply the ends that a synchronization has shown to be lost."""
+        self._synchronizing = False
+        effects: list[Effect] = []
+        for msg_id, request in list(self._open.items()):
+            if not request.suspect or request.replied == request.idle or self.phase is Phase.DEAD:
+                continue
+            del self._open[msg_id]
+            if request.replied:
+                effects.append(Deliver(self._notice(request.header, OUTPUT_LOST)))
+                effects.append(Deliver(self._idle(request.header)))
+            elif request.reply_type == "execute_reply":
+                effects.append(Deliver(self._failure(request.header, "ReplyLost", "The reply of the kernel was lost.")))
+        return [*effects, *self._end_if_done()] if effects else []
+
+    # --- end
+
+    def kernel_died(self, reason: DeathReason) -> Effects:
+        """End because the kernel did."""
+        if self.phase is Phase.DEAD:
+            return []
+        self.phase = Phase.DEAD
+        answers = [
+            frame
+            for request in self._open.values()
+            if request.reply_type == "execute_reply"
+            for frame in self._missing(request, reason)
+        ]
+        content = {"execution_state": "dead", "reason": reason.value, "message": reason.sentence}
+        self._last_frame = self._frame("iopub", "status", content, {})
+        self._open.clear()
+        self._queue.clear()
+        self._clients.clear()
+        return [*map(Deliver, answers), Deliver(self._last_frame), Close(CLOSE_NORMAL), CancelGrace()]
+
+    def stop(self, reason: DeathReason) -> Effects:
+        """End and give the kernel back."""
+        if self.phase is Phase.DEAD:
+            return []
+        return [*self.kernel_died(reason), Release(reason)]
+
+    def _end_if_done(self) -> Effects:
+        if self._single and self._evaluated and not self._open and self.phase is Phase.OPEN:
+            return self.stop(DeathReason.RELEASED)
+        return ()
+
+    # --- messages of our own
+
+    def _frame(self, channel: str, msg_type: str, content: Mapping[str, Any], parent: Mapping[str, Any]) -> KernelFrame:
+        self._made += 1
+        return frames.make_frame(
+            channel,
+            msg_type,
+            content,
+            parent=parent,
+            msg_id=f"{self.kernel_id}_{self._made}",
+            session=self.kernel_id,
+            date=self._now(),
+        )
+
+    def _idle(self, header: Mapping[str, Any]) -> KernelFrame:
+        return self._frame("iopub", "status", {"execution_state": "idle"}, header)
+
+    def _notice(self, header: Mapping[str, Any], text: str) -> KernelFrame:
+        return self._frame("iopub", "stream", {"name": "stderr", "text": text}, header)
+
+    def _failure(self, header: Mapping[str, Any], ename: str, sentence: str) -> KernelFrame:
+        content: dict[str, Any] = {
+            "status": "error",
+            "ename": ename,
+            "evalue": sentence,
+            "traceback": [],
+            "execution_count": None,
+            "user_expressions": {},
+            "payload": [],
+        }
+        return self._frame("shell", "execute_reply", content, header)
+
+    def _failed(self, header: Mapping[str, Any], ename: str, sentence: str) -> list[KernelFrame]:
+        return [self._failure(header, ename, sentence), self._idle(header)]
+
+    def _missing(self, request: _Request, reason: DeathReason) -> list[KernelFrame]:
+        answers = [] if request.replied else [self._failure(request.header, "KernelDied", reason.sentence)]
+        return answers if request.idle else [*answers, self._idle(request.header)]
