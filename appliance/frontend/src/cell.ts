@@ -1,0 +1,355 @@
+/** A cell: carries out what the evaluation's state machine decides. */
+
+import type { EditorView } from "@codemirror/view";
+
+import { CellView } from "./cell_view.js";
+import type { Part, Tone } from "./cell_view.js";
+import { make } from "./dom.js";
+import { createEditor, replaceCode } from "./editor.js";
+import { IDLE, step } from "./evaluation.js";
+import type { Effect, Evaluation, Happening, Outcome } from "./evaluation.js";
+import type { Ending, Kernel } from "./kernel.js";
+import { isInstalled, labelOf, notInstalled } from "./languages.js";
+import { textOf } from "./messages.js";
+import type { KernelMessage } from "./messages.js";
+import { outputOf } from "./output_items.js";
+import { OutputView } from "./output_view.js";
+import { ServerError } from "./server.js";
+import type { Server } from "./server.js";
+import { FreshSession } from "./session.js";
+import type { LinkedSession } from "./session.js";
+import { Summary } from "./summary.js";
+
+export interface CellOptions {
+  readonly server: Server;
+  /** The kernel shared with other cells; without it every evaluation gets a fresh one. */
+  readonly linked: LinkedSession | undefined;
+  readonly input: ParentNode & Node;
+  readonly output: ParentNode & Node;
+  readonly code: string;
+  /** Languages to choose from; the first is chosen at the beginning. At least one. */
+  readonly languages: readonly [string, ...string[]];
+  readonly readOnly: boolean;
+  readonly evaluateLabel: string;
+  readonly hide: ReadonlySet<Part>;
+  readonly aliases: Readonly<Record<string, string>>;
+  readonly changed: (code: string) => void;
+}
+
+/** A kernel that has not reacted to an interrupt after this long may be ended. */
+const INTERRUPT_MILLISECONDS = 2_000;
+
+const CLOCK_MILLISECONDS = 1_000;
+
+/** How loud the end of a kernel is, by the server's code of the reason. */
+const TONES: Readonly<Record<string, Tone>> = {
+  released: "info",
+  stopped: "info",
+  idle: "info",
+  lifetime: "info",
+  memory_limit: "error",
+  crashed: "error",
+};
+
+const VARIABLES_LOST = "The session of the linked cells is lost with it: evaluating any of them starts a new one, without their variables.";
+
+export class Cell {
+  private readonly server: Server;
+  private readonly linked: LinkedSession | undefined;
+  private readonly fresh: FreshSession;
+  private readonly view: CellView;
+  private readonly editor: EditorView;
+  private readonly outputs: OutputView;
+  private readonly leaveLink: (() => void) | undefined;
+
+  private language: string;
+  private state: Evaluation = IDLE;
+  /** Number of the evaluation; whatever belongs to an earlier one is ignored. */
+  private evaluation = 0;
+  private kernel: Kernel | undefined;
+  private silence: () => void = () => undefined;
+  private patience: ReturnType<typeof setTimeout> | undefined;
+  private clock: ReturnType<typeof setInterval> | undefined;
+  private startedAt = 0;
+  private summary = new Summary();
+
+  constructor(options: CellOptions) {
+    this.server = options.server;
+    this.linked = options.linked;
+    this.fresh = new FreshSession(options.server);
+    this.language = options.languages[0];
+    this.view = new CellView(
+      {
+        input: options.input,
+        output: options.output,
+        evaluateLabel: options.evaluateLabel,
+        language: this.languageElement(options.languages),
+        hidden: options.hide,
+        aliases: options.aliases,
+      },
+      {
+        evaluate: () => {
+          this.evaluate();
+        },
+        stop: () => {
+          this.stop();
+        },
+        share: () => {
+          void this.share();
+        },
+      },
+    );
+    this.editor = createEditor({
+      parent: this.view.editor,
+      root: this.view.root,
+      code: options.code,
+      language: this.language,
+      label: `Code, ${labelOf(this.language)}`,
+      readOnly: options.readOnly,
+      evaluate: () => {
+        this.evaluate();
+      },
+      changed: options.changed,
+    });
+    this.outputs = new OutputView(this.view.frames, this.server.outputFrame, "Output", () => {
+      this.view.showNotice({ tone: "warning", text: "The output tried to replace itself by another page, and was removed." });
+    });
+    this.leaveLink = this.linked?.join((ending) => {
+      if (this.kernel) this.linkLost(ending);
+    });
+  }
+
+  get code(): string {
+    return this.editor.state.doc.toString();
+  }
+
+  set code(code: string) {
+    replaceCode(this.editor, code);
+  }
+
+  focus(): void {
+    this.editor.focus();
+  }
+
+  /** Lay the editor out again, after it was hidden or moved. */
+  refresh(): void {
+    this.editor.requestMeasure();
+  }
+
+  evaluate(): void {
+    if (!isInstalled(this.language)) {
+      this.tell("error", notInstalled(this.language));
+      return;
+    }
+    this.happen({ type: "evaluate" });
+  }
+
+  stop(): void {
+    this.happen({ type: "stop" });
+  }
+
+  clearOutput(): void {
+    this.outputs.clear();
+  }
+
+  /** Take the cell off the page and let its kernel go. */
+  remove(): void {
+    this.abandon();
+    this.fresh.leave();
+    this.leaveLink?.();
+    this.outputs.clear();
+    this.editor.destroy();
+    this.view.remove();
+  }
+
+  private happen(happening: Happening): void {
+    const { next, effects } = step(this.state, happening);
+    this.state = next;
+    for (const effect of effects) this.perform(effect);
+    this.view.showPhase(this.state.phase);
+  }
+
+  private perform(effect: Effect): void {
+    switch (effect.type) {
+      case "abandon":
+        this.abandon();
+        this.fresh.leave();
+        break;
+      case "lease":
+        this.lease();
+        break;
+      case "execute":
+        this.execute();
+        break;
+      case "interrupt":
+        this.kernel?.interrupt();
+        this.patience = setTimeout(() => {
+          this.happen({ type: "interruptIgnored" });
+          this.view.announce("The code does not react. Press the button again to end the kernel.");
+        }, INTERRUPT_MILLISECONDS);
+        break;
+      case "endKernel":
+        void this.kernel?.end();
+        break;
+      case "finish":
+        this.finish(effect.outcome);
+        break;
+    }
+  }
+
+  /** From here on, nothing of the evaluation under way is heard. */
+  private abandon(): void {
+    this.evaluation += 1;
+    this.silence();
+    this.silence = () => undefined;
+    clearTimeout(this.patience);
+    clearInterval(this.clock);
+  }
+
+  private lease(): void {
+    this.abandon();
+    const { evaluation } = this;
+    this.summary = new Summary();
+    this.view.showNotice(undefined);
+    this.view.announce("Running.");
+    this.outputs.begin();
+    this.startedAt = performance.now();
+    this.clock = setInterval(() => {
+      this.showElapsed();
+    }, CLOCK_MILLISECONDS);
+    (this.linked ?? this.fresh).open().then(
+      (kernel) => {
+        if (evaluation !== this.evaluation) return;
+        this.kernel = kernel;
+        this.happen({ type: "leased" });
+      },
+      (error: unknown) => {
+        if (evaluation === this.evaluation) this.happen({ type: "failed", error: asError(error) });
+      },
+    );
+  }
+
+  private execute(): void {
+    if (!this.kernel) return;
+    const { evaluation } = this;
+    this.silence = this.kernel.execute(this.code, {
+      message: (message) => {
+        if (evaluation === this.evaluation) this.receive(message);
+      },
+      ended: (ending) => {
+        if (evaluation === this.evaluation) this.happen({ type: "ended", ending });
+      },
+    });
+  }
+
+  private receive(message: KernelMessage): void {
+    const { content } = message;
+    if (message.type === "execute_reply") {
+      const ok = content.status === "ok";
+      this.happen({
+        type: "reply",
+        reply: { status: ok ? "ok" : "error", ename: textOf(content.ename), evalue: textOf(content.evalue) },
+      });
+      return;
+    }
+    if (message.type === "status" && content.execution_state === "idle") {
+      this.happen({ type: "settled" });
+      return;
+    }
+    const item = outputOf(message);
+    if (!item) return;
+    this.summary.add(item);
+    this.outputs.push(item);
+  }
+
+  private finish(outcome: Outcome): void {
+    this.abandon();
+    this.outputs.end();
+    const seconds = `${((performance.now() - this.startedAt) / 1000).toFixed(1)} s`;
+    switch (outcome.type) {
+      case "ok": {
+        const output = this.summary.toString();
+        this.view.showStatus(`Finished in ${seconds}`);
+        this.view.announce(output === "" ? "Finished without output." : `Finished. Output: ${output}`);
+        break;
+      }
+      case "error":
+        this.view.showStatus(`Error after ${seconds}`);
+        this.view.announce(`Error. ${outcome.reply.ename}: ${outcome.reply.evalue}`);
+        break;
+      case "interrupted":
+        this.view.showStatus(`Stopped after ${seconds}`);
+        this.view.announce("Stopped.");
+        break;
+      case "cancelled":
+        this.view.showStatus("Stopped");
+        this.view.announce("Stopped.");
+        break;
+      case "ended":
+        this.view.showStatus(`Ended after ${seconds}`);
+        this.tell(TONES[outcome.ending.reason] ?? "warning", outcome.ending.sentence);
+        break;
+      case "failed":
+        this.view.showStatus("");
+        this.showFailure(outcome.error, () => {
+          this.evaluate();
+        });
+        break;
+    }
+  }
+
+  private linkLost(ending: Ending): void {
+    this.kernel = undefined;
+    this.tell(TONES[ending.reason] ?? "warning", `${ending.sentence} ${VARIABLES_LOST}`);
+  }
+
+  private tell(tone: Tone, text: string): void {
+    this.view.showNotice({ tone, text });
+    this.view.announce(text);
+  }
+
+  private showFailure(error: Error, again: () => void): void {
+    const failure = error instanceof ServerError ? error : undefined;
+    const wait = failure?.retryAfterSeconds;
+    const advice = wait === undefined ? "" : ` The server asks to wait ${wait} ${wait === 1 ? "second" : "seconds"}.`;
+    const text = failure ? failure.message + advice : `Something went wrong in this page: ${error.message}`;
+    const action = failure?.temporary ? { action: { label: "Try again", run: again } } : {};
+    this.view.showNotice({ tone: failure?.temporary ? "warning" : "error", text, ...action });
+    this.view.announce(text);
+  }
+
+  private showElapsed(): void {
+    if (this.state.phase !== "running" && this.state.phase !== "starting") return;
+    const words = this.state.phase === "running" ? "Running" : "Starting a kernel";
+    this.view.showStatus(`${words} · ${Math.round((performance.now() - this.startedAt) / 1000)} s`);
+  }
+
+  private async share(): Promise<void> {
+    this.view.setSharing(true);
+    try {
+      const permalink = await this.server.store(this.code, this.language);
+      this.view.sharePanel.show(this.server.links(permalink, this.language));
+    } catch (error) {
+      this.showFailure(asError(error), () => {
+        this.view.showNotice(undefined);
+        void this.share();
+      });
+    } finally {
+      this.view.setSharing(false);
+    }
+  }
+
+  private languageElement(languages: readonly string[]): HTMLElement {
+    if (languages.length === 1) return make("span", "", {}, labelOf(this.language));
+    const select = make("select", "ca-select", { "aria-label": "Language" });
+    for (const language of languages) select.append(make("option", "", { value: language }, labelOf(language)));
+    select.addEventListener("change", () => {
+      this.language = select.value;
+    });
+    return select;
+  }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}

@@ -1,0 +1,182 @@
+/** What a cell looks like: its elements, without any decision. */
+
+import { adoptStyles, icon, make } from "./dom.js";
+import type { Phase } from "./evaluation.js";
+import { SharePanel } from "./share_panel.js";
+
+const PLAY = "M5 3.5v9l7.5-4.5z";
+const SQUARE = "M4.5 4.5h7v7h-7z";
+const LINK = "M6.5 9.5l3-3M7 4.5l1-1a3 3 0 0 1 4.2 4.2l-1.4 1.4M9 11.5l-1 1a3 3 0 0 1-4.2-4.2l1.4-1.4";
+
+/** Parts that `hide` can name. */
+export type Part = "editor" | "evalButton" | "language" | "share" | "output" | "status";
+
+export type Tone = "info" | "warning" | "error";
+
+export interface Notice {
+  readonly tone: Tone;
+  readonly text: string;
+  readonly action?: { readonly label: string; readonly run: () => void };
+}
+
+export interface ViewOptions {
+  readonly input: ParentNode & Node;
+  readonly output: ParentNode & Node;
+  readonly evaluateLabel: string;
+  readonly language: HTMLElement;
+  readonly hidden: ReadonlySet<Part>;
+  /** Further class names, by the cell's own; for pages that style or script another product's names. */
+  readonly aliases: Readonly<Record<string, string>>;
+}
+
+export interface ViewEvents {
+  readonly evaluate: () => void;
+  readonly stop: () => void;
+  readonly share: () => void;
+}
+
+/** Words beside the buttons, and the label of the Stop button, in each phase. */
+const PHASES: Record<Phase, { status: string; stop: string }> = {
+  idle: { status: "", stop: "Stop" },
+  starting: { status: "Starting a kernel", stop: "Stop" },
+  running: { status: "Running", stop: "Stop" },
+  interrupting: { status: "Stopping", stop: "Stopping" },
+  stubborn: { status: "Still running: the code does not react to Stop", stop: "End the kernel" },
+  ending: { status: "Ending the kernel", stop: "Ending" },
+};
+
+export class CellView {
+  readonly editor = make("div", "ca-editor");
+  readonly frames = make("div", "ca-frames");
+  readonly sharePanel: SharePanel;
+
+  private readonly input: HTMLElement;
+  private readonly output: HTMLElement;
+  private readonly run: HTMLButtonElement;
+  private readonly stop: HTMLButtonElement;
+  private readonly stopLabel = make("span", "", {}, "Stop");
+  private readonly share: HTMLButtonElement;
+  private readonly status = make("span", "ca-status");
+  private readonly activity = make("div", "ca-activity", { "aria-hidden": "true" });
+  private readonly notice = make("div", "ca-notice", { hidden: "" });
+  private readonly live = make("div", "ca-visually-hidden", { role: "status", "aria-live": "polite" });
+
+  constructor(options: ViewOptions, events: ViewEvents) {
+    this.run = make(
+      "button",
+      "ca-button ca-primary ca-run",
+      { type: "button", title: "Shift+Enter", "aria-keyshortcuts": "Shift+Enter" },
+      icon(PLAY),
+      make("span", "", {}, options.evaluateLabel),
+    );
+    this.stop = make("button", "ca-button ca-stop", { type: "button", hidden: "" }, icon(SQUARE), this.stopLabel);
+    this.share = make("button", "ca-button ca-quiet ca-share", { type: "button" }, icon(LINK), make("span", "", {}, "Share"));
+    this.run.addEventListener("click", events.evaluate);
+    this.stop.addEventListener("click", events.stop);
+    this.share.addEventListener("click", events.share);
+    this.sharePanel = new SharePanel(
+      (text) => {
+        this.announce(text);
+      },
+      () => {
+        this.share.focus();
+      },
+    );
+
+    const language = make("span", "ca-language", {}, options.language);
+    const hint = make("span", "ca-hint", { "aria-hidden": "true" }, "Shift+Enter evaluates · Esc, then Tab leaves the editor");
+    const bar = make("div", "ca-bar", {}, this.run, this.stop, this.status, hint, language, this.share);
+    this.input = make("section", "ca-scope ca-input", { "aria-label": "Code cell" }, this.editor, bar, this.sharePanel.element, this.live);
+    this.output = make("section", "ca-scope ca-output", { "aria-label": "Output of the code cell" }, this.activity, this.notice, this.frames);
+    this.output.hidden = true;
+
+    const { hidden } = options;
+    this.editor.hidden = hidden.has("editor");
+    this.run.hidden = hidden.has("evalButton");
+    language.hidden = hidden.has("language");
+    this.share.hidden = hidden.has("share");
+    this.frames.hidden = hidden.has("output");
+    bar.hidden = this.run.hidden && language.hidden && this.share.hidden && hidden.has("editor");
+    this.addAliases(options.aliases);
+
+    this.place(this.input, options.input);
+    this.place(this.output, options.output);
+    this.input.classList.toggle("ca-joined", options.input === options.output);
+  }
+
+  /** The root that holds the editor. */
+  get root(): Document | ShadowRoot {
+    const root = this.editor.getRootNode();
+    return root instanceof ShadowRoot ? root : document;
+  }
+
+  showPhase(phase: Phase): void {
+    const busy = phase !== "idle";
+    const { status, stop } = PHASES[phase];
+    const focused = this.root.activeElement === this.stop;
+    this.stop.hidden = !busy;
+    this.stopLabel.textContent = stop;
+    this.stop.setAttribute("aria-disabled", String(phase === "interrupting" || phase === "ending"));
+    // The button under the keyboard's focus must not vanish from under it.
+    if (focused && !busy) this.run.focus();
+    this.activity.classList.toggle("ca-busy", busy);
+    this.input.dataset.phase = phase;
+    if (busy) {
+      this.output.hidden = false;
+      this.showStatus(status);
+    }
+  }
+
+  showStatus(text: string): void {
+    this.status.textContent = text;
+  }
+
+  showNotice(notice: Notice | undefined): void {
+    this.notice.hidden = notice === undefined;
+    if (!notice) {
+      this.notice.replaceChildren();
+      return;
+    }
+    this.output.hidden = false;
+    this.notice.dataset.tone = notice.tone;
+    this.notice.replaceChildren(make("p", "ca-sentence", {}, notice.text));
+    const { action } = notice;
+    if (action) {
+      const button = make("button", "ca-button ca-action", { type: "button" }, action.label);
+      button.addEventListener("click", action.run);
+      this.notice.append(button);
+    }
+  }
+
+  /** Say `text` to screen readers. */
+  announce(text: string): void {
+    this.live.textContent = text;
+  }
+
+  setSharing(busy: boolean): void {
+    this.share.setAttribute("aria-disabled", String(busy));
+  }
+
+  remove(): void {
+    this.input.remove();
+    this.output.remove();
+  }
+
+  private place(part: HTMLElement, parent: ParentNode & Node): void {
+    const root = parent.getRootNode();
+    const shadow = root instanceof ShadowRoot;
+    part.classList.toggle("ca-light", !shadow);
+    parent.append(part);
+    adoptStyles(shadow ? root : document);
+  }
+
+  private addAliases(aliases: Readonly<Record<string, string>>): void {
+    for (const [own, further] of Object.entries(aliases)) {
+      for (const part of [this.input, this.output]) {
+        for (const element of [part, ...part.querySelectorAll(`.${own}`)]) {
+          if (element.classList.contains(own)) element.classList.add(...further.split(" "));
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,117 @@
+/** The code editor: CodeMirror with Python, and keys that never trap the keyboard. */
+
+import { closeBrackets, closeBracketsKeymap } from "@codemirror/autocomplete";
+import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
+import { python } from "@codemirror/lang-python";
+import {
+  HighlightStyle,
+  bracketMatching,
+  indentOnInput,
+  indentUnit,
+  syntaxHighlighting,
+} from "@codemirror/language";
+import { EditorState, Prec } from "@codemirror/state";
+import type { Extension } from "@codemirror/state";
+import { EditorView, drawSelection, keymap, lineNumbers } from "@codemirror/view";
+import { tags } from "@lezer/highlight";
+
+/** How long after Escape the next Tab leaves the editor; any other key ends it at once. */
+const TAB_LEAVES_MILLISECONDS = 60_000;
+
+export interface EditorOptions {
+  readonly parent: HTMLElement;
+  readonly root: Document | ShadowRoot;
+  readonly code: string;
+  readonly language: string;
+  readonly label: string;
+  readonly readOnly: boolean;
+  readonly evaluate: () => void;
+  readonly changed: (code: string) => void;
+}
+
+const colours = HighlightStyle.define([
+  { tag: [tags.keyword, tags.operatorKeyword, tags.modifier], color: "var(--ca-keyword)" },
+  { tag: [tags.string, tags.special(tags.string)], color: "var(--ca-string)" },
+  { tag: [tags.number, tags.bool, tags.null], color: "var(--ca-number)" },
+  { tag: [tags.comment], color: "var(--ca-comment)", fontStyle: "italic" },
+  { tag: [tags.function(tags.definition(tags.variableName)), tags.definition(tags.className)], color: "var(--ca-name)" },
+  { tag: [tags.meta, tags.self], color: "var(--ca-name)" },
+  { tag: tags.invalid, color: "var(--ca-danger)" },
+]);
+
+const theme = EditorView.theme({
+  "&": { color: "var(--ca-text)", backgroundColor: "transparent", fontSize: "14px" },
+  "&.cm-focused": { outline: "none" },
+  ".cm-scroller": { fontFamily: "var(--ca-mono)", lineHeight: "1.55", maxHeight: "32rem" },
+  ".cm-content": { padding: "10px 0", caretColor: "var(--ca-text)" },
+  ".cm-line": { padding: "0 14px 0 8px" },
+  ".cm-gutters": {
+    border: "0",
+    backgroundColor: "transparent",
+    color: "var(--ca-muted)",
+    fontVariantNumeric: "tabular-nums",
+  },
+  ".cm-lineNumbers .cm-gutterElement": { padding: "0 8px 0 14px", minWidth: "1.6em" },
+  ".cm-cursor": { borderLeftColor: "var(--ca-text)", borderLeftWidth: "1.5px" },
+  "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": {
+    background: "var(--ca-selection)",
+  },
+  "&.cm-focused .cm-matchingBracket": { backgroundColor: "var(--ca-selection)" },
+});
+
+/** Grammars by language; "sage" is Python to its grammar. */
+function grammar(language: string): Extension {
+  return language === "python" || language === "sage" ? [python(), indentUnit.of("    ")] : [];
+}
+
+export function createEditor(options: EditorOptions): EditorView {
+  const run = (): boolean => {
+    options.evaluate();
+    return true;
+  };
+  return new EditorView({
+    parent: options.parent,
+    root: options.root,
+    state: EditorState.create({
+      doc: options.code,
+      extensions: [
+        lineNumbers(),
+        history(),
+        drawSelection(),
+        indentOnInput(),
+        bracketMatching(),
+        closeBrackets(),
+        EditorState.tabSize.of(4),
+        EditorState.readOnly.of(options.readOnly),
+        Prec.highest(
+          keymap.of([
+            { key: "Shift-Enter", run },
+            { key: "Mod-Enter", run },
+          ]),
+        ),
+        keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, indentWithTab]),
+        EditorView.domEventHandlers({
+          keyup: (event, view) => {
+            if (event.key === "Escape") view.setTabFocusMode(TAB_LEAVES_MILLISECONDS);
+          },
+        }),
+        EditorView.contentAttributes.of({
+          "aria-label": options.label,
+          "aria-description": "Shift and Enter evaluate. Escape, then Tab leaves the editor.",
+          spellcheck: "false",
+          autocapitalize: "off",
+        }),
+        EditorView.updateListener.of((update) => {
+          if (update.docChanged) options.changed(update.state.doc.toString());
+        }),
+        grammar(options.language),
+        syntaxHighlighting(colours),
+        theme,
+      ],
+    }),
+  });
+}
+
+export function replaceCode(view: EditorView, code: string): void {
+  view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: code } });
+}

@@ -1,0 +1,236 @@
+/** `window.sagecell`: the embedding interface of SageMathCell over our cell, for pages written against it. */
+
+import { Cell } from "./cell.js";
+import { isObject } from "./messages.js";
+import type { Json } from "./messages.js";
+import { codeOf, elementsOf, linkKeyOf, partsOf, withTemplate } from "./options.js";
+import { findRoot, rememberScript } from "./root.js";
+import { Server } from "./server.js";
+import { linkedSession } from "./session.js";
+
+const FILE = "embedded_sagecell.js";
+
+rememberScript(FILE);
+
+/** Class names that pages style and click, by our own. */
+const ALIASES: Readonly<Record<string, string>> = {
+  "ca-input": "sagecell_input",
+  "ca-editor": "sagecell_editor",
+  "ca-bar": "sagecell_commands",
+  "ca-run": "sagecell_evalButton",
+  "ca-language": "sagecell_options sagecell_language",
+  "ca-output": "sagecell_output_elements sagecell_sessionContainer",
+  "ca-notice": "sagecell_messages",
+  "ca-frames": "sagecell_output sagecell_sessionOutput",
+  "ca-activity": "sagecell_spinner",
+  "ca-share": "sagecell_permalink",
+  "ca-share-panel": "sagecell_permalink_result",
+};
+
+const ALL_LANGUAGES = ["sage", "gap", "gp", "html", "macaulay2", "maxima", "octave", "python", "r", "singular"];
+
+const TEMPLATES = {
+  minimal: { editor: "textarea-readonly", hide: ["editor", "files", "permalink"] },
+  restricted: { editor: "codemirror-readonly", hide: ["files", "permalink"] },
+};
+
+/** Id of the hidden element in which `moveInputForm` keeps forms. */
+const MOVED_ID = "sagecell_moved";
+
+/** What `makeSagecell` returns; filled once the page is read. Options of the page's own pass through. */
+type CellInfo = Json;
+
+interface Built {
+  readonly cell: Cell;
+  readonly input: HTMLElement;
+  readonly output: HTMLElement;
+  form: { readonly element: HTMLElement; readonly mark: Comment } | undefined;
+}
+
+const built = new WeakMap<object, Built>();
+const infos = new WeakMap<Element, CellInfo>();
+let calls = 0;
+
+/** A textarea cannot hold a cell: put an element before it, and keep its value that of the editor. */
+function holderOf(location: HTMLElement): HTMLElement {
+  if (!(location instanceof HTMLTextAreaElement)) return location;
+  const holder = document.createElement("div");
+  location.before(holder);
+  location.hidden = true;
+  return holder;
+}
+
+function languagesOf(options: Json): [string, ...string[]] {
+  const given = Array.isArray(options.languages) ? options.languages.filter((name) => typeof name === "string") : [];
+  const preferred = options.defaultLanguage;
+  const [first, ...others] = given.length > 0 ? given : ["sage"];
+  const languages: [string, ...string[]] = [first ?? "sage", ...others];
+  if (typeof preferred !== "string") return languages;
+  return [preferred, ...languages.filter((name) => name !== preferred)];
+}
+
+function build(info: CellInfo, location: HTMLElement, options: Json, key: string | undefined): void {
+  const earlier = infos.get(location);
+  if (earlier) {
+    // Pages call makeSagecell again for content they added: what is a cell already stays as it is.
+    const same = built.get(earlier);
+    if (same) built.set(info, same);
+    return;
+  }
+  infos.set(location, info);
+  const server = new Server(findRoot(window.sagecell?.root, "sagecell-root", FILE));
+  const code = codeOf(options, location).trim();
+  const holder = holderOf(location);
+  const output = elementsOf(options.outputLocation)[0] ?? holder;
+  holder.textContent = "";
+  const hide = partsOf(options.hide);
+  if (key !== undefined) hide.add("share");
+  for (const element of [holder, output]) element.classList.add("sagecell");
+  const { editor } = options;
+  const cell = new Cell({
+    server,
+    linked: key === undefined ? undefined : linkedSession(server, key),
+    input: holder,
+    output,
+    code,
+    languages: languagesOf(options),
+    readOnly: typeof editor === "string" && editor.endsWith("-readonly"),
+    evaluateLabel: typeof options.evalButtonText === "string" ? options.evalButtonText : "Evaluate",
+    hide,
+    aliases: ALIASES,
+    changed: (text) => {
+      if (location instanceof HTMLTextAreaElement) location.value = text;
+    },
+  });
+  built.set(info, { cell, input: holder, output, form: undefined });
+  Object.assign(info, {
+    inputLocation: location,
+    outputLocation: output,
+    submit: () => {
+      cell.evaluate();
+    },
+    editorData: {
+      getValue: () => cell.code,
+      setValue: (text: unknown) => {
+        cell.code = String(text);
+      },
+      focus: () => {
+        cell.focus();
+      },
+      refresh: () => {
+        cell.refresh();
+      },
+    },
+  });
+  if (options.autoeval === true && code !== "") cell.evaluate();
+  if (typeof options.callback === "function") (options.callback as () => void)();
+}
+
+function buildAll(info: CellInfo, options: Json): void {
+  const locations = elementsOf(options.inputLocation);
+  if (locations.length > 1 && options.outputLocation !== undefined) {
+    throw new Error("makeSagecell: with several input locations there can be no outputLocation");
+  }
+  calls += 1;
+  const key = linkKeyOf(options, `call ${calls}`);
+  const [only, ...others] = locations;
+  if (!only) return;
+  if (others.length === 0) {
+    build(info, only, options, key);
+    return;
+  }
+  // Evaluating all cells of a new shared session at once would run them in no order.
+  const shared = key !== undefined && options.linkKey === undefined;
+  const each = shared ? { ...options, autoeval: false } : options;
+  info.array = locations.map((location) => {
+    const part: CellInfo = { ...each };
+    build(part, location, each, key);
+    return part;
+  });
+}
+
+function makeSagecell(given: unknown): CellInfo {
+  if (!isObject(given)) throw new Error("makeSagecell: expected an object of options");
+  const options = withTemplate(given);
+  if (options.inputLocation === undefined || options.inputLocation === null) {
+    throw new Error("Must specify an inputLocation.");
+  }
+  const info: CellInfo = { ...options };
+  if (document.readyState === "loading") {
+    document.addEventListener("DOMContentLoaded", () => {
+      buildAll(info, options);
+    });
+  } else {
+    buildAll(info, options);
+  }
+  return info;
+}
+
+/** Return the cells of what `makeSagecell` returned. */
+function cellsOf(info: unknown): Built[] {
+  if (!isObject(info)) return [];
+  if (Array.isArray(info.array)) return info.array.flatMap(cellsOf);
+  const one = built.get(info);
+  return one ? [one] : [];
+}
+
+function deleteSagecell(info: unknown): void {
+  for (const { cell, input, output } of cellsOf(info)) {
+    cell.remove();
+    input.remove();
+    output.remove();
+  }
+}
+
+function movedForms(): HTMLElement {
+  const existing = document.getElementById(MOVED_ID);
+  if (existing) return existing;
+  const hidden = document.createElement("div");
+  hidden.id = MOVED_ID;
+  hidden.hidden = true;
+  document.body.append(hidden);
+  return hidden;
+}
+
+function moveInputForm(info: unknown): void {
+  for (const one of cellsOf(info)) {
+    const element = one.input.querySelector<HTMLElement>(".sagecell_input");
+    if (one.form || !element) continue;
+    const mark = document.createComment("sagecell form");
+    element.before(mark);
+    one.form = { element, mark };
+    movedForms().append(element);
+  }
+}
+
+function restoreInputForm(info: unknown): void {
+  for (const one of cellsOf(info)) {
+    if (!one.form) continue;
+    one.form.mark.replaceWith(one.form.element);
+    one.form = undefined;
+    one.cell.refresh();
+  }
+}
+
+declare global {
+  interface Window {
+    sagecell?: Json;
+    singlecell?: Json;
+  }
+}
+
+if (typeof window.sagecell?.makeSagecell !== "function") {
+  // A page may have set `sagecell.root` before it loads this script.
+  window.sagecell = Object.assign(window.sagecell ?? {}, {
+    makeSagecell,
+    deleteSagecell,
+    moveInputForm,
+    restoreInputForm,
+    templates: TEMPLATES,
+    allLanguages: ALL_LANGUAGES,
+  });
+  window.singlecell = Object.assign(window.sagecell, {
+    makeSinglecell: makeSagecell,
+    deleteSinglecell: deleteSagecell,
+  });
+}

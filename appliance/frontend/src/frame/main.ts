@@ -1,0 +1,78 @@
+/** The output frame: shows what its page sends, and reports its height. */
+
+import { batchOf } from "../output_items.js";
+import type { FrameReport } from "../output_items.js";
+import { Outputs } from "./outputs.js";
+
+/** Browsers hold back animation frames of frames out of sight; output must arrive there, too. */
+const FRAME_MILLISECONDS = 50;
+
+const script = document.currentScript;
+const base = script instanceof HTMLScriptElement ? new URL(".", script.src).href : new URL(".", document.baseURI).href;
+
+function afterPaint(callback: () => void): void {
+  let done = false;
+  const once = (): void => {
+    if (done) return;
+    done = true;
+    callback();
+  };
+  requestAnimationFrame(once);
+  setTimeout(once, FRAME_MILLISECONDS);
+}
+
+function start(container: HTMLElement): void {
+  let reported = -1;
+  let first = true;
+
+  const height = (): number => Math.max(container.scrollHeight, Math.ceil(container.getBoundingClientRect().height));
+  const report = (type: FrameReport["type"]): void => {
+    reported = height();
+    window.parent.postMessage({ type, height: reported } satisfies FrameReport, "*");
+  };
+  const measure = (): void => {
+    for (const block of container.querySelectorAll<HTMLElement>("pre, .display")) {
+      // Output that scrolls sideways must do so by keyboard as well.
+      if (block.scrollWidth > block.clientWidth) block.tabIndex = 0;
+    }
+    if (height() !== reported) report("height");
+  };
+
+  const outputs = new Outputs(container, base, measure);
+  window.addEventListener("message", (event: MessageEvent<unknown>) => {
+    if (event.source !== window.parent) return;
+    const batch = batchOf(event.data);
+    if (!batch) return;
+    outputs.show(batch.items, batch.dropped);
+    if (first) {
+      // The page keeps earlier output in sight until this report.
+      first = false;
+      report("shown");
+      afterPaint(measure);
+      return;
+    }
+    afterPaint(() => {
+      report("shown");
+      measure();
+    });
+  });
+  new ResizeObserver(measure).observe(container);
+  document.addEventListener("load", measure, true);
+  document.addEventListener("click", keepInside, true);
+  report("ready");
+}
+
+/** A link would replace the output by a page in a frame too small for it: show its address instead. */
+function keepInside(event: Event): void {
+  const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
+  if (!(link instanceof HTMLAnchorElement) || link.getAttribute("href")?.startsWith("#")) return;
+  event.preventDefault();
+  if (link.nextElementSibling?.classList.contains("address")) return;
+  const address = document.createElement("span");
+  address.className = "address";
+  address.textContent = ` (${link.href})`;
+  link.after(address);
+}
+
+const container = document.getElementById("outputs");
+if (container) start(container);

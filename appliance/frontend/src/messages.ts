@@ -1,0 +1,100 @@
+/** Jupyter messages as they cross the WebSocket: parsed once here, so that everything behind can trust their shape. */
+
+export type Json = Record<string, unknown>;
+
+/** A message from the kernel; `parentId` is the `msg_id` of the request it belongs to, or "". */
+export interface KernelMessage {
+  readonly type: string;
+  readonly parentId: string;
+  readonly content: Json;
+  readonly metadata: Json;
+}
+
+/** A request to the kernel. */
+export interface Request {
+  readonly channel: "shell" | "control";
+  readonly header: {
+    readonly msg_id: string;
+    readonly msg_type: string;
+    readonly session: string;
+    readonly username: string;
+    readonly date: string;
+    readonly version: string;
+  };
+  readonly parent_header: Json;
+  readonly metadata: Json;
+  readonly content: Json;
+  readonly buffers: readonly never[];
+}
+
+/** Version of the Jupyter messaging protocol that requests declare. */
+const MESSAGING_VERSION = "5.3";
+
+export function isObject(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+export function textOf(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
+
+/** Parse one WebSocket frame; `undefined` when it is not a Jupyter message. */
+export function parseMessage(frame: unknown): KernelMessage | undefined {
+  if (typeof frame !== "string") return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(frame);
+  } catch {
+    return undefined;
+  }
+  if (!isObject(value) || !isObject(value.header)) return undefined;
+  const type = textOf(value.header.msg_type) || textOf(value.msg_type);
+  if (type === "") return undefined;
+  const parent = isObject(value.parent_header) ? value.parent_header : {};
+  return {
+    type,
+    parentId: textOf(parent.msg_id),
+    content: isObject(value.content) ? value.content : {},
+    metadata: isObject(value.metadata) ? value.metadata : {},
+  };
+}
+
+/** Return 32 random hexadecimal digits, the form of a Jupyter message id. */
+export function randomId(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function request(channel: Request["channel"], type: string, session: string, content: Json): Request {
+  return {
+    channel,
+    header: {
+      msg_id: randomId(),
+      msg_type: type,
+      session,
+      username: "visitor",
+      date: new Date().toISOString(),
+      version: MESSAGING_VERSION,
+    },
+    parent_header: {},
+    metadata: {},
+    content,
+    buffers: [],
+  };
+}
+
+/** Make an `execute_request` (Jupyter messaging, "Execute"). */
+export function executeRequest(session: string, code: string): Request {
+  return request("shell", "execute_request", session, {
+    code,
+    silent: false,
+    store_history: false,
+    user_expressions: { _sagecell_files: "sys._sage_.new_files()" },
+    allow_stdin: false,
+    stop_on_error: true,
+  });
+}
+
+/** Make an `interrupt_request` (Jupyter messaging, "Kernel interrupt"). */
+export function interruptRequest(session: string): Request {
+  return request("control", "interrupt_request", session, {});
+}

@@ -1,0 +1,82 @@
+/** What pages pass to `makeCell` and `makeSagecell`: parsed here into what a cell needs. */
+
+import type { Part } from "./cell_view.js";
+import { isObject, textOf } from "./messages.js";
+import type { Json } from "./messages.js";
+
+/** Names in `hide`, ours and those of SageMathCell; others are ignored, as pages expect. */
+const PARTS: Readonly<Record<string, Part>> = {
+  editor: "editor",
+  evalButton: "evalButton",
+  language: "language",
+  share: "share",
+  permalink: "share",
+  output: "output",
+  status: "status",
+};
+
+function strings(value: unknown): string[] {
+  if (typeof value === "string") return value.split(/[\s,]+/).filter((name) => name !== "");
+  return Array.isArray(value) ? value.filter((name): name is string => typeof name === "string") : [];
+}
+
+/** Return the parts that a `hide` option names: a list, or words in one text. */
+export function partsOf(hide: unknown): Set<Part> {
+  const parts = new Set<Part>();
+  for (const name of strings(hide)) {
+    if (Object.hasOwn(PARTS, name) && PARTS[name]) parts.add(PARTS[name]);
+  }
+  return parts;
+}
+
+/** Return options with those of their `template` under them; `hide` lists add up. */
+export function withTemplate(options: Json): Json {
+  const { template } = options;
+  if (!isObject(template)) return options;
+  return { ...template, ...options, hide: [...strings(template.hide), ...strings(options.hide)] };
+}
+
+/** Return the elements that a selector, an element or a list of elements means. */
+export function elementsOf(location: unknown): HTMLElement[] {
+  if (typeof location === "string") return [...document.querySelectorAll<HTMLElement>(location)];
+  if (location instanceof HTMLElement) return [location];
+  if (isObject(location) || Array.isArray(location)) {
+    const list = location as unknown as ArrayLike<unknown>;
+    if (typeof list.length === "number") return Array.from(list).filter((item) => item instanceof HTMLElement);
+  }
+  return [];
+}
+
+/** Remove the blank lines around code, and nothing else: the first line may be indented. */
+export function trimLines(code: string): string {
+  return code.replace(/^(?:[ \t]*\r?\n)+/, "").replace(/\s+$/, "");
+}
+
+/** Return the code in an element: a textarea's value, a `<script>` child, or its text. Its script may hold a JSON string. */
+export function codeIn(element: Element): string {
+  if (element instanceof HTMLTextAreaElement) return trimLines(element.value);
+  const script = element instanceof HTMLScriptElement ? element : element.querySelector<HTMLScriptElement>("script[type]");
+  if (!script) return trimLines(element.textContent);
+  if (script.type === "application/json") {
+    try {
+      return textOf(JSON.parse(script.textContent) as unknown);
+    } catch {
+      return "";
+    }
+  }
+  return trimLines(script.textContent);
+}
+
+/** Return the code that options name: `code`, else `codeLocation`, else what the element holds. */
+export function codeOf(options: Json, element: Element): string {
+  if (typeof options.code === "string") return options.code;
+  const [location] = elementsOf(options.codeLocation);
+  return codeIn(location ?? element);
+}
+
+/** Return the key under which cells of one call share a kernel, or `undefined` for a fresh kernel each time. */
+export function linkKeyOf(options: Json, call: string): string | undefined {
+  const key = options.linkKey;
+  if (typeof key === "string" && key !== "") return key;
+  return options.linked === true ? call : undefined;
+}

@@ -1,0 +1,84 @@
+/** What page and output frame say to each other (T7), and the parsing of both directions. */
+
+import { isObject, textOf } from "./messages.js";
+import type { Json, KernelMessage } from "./messages.js";
+
+export type OutputItem =
+  | { readonly kind: "stream"; readonly name: "stdout" | "stderr"; readonly text: string }
+  | { readonly kind: "display"; readonly data: Json; readonly metadata: Json; readonly displayId: string }
+  | { readonly kind: "update"; readonly data: Json; readonly metadata: Json; readonly displayId: string }
+  | { readonly kind: "error"; readonly text: string }
+  | { readonly kind: "clear"; readonly wait: boolean };
+
+/** Page to frame: show these. `dropped` counts characters left out before them. */
+export interface Batch {
+  readonly type: "batch";
+  readonly items: readonly OutputItem[];
+  readonly dropped: number;
+}
+
+/** Frame to page: `ready` once, `shown` after each batch, both with the height of the content in CSS pixels. */
+export interface FrameReport {
+  readonly type: "ready" | "shown" | "height";
+  readonly height: number;
+}
+
+/** Return what an iopub message shows, or `undefined` when it shows nothing. */
+export function outputOf(message: KernelMessage): OutputItem | undefined {
+  const { content } = message;
+  const data = isObject(content.data) ? content.data : {};
+  const metadata = isObject(content.metadata) ? content.metadata : {};
+  const transient = isObject(content.transient) ? content.transient : {};
+  const displayId = textOf(transient.display_id);
+  switch (message.type) {
+    case "stream":
+      return { kind: "stream", name: content.name === "stderr" ? "stderr" : "stdout", text: textOf(content.text) };
+    case "display_data":
+    case "execute_result":
+      return { kind: "display", data, metadata, displayId };
+    case "update_display_data":
+      return { kind: "update", data, metadata, displayId };
+    case "error": {
+      const traceback = Array.isArray(content.traceback) ? content.traceback.map(textOf) : [];
+      const summary = `${textOf(content.ename)}: ${textOf(content.evalue)}`;
+      return { kind: "error", text: traceback.length > 0 ? traceback.join("\n") : summary };
+    }
+    case "clear_output":
+      return { kind: "clear", wait: content.wait === true };
+    default:
+      return undefined;
+  }
+}
+
+/** Return the batch in a message event's data, or `undefined`. The frame trusts the page that made it. */
+export function batchOf(data: unknown): Batch | undefined {
+  return isObject(data) && data.type === "batch" && Array.isArray(data.items)
+    ? (data as unknown as Batch)
+    : undefined;
+}
+
+/** Return the report in a message event's data, or `undefined`. A visitor's script may have made it. */
+export function reportOf(data: unknown): FrameReport | undefined {
+  if (!isObject(data)) return undefined;
+  const { type, height } = data;
+  if (type !== "ready" && type !== "shown" && type !== "height") return undefined;
+  if (typeof height !== "number" || !Number.isFinite(height) || height < 0) return undefined;
+  return { type, height };
+}
+
+/** Return about how many characters an item takes. */
+export function sizeOf(item: OutputItem): number {
+  switch (item.kind) {
+    case "stream":
+    case "error":
+      return item.text.length;
+    case "display":
+    case "update": {
+      let size = 0;
+      for (const value of Object.values(item.data)) size += typeof value === "string" ? value.length : 64;
+      return size;
+    }
+    case "clear":
+      return 0;
+  }
+}

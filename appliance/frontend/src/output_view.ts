@@ -1,0 +1,148 @@
+/**
+ * The page's side of the output frame (T7).
+ *
+ * Every evaluation gets a frame of its own, so that scripts of earlier output are gone with it. The old frame stays in
+ * sight until the new one has something to show: re-evaluation does not flicker.
+ */
+
+import { reportOf } from "./output_items.js";
+import type { OutputItem } from "./output_items.js";
+import { OutputQueue } from "./output_queue.js";
+
+/** Tallest frame, in CSS pixels; longer output scrolls inside. */
+export const MAX_FRAME_HEIGHT = 800;
+
+/** How long the old frame covers the new one, which may need a moment for its first paint. */
+const COVER_MILLISECONDS = 80;
+
+/** One sandboxed frame and the output that waits for it. */
+class OutputFrame {
+  readonly element: HTMLIFrameElement;
+  private readonly queue = new OutputQueue();
+  private ready = false;
+  private busy = false;
+  private loads = 0;
+
+  constructor(
+    address: string,
+    label: string,
+    private readonly on: { shown: () => void; gone: () => void },
+  ) {
+    const frame = document.createElement("iframe");
+    frame.setAttribute("sandbox", "allow-scripts");
+    frame.referrerPolicy = "no-referrer";
+    frame.title = label;
+    frame.className = "ca-frame ca-frame-next";
+    frame.src = address;
+    frame.addEventListener("load", () => {
+      this.loads += 1;
+      // A second document in the frame is not ours, whoever put it there: it must not receive output.
+      if (this.loads > 1) this.on.gone();
+    });
+    window.addEventListener("message", this.receive);
+    this.element = frame;
+  }
+
+  get used(): boolean {
+    return this.busy || !this.queue.empty;
+  }
+
+  push(item: OutputItem): void {
+    this.queue.push(item);
+    this.send();
+  }
+
+  remove(): void {
+    window.removeEventListener("message", this.receive);
+    this.element.remove();
+  }
+
+  private readonly receive = (event: MessageEvent<unknown>): void => {
+    if (event.source === null || event.source !== this.element.contentWindow) return;
+    const report = reportOf(event.data);
+    if (!report) return;
+    const height = Math.min(Math.ceil(report.height), MAX_FRAME_HEIGHT);
+    this.element.style.setProperty("height", `${height}px`);
+    this.element.classList.toggle("ca-frame-empty", height === 0);
+    if (report.type === "ready") {
+      this.ready = true;
+    } else if (report.type === "shown") {
+      this.busy = false;
+      this.on.shown();
+    }
+    this.send();
+  };
+
+  /** One batch at a time: the next goes when the frame has shown the last, however fast the kernel prints. */
+  private send(): void {
+    if (!this.ready || this.busy || this.queue.empty) return;
+    this.busy = true;
+    this.element.contentWindow?.postMessage(this.queue.take(), "*");
+  }
+}
+
+export class OutputView {
+  private current: OutputFrame | undefined;
+  private next: OutputFrame | undefined;
+
+  constructor(
+    private readonly container: HTMLElement,
+    private readonly address: string,
+    private readonly label: string,
+    /** Called when a frame was removed because it had navigated away. */
+    private readonly gone: () => void,
+  ) {}
+
+  /** A new evaluation starts. */
+  begin(): void {
+    this.next?.remove();
+    const frame = new OutputFrame(this.address, this.label, {
+      shown: () => {
+        this.show(frame);
+      },
+      gone: () => {
+        this.drop(frame);
+      },
+    });
+    this.next = frame;
+    this.container.append(frame.element);
+  }
+
+  push(item: OutputItem): void {
+    (this.next ?? this.current)?.push(item);
+  }
+
+  /** The evaluation is over: where it showed nothing, the output before it goes now. */
+  end(): void {
+    if (!this.next || this.next.used) return;
+    this.clear();
+  }
+
+  /** Remove all output. */
+  clear(): void {
+    this.next?.remove();
+    this.current?.remove();
+    this.next = undefined;
+    this.current = undefined;
+  }
+
+  private show(frame: OutputFrame): void {
+    if (frame !== this.next) return;
+    const old = this.current;
+    frame.element.classList.remove("ca-frame-next");
+    this.current = frame;
+    this.next = undefined;
+    if (!old) return;
+    old.element.classList.add("ca-frame-last");
+    setTimeout(() => {
+      old.remove();
+    }, COVER_MILLISECONDS);
+  }
+
+  private drop(frame: OutputFrame): void {
+    frame.remove();
+    if (frame === this.current) this.current = undefined;
+    if (frame === this.next) this.next = undefined;
+    this.gone();
+  }
+}

@@ -1,0 +1,149 @@
+/** The server's HTTP addresses, and the failures its answers may carry. */
+
+import { isObject, randomId, textOf } from "./messages.js";
+
+/** What a visitor is told when the server gave no sentence of its own. */
+const UNREACHABLE = "The server could not be reached. Check the network connection, then try again.";
+const UNEXPECTED = "The server gave an answer that this page does not understand.";
+
+/** Longest Retry-After that is repeated to the visitor. */
+const MAX_RETRY_AFTER_SECONDS = 3600;
+
+/** Kernels of one page are counted together by the server; the id is no secret. */
+const PAGE_ID = randomId();
+
+/** A request that failed, with the sentence a visitor reads. */
+export class ServerError extends Error {
+  override readonly name = "ServerError";
+
+  constructor(
+    sentence: string,
+    /** HTTP status; 0 when there was no answer. */
+    readonly status = 0,
+    /** Pause the server asked for, when it did. */
+    readonly retryAfterSeconds?: number,
+    options?: ErrorOptions,
+  ) {
+    super(sentence, options);
+  }
+
+  /** Whether the same request may succeed later. */
+  get temporary(): boolean {
+    return this.status === 0 || this.status === 429 || this.status >= 502;
+  }
+}
+
+export interface Lease {
+  readonly id: string;
+  readonly channels: string;
+}
+
+export interface Permalink {
+  /** Code, compressed, as it stands in a link. */
+  readonly zip: string;
+  /** Id under which the server keeps the code. */
+  readonly query: string;
+}
+
+/** Return the root of the server for the address of one of its scripts, with a slash at the end. */
+export function rootOfScript(src: string): string {
+  return new URL(src.replace(/(?:static\/)?[^/?#]*(?:[?#].*)?$/, "")).href;
+}
+
+/** Return `root` as an absolute address with a slash at the end. */
+export function normalizeRoot(root: string, base: string): string {
+  const url = new URL(root, base);
+  if (!url.pathname.endsWith("/")) url.pathname += "/";
+  url.search = "";
+  url.hash = "";
+  return url.href;
+}
+
+/** Return the sentence and the wait that an error response carries. */
+export function failureOf(status: number, body: string, retryAfter: string | null): ServerError {
+  let sentence = "";
+  try {
+    const value: unknown = JSON.parse(body);
+    if (isObject(value)) sentence = textOf(value.message);
+  } catch {
+    // Proxies in between answer with pages of their own: the sentence below stands for those.
+  }
+  if (sentence === "") sentence = status === 503 ? "The server is busy." : `The server refused the request (${status}).`;
+  const seconds = Number(retryAfter ?? Number.NaN);
+  const wait = seconds > 0 ? Math.min(Math.ceil(seconds), MAX_RETRY_AFTER_SECONDS) : undefined;
+  return new ServerError(sentence, status, wait);
+}
+
+/** The server behind the cells of a page. */
+export class Server {
+  /** `root`: address of the server, with a slash at the end. */
+  constructor(readonly root: string) {}
+
+  get outputFrame(): string {
+    return `${this.root}static/output_frame.html`;
+  }
+
+  /** Lease a kernel. `timeout` is what the kernel may idle, in seconds; 0 ends it after its first evaluation. */
+  async lease(timeout: number): Promise<Lease> {
+    const query = new URLSearchParams({
+      CellSessionID: PAGE_ID,
+      timeout: timeout === Infinity ? "inf" : String(timeout),
+      accepted_tos: "true",
+    });
+    const answer = await this.json(`kernel?${query.toString()}`, { method: "POST" });
+    const id = isObject(answer) ? textOf(answer.id) : "";
+    const base = isObject(answer) ? textOf(answer.ws_url) : "";
+    if (!/^[\w-]{1,64}$/.test(id) || !/^wss?:\/\//.test(base)) throw new ServerError(UNEXPECTED);
+    return { id, channels: `${base}kernel/${id}/channels` };
+  }
+
+  /** End a kernel. It is gone when this returns; one that had already ended is no error. */
+  async end(id: string): Promise<void> {
+    await this.fetch(`kernel/${encodeURIComponent(id)}`, { method: "DELETE", keepalive: true });
+  }
+
+  /** Store code under a permalink. */
+  async store(code: string, language: string): Promise<Permalink> {
+    const body = new FormData();
+    body.set("code", code);
+    body.set("language", language);
+    body.set("interacts", "[]");
+    const answer = await this.json("permalink", { method: "POST", body });
+    const zip = isObject(answer) ? textOf(answer.zip) : "";
+    const query = isObject(answer) ? textOf(answer.query) : "";
+    if (zip === "" || query === "") throw new ServerError(UNEXPECTED);
+    return { zip, query };
+  }
+
+  /** Return the two addresses at which shared code opens: kept by the server, and holding the code itself. */
+  links(permalink: Permalink, language: string): { stored: string; complete: string } {
+    const stored = new URL(this.root);
+    stored.search = new URLSearchParams({ q: permalink.query }).toString();
+    const complete = new URL(this.root);
+    complete.search = new URLSearchParams({ z: permalink.zip, lang: language }).toString();
+    return { stored: stored.href, complete: complete.href };
+  }
+
+  private async json(path: string, init: RequestInit): Promise<unknown> {
+    const response = await this.fetch(path, init);
+    try {
+      return (await response.json()) as unknown;
+    } catch (error) {
+      throw new ServerError(UNEXPECTED, 0, undefined, { cause: error });
+    }
+  }
+
+  private async fetch(path: string, init: RequestInit): Promise<Response> {
+    let response: Response;
+    try {
+      response = await fetch(this.root + path, { ...init, credentials: "omit" });
+    } catch (error) {
+      throw new ServerError(UNREACHABLE, 0, undefined, { cause: error });
+    }
+    if (!response.ok) {
+      const body = await response.text().catch(() => "");
+      throw failureOf(response.status, body, response.headers.get("Retry-After"));
+    }
+    return response;
+  }
+}
