@@ -53,7 +53,7 @@ def wait_until(what: str, ready: Callable[[], bool]) -> None:
 def shipped_limits() -> dict[str, str]:
     """Return the variables of haproxy/edge.env."""
     lines = (ROOT / "haproxy" / "edge.env").read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))  # type: ignore[misc]
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def account() -> dict[str, Any]:
