@@ -1,0 +1,273 @@
+"""ipykernel's IPython kernel, driven by a loop of our own.
+
+It keeps ipykernel's shell, display hooks, comms and request handlers, and replaces what is slow or needs threads: the
+IOPub thread (`publisher`), the output streams (`streams`), the shell-channel thread, tornado's loop, the 0.5 ms sleep
+after each cell. ipykernel's private names used here are those of the exact version pinned in the environment's lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.jsonutil import json_clean
+from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.async_helpers import _pseudo_sync_runner
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import _asyncio_runner
+from traitlets import Type
+
+from appliance.kernel.publisher import Publisher
+from appliance.kernel.streams import Stream, Ticker
+
+#: Messages taken from the shell socket before they are run; the rest waits in ZeroMQ.
+MAX_QUEUED_MESSAGES = 100
+
+#: A cell that holds none of these words cannot await at its top level.
+_ASYNC_WORDS = (b"await", b"async")
+
+
+class CellShell(ZMQInteractiveShell):  # type: ignore[misc]
+    """ipykernel's shell on a machine without a screen."""
+
+    def enable_gui(self, gui: str | None = None) -> None:
+        """Accept the event loops that need no screen; raise `UsageError` for the others."""
+        if gui not in (None, "inline", "asyncio"):
+            raise UsageError(f"there is no screen for the {gui!r} event loop here: figures are shown inline")
+
+
+class CellKernel(IPythonKernel):  # type: ignore[misc]
+    """One kernel: built in the zygote, brought to life in a fork by `start_in`."""
+
+    shell_class = Type(CellShell)
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.publisher = Publisher()
+        super().__init__(iopub_socket=self.publisher, log=logging.getLogger("kernel"), **kwargs)
+        self._queue: collections.deque[tuple[list[bytes], dict[str, Any]]] = collections.deque()
+        self._running = False
+        self._abort = False
+        self._ticker = Ticker(self.flush_streams)
+        self.stdout = Stream("stdout", 1, self._publish_stream, self._ticker.wake)
+        self.stderr = Stream("stderr", 2, self._publish_stream, self._ticker.wake)
+
+    # -- life -------------------------------------------------------------------------------------------------
+
+    def start_in(self, loop: asyncio.AbstractEventLoop, shell_socket: Any) -> list[tuple[int, Stream]]:
+        """Serve ``shell_socket`` (a zmq.ROUTER) on ``loop``; return the captured pipes and their streams."""
+        self._loop = loop
+        self.shell_stream = None
+        self._shell_socket = shell_socket
+        pipes = [(stream.adopt(), stream) for stream in (self.stdout, self.stderr)]
+        self.publisher.install_interrupt_handler()
+        self._ticker.start()
+        loop.add_reader(shell_socket.fd, self.read_shell)
+        # An edge may have passed before the descriptor was watched.
+        loop.call_soon(self.read_shell)
+        return pipes
+
+    def read_shell(self) -> None:
+        """Take messages from the shell socket and run them in order."""
+        import zmq
+
+        while len(self._queue) < MAX_QUEUED_MESSAGES and self._shell_socket.EVENTS & zmq.POLLIN:
+            self._enqueue(self._shell_socket.recv_multipart(zmq.NOBLOCK))
+            if not self._running:
+                self._run_queue()
+
+    def _enqueue(self, frames: list[bytes]) -> None:
+        idents, parts = self.session.feed_identities(frames)
+        try:
+            message = self.session.deserialize(parts)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, it is not a message for us
+            return
+        self._queue.append((idents, message))
+
+    def _run_queue(self) -> None:
+        while self._queue and not self._running:
+            idents, message = self._queue.popleft()
+            header = message["header"]
+            if header["msg_type"] == "execute_request" and self._may_await(message):
+                self._running = True
+                task = self._loop.create_task(self._handle(idents, message))
+                task.add_done_callback(self._task_done)
+            else:
+                _pseudo_sync_runner(self._handle(idents, message))
+
+    @staticmethod
+    def _may_await(message: dict[str, Any]) -> bool:
+        code = str(message["content"].get("code", "")).encode("utf-8", "replace")
+        return any(word in code for word in _ASYNC_WORDS)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._running = False
+        if not task.cancelled():
+            task.exception()
+        self._run_queue()
+        self._loop.call_soon(self.read_shell)
+
+    async def _handle(self, idents: list[bytes], message: dict[str, Any]) -> None:
+        """Run one request between busy and idle (Jupyter messaging, "Kernel status")."""
+        self.set_parent(idents, message)
+        self._publish_status("busy", "shell")
+        kind = message["header"]["msg_type"]
+        if kind == "execute_request" and self._abort:
+            self._send_abort_reply(self._shell_socket, message, idents)
+        else:
+            handler = self.shell_handlers.get(kind)
+            if handler is not None:
+                try:
+                    result = handler(self._shell_socket, idents, message)
+                    if isinstance(result, Coroutine):
+                        await result
+                except KeyboardInterrupt:
+                    pass
+                except Exception as exc:  # noqa: BLE001 - a kernel outlives a broken request
+                    print(f"{kind}: {exc!r}", file=self.stderr)
+        self.flush_streams()
+        self._publish_status("idle", "shell")
+        if self._abort and not self._queue:
+            self._abort = False
+        if self.shell.exit_now:
+            os._exit(0)
+
+    # -- requests ---------------------------------------------------------------------------------------------
+
+    async def execute_request(self, stream: Any, ident: list[bytes], parent: dict[str, Any]) -> None:
+        """Run a cell and reply (Jupyter messaging, "Execute")."""
+        content = parent["content"]
+        code = str(content["code"])
+        silent = bool(content.get("silent", False))
+        store_history = bool(content.get("store_history", not silent))
+        if not silent:
+            self._publish_execute_input(code, parent, self.execution_count)
+        reply = await self.do_execute(
+            code, silent, store_history, content.get("user_expressions"), bool(content.get("allow_stdin", False))
+        )
+        self.flush_streams()
+        self.session.send(stream, "execute_reply", json_clean(reply), parent, ident=ident)
+        if not silent and reply["status"] == "error" and content.get("stop_on_error", True):
+            self.read_waiting_requests()
+            self._abort = bool(self._queue)
+
+    def read_waiting_requests(self) -> None:
+        """Queue what already waits in the socket: after an error those executions are aborted."""
+        import zmq
+
+        while len(self._queue) < MAX_QUEUED_MESSAGES and self._shell_socket.EVENTS & zmq.POLLIN:
+            self._enqueue(self._shell_socket.recv_multipart(zmq.NOBLOCK))
+
+    async def do_execute(
+        self,
+        code: str,
+        silent: bool,
+        store_history: bool = True,
+        user_expressions: dict[str, str] | None = None,
+        allow_stdin: bool = False,
+        *,
+        cell_meta: object = None,
+        cell_id: object = None,
+    ) -> dict[str, Any]:
+        """Run ``code`` in the shell; return the content of an execute_reply."""
+        shell = self.shell
+        self._forward_input(allow_stdin)
+        shell._last_traceback = None
+        shell._last_traceback_during_displayhook = False
+        try:
+            with self._interruptible():
+                result = await self._run_cell(code, silent, store_history)
+        finally:
+            self._restore_input()
+        error = result.error_before_exec or result.error_in_exec
+        failed = not result.success or getattr(shell, "_last_traceback_during_displayhook", False)
+        reply: dict[str, Any] = {"status": "error" if failed else "ok", "execution_count": shell.execution_count - 1}
+        if failed:
+            reply["ename"] = type(error).__name__
+            reply["evalue"] = str(error)
+            reply["traceback"] = shell._last_traceback or []
+            reply["user_expressions"] = {}
+        else:
+            reply["user_expressions"] = shell.user_expressions(user_expressions) if user_expressions else {}
+        reply["payload"] = shell.payload_manager.read_payload()
+        shell.payload_manager.clear_payload()
+        return reply
+
+    async def _run_cell(self, code: str, silent: bool, store_history: bool) -> Any:
+        """Run a cell once transformed; await only what must be."""
+        shell = self.shell
+        transformed, problem = code, None
+        try:
+            transformed = shell.transform_cell(code)
+        except Exception:  # noqa: BLE001 - the shell reports it as the cell's error
+            problem = sys.exc_info()
+        arguments = {
+            "store_history": store_history,
+            "silent": silent,
+            "transformed_cell": transformed,
+            "preprocessing_exc_tuple": problem,
+        }
+        result = None
+        try:
+            if (
+                self._running
+                and shell.loop_runner is _asyncio_runner
+                and shell.should_run_async(code, transformed_cell=transformed, preprocessing_exc_tuple=problem)
+            ):
+                task = asyncio.ensure_future(shell.run_cell_async(code, **arguments))
+                with self._cancel_on_interrupt(task):
+                    result = await task
+            else:
+                result = _pseudo_sync_runner(shell.run_cell_async(code, **arguments))
+        finally:
+            shell.events.trigger("post_execute")
+            if not silent:
+                shell.events.trigger("post_run_cell", result)
+        return result
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        self.publisher.interruptible = True
+        try:
+            yield
+        finally:
+            self.publisher.interruptible = False
+
+    @contextlib.contextmanager
+    def _cancel_on_interrupt(self, task: asyncio.Future[Any]) -> Iterator[None]:
+        """While awaiting, SIGINT cancels the cell's task instead of raising inside the event loop."""
+        def cancel(*_: object) -> None:
+            if asyncio.current_task(self._loop) is not None:
+                self.publisher.on_interrupt(signal.SIGINT, None)
+            else:
+                self._loop.call_soon_threadsafe(task.cancel)
+
+        signal.signal(signal.SIGINT, cancel)
+        try:
+            yield
+        finally:
+            self.publisher.install_interrupt_handler()
+
+    # -- output -----------------------------------------------------------------------------------------------
+
+    def flush_streams(self) -> None:
+        """Publish gathered output."""
+        self.stdout.flush()
+        self.stderr.flush()
+
+    def _publish_stream(self, name: str, text: str) -> None:
+        if self.publisher.attached:
+            self.session.send(
+                self.publisher,
+                "stream",
+                {"name": name, "text": text},
+                parent=self.shell.parent_header,
+                ident=self._topic(f"stream.{name}"),
+            )

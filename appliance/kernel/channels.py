@@ -1,0 +1,126 @@
+"""The five ZeroMQ sockets of a kernel, bound to listeners that the pool made before the fork.
+
+Main thread: shell, on the asyncio loop. One thread for control and captured descriptors. One thread in C for the
+heartbeat, which answers even while Python code holds the interpreter. All five listeners lie in a directory this process
+cannot write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import uuid
+from typing import Any
+
+import zmq
+from jupyter_client.session import Session
+
+from appliance.kernel.streams import Stream
+
+#: Messages a browser may be behind before this kernel drops output, so that memory stays bounded.
+IOPUB_HIGH_WATER_MARK = 10_000
+#: Largest message a client may send.
+MAX_MESSAGE_BYTES = 16 << 20
+
+
+def start(kernel: Any, loop: asyncio.AbstractEventLoop, listeners: list[int], *, kernel_id: str, key: bytes) -> None:
+    """Open the sockets on ``listeners`` (shell, iopub, stdin, control, hb) and start serving them."""
+    context = zmq.Context()
+    shell, iopub, stdin, control, heartbeat = (
+        _bind(context, kind, fd)
+        for kind, fd in zip((zmq.ROUTER, zmq.PUB, zmq.ROUTER, zmq.ROUTER, zmq.ROUTER), listeners, strict=True)
+    )
+    _adopt_session(kernel.session, key)
+    kernel.ident = kernel_id
+    kernel.shell.displayhook.topic = kernel._topic("execute_result")
+    kernel.stdin_socket = stdin
+    kernel.publisher.attach(iopub)
+    pipes = kernel.start_in(loop, shell)
+    threading.Thread(target=_beat, args=(heartbeat,), name="heartbeat", daemon=True).start()
+    threading.Thread(target=_Control(kernel, control, pipes, key).run, name="Control", daemon=True).start()
+
+
+def _bind(context: zmq.Context[Any], kind: int, fd: int) -> Any:
+    """Return a socket of ``kind`` that accepts on the listener ``fd`` (ZMQ_USE_FD, zmq_setsockopt(3))."""
+    os.set_blocking(fd, False)
+    socket = context.socket(kind)
+    socket.linger = 1000
+    socket.maxmsgsize = MAX_MESSAGE_BYTES
+    if kind == zmq.PUB:
+        socket.sndhwm = IOPUB_HIGH_WATER_MARK
+    else:
+        socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+    socket.setsockopt(zmq.USE_FD, fd)
+    socket.bind(f"ipc:///run/{fd}")
+    return socket
+
+
+def _adopt_session(session: Session, key: bytes) -> None:
+    session.session = uuid.uuid4().hex
+    session.pid = os.getpid()
+    session.key = key
+    session.message_count = 0
+    session.digest_history.clear()
+
+
+def _beat(socket: Any) -> None:
+    try:
+        zmq.proxy(socket, socket)
+    except zmq.ZMQError:
+        return
+
+
+class _Control:
+    """Answers the control channel and publishes what arrives in captured descriptors."""
+
+    def __init__(self, kernel: Any, socket: Any, pipes: list[tuple[int, Stream]], key: bytes) -> None:
+        self._kernel = kernel
+        self._socket = socket
+        self._pipes = dict(pipes)
+        self._session = Session(username="visitor")
+        _adopt_session(self._session, key)
+
+    def run(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        for pipe in self._pipes:
+            poller.register(pipe, zmq.POLLIN)
+        while True:
+            for source, _ in poller.poll():
+                if source is self._socket:
+                    self._answer(self._socket.recv_multipart())
+                else:
+                    stream = self._pipes[source]
+                    stream.drain()
+                    stream.flush()
+
+    def _answer(self, frames: list[bytes]) -> None:
+        idents, parts = self._session.feed_identities(frames)
+        try:
+            message = self._session.deserialize(parts)
+        except Exception:  # noqa: BLE001 - not a message for us
+            return
+        kind = message["header"]["msg_type"]
+        self._status("busy", message)
+        content: dict[str, Any] = {"status": "ok"}
+        if kind == "interrupt_request":
+            os.kill(os.getpid(), signal.SIGINT)
+        elif kind == "kernel_info_request":
+            content.update(self._kernel.kernel_info)
+        elif kind == "shutdown_request":
+            content["restart"] = bool(message["content"].get("restart", False))
+        else:
+            content = {"status": "error", "ename": "UnknownRequest", "evalue": kind, "traceback": []}
+        reply = f"{kind.removesuffix('_request')}_reply"
+        self._session.send(self._socket, reply, content, message, ident=idents)
+        self._status("idle", message)
+        if kind == "shutdown_request":
+            # The reply is still with ZeroMQ's own thread: closing waits for it, within the linger time.
+            self._socket.close()
+            os._exit(0)
+
+    def _status(self, state: str, parent: dict[str, Any]) -> None:
+        topic = self._kernel._topic("status")
+        self._session.send(self._kernel.publisher, "status", {"execution_state": state}, parent, ident=topic)

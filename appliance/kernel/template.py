@@ -1,0 +1,131 @@
+"""The kernel that every fork of a zygote becomes: built and warmed once, started by `Template.run` in the fork."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import json
+import os
+import random
+import socket
+import sys
+import threading
+import types
+from collections.abc import Callable
+from typing import Any
+
+from appliance.kernel import sage_api
+
+#: Cells run in the zygote, so that forks find the code paths of a first cell already in memory.
+_WARM_CELLS = (
+    "1+1",
+    "print('warm')",
+    "raise ValueError('warm')",
+    "import matplotlib.pyplot as plt; _f = plt.figure(); _f.gca().plot([1, 2]); plt.close(_f)",
+    "import warnings; warnings.warn('warm')",
+)
+_WARM_CELLS_IN_FORK = ("1+1",)
+
+
+class Template:
+    """A built kernel, its modules and its warm shell."""
+
+    def __init__(self, kernel: Any, start: Callable[..., None]) -> None:
+        self._kernel = kernel
+        self._start = start
+
+    def run(self, listeners: list[int], birth: socket.socket) -> None:
+        """Become a kernel in this fork and serve until killed.
+
+        ``listeners``: bound and listening Unix sockets in the order shell, iopub, stdin, control, hb.
+        ``birth``: gives ``{"kernel_id", "key"}`` and is told ``{"ready": true}``.
+        """
+        letter = json.loads(birth.recv(4096))
+        _reseed()
+        _clean_process()
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        sys.stdout, sys.stderr = self._kernel.stdout, self._kernel.stderr
+        self._start(self._kernel, loop, listeners, kernel_id=letter["kernel_id"], key=bytes.fromhex(letter["key"]))
+        for cell in _WARM_CELLS_IN_FORK:
+            _run_silently(self._kernel, cell)
+        birth.send(b'{"ready": true}')
+        birth.close()
+        loop.run_forever()
+
+
+def build(preload: list[str]) -> Template:
+    """Import ``preload``, build the kernel and run warm-up cells. No thread, loop or ZeroMQ context comes to be."""
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    os.environ["IPYTHONDIR"] = "/tmp/ipython"  # noqa: S108 - the zygote's own tmpfs
+    os.environ["MPLCONFIGDIR"] = "/tmp/matplotlib"  # noqa: S108
+    # debugpy costs 100 ms in a fork and memory in all; kernels offer no debugger.
+    debugger = types.ModuleType("ipykernel.debugger")
+    debugger._is_debugpy_available = False  # type: ignore[attr-defined]
+    debugger.Debugger = object  # type: ignore[attr-defined]
+    sys.modules["ipykernel.debugger"] = debugger
+    for module in preload:
+        importlib.import_module(module)
+    from appliance.kernel import channels
+    from appliance.kernel.cell_kernel import CellKernel
+    from traitlets.config import Config
+
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.Session.key = b""
+    from jupyter_client.session import Session
+
+    session = Session(config=config, username="visitor")
+    kernel = CellKernel.instance(config=config, session=session)
+    sage_api.install()
+    kernel.shell.user_ns.update({"sys": sys, "os": os})
+    kernel.shell.user_ns_hidden.update({"sys": sys, "os": os})
+    if "matplotlib" in sys.modules:
+        kernel.shell.enable_matplotlib("inline")
+    with contextlib.redirect_stdout(kernel.stdout), contextlib.redirect_stderr(kernel.stderr):
+        for cell in _WARM_CELLS:
+            _run_silently(kernel, cell)
+    kernel.shell.reset(new_session=True)
+    kernel.shell.user_ns.update({"sys": sys, "os": os})
+    if threading.active_count() != 1:
+        raise RuntimeError(f"threads before the fork: {[thread.name for thread in threading.enumerate()]}")
+    return Template(kernel, channels.start)
+
+
+def _run_silently(kernel: Any, code: str) -> None:
+    """Run a cell through the same path as a visitor's, publishing nothing and counting nothing."""
+    from IPython.core.async_helpers import _pseudo_sync_runner
+
+    publisher, kernel.publisher._socket = kernel.publisher._socket, None
+    try:
+        _pseudo_sync_runner(kernel.do_execute(code, silent=False, store_history=False))
+        kernel.flush_streams()
+    finally:
+        kernel.publisher._socket = publisher
+        kernel.shell.execution_count = 1
+
+
+def _reseed() -> None:
+    """Make this fork's randomness its own; forks share every generator's state otherwise."""
+    random.seed()
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed(int.from_bytes(os.urandom(4), "little"))
+    sympy_random = sys.modules.get("sympy.core.random")
+    if sympy_random is not None:
+        sympy_random.seed(int.from_bytes(os.urandom(8), "little"))
+
+
+def _clean_process() -> None:
+    """Leave nothing of the zygote in what the visitor sees."""
+    from appliance.zygote import sandbox, staging
+
+    for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
+        os.environ.pop(name, None)
+    sys.path[:] = ["", *(entry for entry in sys.path if entry not in ("", staging.CODE, os.sep))]
+    os.environ["HOME"] = sandbox.HOME
+    os.environ["IPYTHONDIR"] = f"{sandbox.HOME}/.ipython"
+    os.environ["MPLCONFIGDIR"] = f"{sandbox.HOME}/.config/matplotlib"
+    sys.argv = [""]
+

@@ -1,0 +1,1 @@
+"""Launcher, keeper, zygote and sandbox: standard library only, never Twisted."""

@@ -1,0 +1,103 @@
+"""One cgroup (v2) for each kernel, below a subtree that systemd delegated.
+
+The launcher finds the subtree while it can still see /sys/fs/cgroup, gives it to the first id of the range and binds it
+into the staged root; the zygote then makes and joins leaves. Where the host does not delegate the controllers, `find`
+says why and kernels fall back to rlimits. Source: Documentation/admin-guide/cgroup-v2.rst.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+MOUNT_POINT = "/run/cgroup"
+CONTROLLERS = ("memory", "pids", "cpu")
+#: cpu.max period in microseconds, the kernel's default.
+CPU_PERIOD = 100_000
+
+
+class NotDelegated(Exception):
+    """The reason why there is no cgroup for each kernel on this host."""
+
+
+def find() -> str:
+    """Return the path of this process's own cgroup if memory, pids and cpu are delegated to it.
+
+    Raises `NotDelegated` with the reason.
+    """
+    with open("/proc/self/cgroup", encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    if any(line.split(":")[1] in CONTROLLERS for line in lines):
+        raise NotDelegated("this host runs cgroup v1 (or hybrid); the limits need pure cgroup v2")
+    path = "/sys/fs/cgroup" + next(line.split("::", 1)[1] for line in lines if line.startswith("0::")).rstrip("/")
+    try:
+        with open(f"{path}/cgroup.controllers", encoding="utf-8") as file:
+            available = file.read().split()
+    except OSError as exc:
+        raise NotDelegated(f"{path} cannot be read: {exc.strerror}") from exc
+    missing = [name for name in CONTROLLERS if name not in available]
+    if missing:
+        raise NotDelegated(f"{path} offers no {', '.join(missing)} controller: start from a unit with Delegate=yes")
+    if path == "/sys/fs/cgroup" or not os.access(path, os.W_OK):
+        raise NotDelegated(f"{path} is not delegated: start from a unit with Delegate=yes")
+    return path
+
+
+def prepare(path: str, owner: int) -> None:
+    """Make ``path`` a subtree of leaves: move its processes into a leaf, enable controllers, give it to ``owner``."""
+    leaf = f"{path}/keeper"
+    os.makedirs(leaf, exist_ok=True)
+    with open(f"{path}/cgroup.procs", encoding="ascii") as file:
+        pids = file.read().split()
+    for pid in pids:
+        _write(f"{leaf}/cgroup.procs", pid)
+    _write(f"{path}/cgroup.subtree_control", " ".join(f"+{name}" for name in CONTROLLERS))
+    for name in (path, leaf):
+        os.chown(name, owner, owner)
+        for control in ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads"):
+            os.chown(f"{name}/{control}", owner, owner)
+
+
+@dataclass(frozen=True)
+class Subtree:
+    """The delegated subtree as the zygote sees it."""
+
+    path: str = MOUNT_POINT
+
+    def join(self, uid: int, *, memory_bytes: int, processes: int, cpu_percent: int) -> None:
+        """Make the leaf of the kernel ``uid``, set its limits and move this process into it."""
+        leaf = self._leaf(uid)
+        os.mkdir(leaf, 0o755)
+        _write(f"{leaf}/memory.max", str(memory_bytes))
+        if os.path.exists(f"{leaf}/memory.swap.max"):
+            _write(f"{leaf}/memory.swap.max", "0")
+        _write(f"{leaf}/memory.oom.group", "1")
+        _write(f"{leaf}/pids.max", str(processes))
+        _write(f"{leaf}/cpu.max", f"{cpu_percent * CPU_PERIOD // 100} {CPU_PERIOD}")
+        _write(f"{leaf}/cgroup.procs", "0")
+
+    def kill(self, uid: int) -> None:
+        """End every process of the kernel ``uid``."""
+        try:
+            _write(f"{self._leaf(uid)}/cgroup.kill", "1")
+        except FileNotFoundError:
+            return
+
+    def remove(self, uid: int) -> bool:
+        """Remove the leaf of the kernel ``uid``, which must be empty; return whether it hit its memory limit."""
+        leaf = self._leaf(uid)
+        try:
+            with open(f"{leaf}/memory.events", encoding="ascii") as file:
+                events = dict(line.split() for line in file)
+            os.rmdir(leaf)
+        except FileNotFoundError:
+            return False
+        return int(events.get("oom_kill", "0")) > 0
+
+    def _leaf(self, uid: int) -> str:
+        return f"{self.path}/kernel-{uid}"
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)

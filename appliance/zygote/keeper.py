@@ -1,0 +1,125 @@
+"""The keeper: pid 1 of an environment's pid namespace.
+
+It moves into the staged root, starts zygotes (a new one whenever the last has ended) and reaps orphans: kernels of a
+zygote that has ended become its children and live on. It has no other duty, so that it never dies before the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from typing import NoReturn
+
+from appliance.zygote import linux, staging
+
+SECCOMP_FILE = pathlib.Path(__file__).with_name("seccomp.bpf")
+
+#: Seconds before a zygote that ended is started again: doubled at each failure, back to the first after a long life.
+FIRST_DELAY = 0.05
+LAST_DELAY = 5.0
+LONG_LIFE = 30.0
+
+#: Bytes of the tmpfs on /tmp that zygotes use for caches of what they preload.
+ZYGOTE_TMP_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """What the launcher hands down: the staged root, the interpreter's path in it, the zygote's specification (JSON) and
+    descriptors.
+    """
+
+    root: str
+    python: str
+    spec: str
+    seccomp_program: bytes
+    socket_directory: int
+    ready: int
+
+
+def run(inheritance: Inheritance) -> NoReturn:
+    """Be pid 1; never return."""
+    status = 1
+    try:
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+        _enter_root(inheritance.root)
+        _keep(inheritance)
+    except OSError as exc:
+        print(f"keeper: {exc}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(status)
+
+
+def _enter_root(root: str) -> None:
+    """Make the staged tree the root, with a /proc of this pid namespace and a /tmp for zygotes."""
+    flags = linux.MS_NOSUID | linux.MS_NODEV
+    # The staged mount came from another mount namespace and is locked; a bind of it is not.
+    linux.mount(root, root, "", linux.MS_BIND | linux.MS_REC)
+    linux.mount("proc", f"{root}/proc", "proc", flags | linux.MS_NOEXEC)
+    linux.mount("tmp", f"{root}/tmp", "tmpfs", flags, f"size={ZYGOTE_TMP_BYTES},mode=0755")
+    linux.pivot_root(root)
+    linux.bring_loopback_up()
+
+
+def _start_zygote(inheritance: Inheritance) -> int:
+    """Start a zygote; return its pid."""
+    seccomp_read, seccomp_write = os.pipe()
+    # A filter is at most 32 KiB (BPF_MAXINSNS instructions of 8 bytes), less than a pipe holds.
+    os.write(seccomp_write, inheritance.seccomp_program)
+    os.close(seccomp_write)
+    keep = {"socket_directory": inheritance.socket_directory, "ready": inheritance.ready, "seccomp": seccomp_read}
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            linux.close_all_but(list(keep.values()))
+            for fd in keep.values():
+                os.set_inheritable(fd, True)
+            environment = {
+                "PATH": f"{os.path.dirname(inheritance.python)}:/usr/local/bin:/usr/bin:/bin",
+                "HOME": "/tmp",  # noqa: S108 - of this mount namespace
+                "LANG": "C.UTF-8",
+                "PYTHONPATH": staging.CODE,
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "OPENBLAS_NUM_THREADS": "1",
+                "OMP_NUM_THREADS": "1",
+                "MKL_NUM_THREADS": "1",
+            }
+            arguments = [inheritance.python, "-m", "appliance.zygote", inheritance.spec]
+            arguments += [f"{name}={fd}" for name, fd in keep.items()]
+            os.execve(inheritance.python, arguments, environment)  # noqa: S606 - no shell
+        except OSError as exc:
+            print(f"keeper: {inheritance.python} cannot be started: {exc}", file=sys.stderr, flush=True)
+        finally:
+            os._exit(1)
+    os.close(seccomp_read)
+    return pid
+
+
+def _keep(inheritance: Inheritance) -> NoReturn:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT})
+    delay = FIRST_DELAY
+    zygote, started = _start_zygote(inheritance), time.monotonic()
+    due: float | None = None
+    while True:
+        timeout = LAST_DELAY if due is None else max(0.0, due - time.monotonic())
+        signal.sigtimedwait({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}, timeout)
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] != zygote:
+                    continue
+                print(f"keeper: the zygote ended ({_describe(ended[1])})", file=sys.stderr, flush=True)
+                delay = FIRST_DELAY if time.monotonic() - started > LONG_LIFE else min(delay * 2, LAST_DELAY)
+                zygote, due = 0, time.monotonic() + delay
+        if due is not None and time.monotonic() >= due:
+            zygote, started, due = _start_zygote(inheritance), time.monotonic(), None
+
+
+def _describe(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"signal {-code}" if code < 0 else f"exit status {code}"

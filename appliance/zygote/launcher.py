@@ -1,0 +1,243 @@
+"""Start one environment: enter a user namespace with a range of ids, stage the root, hold the keeper.
+
+``python -m appliance.zygote.launcher --config FILE --environment NAME``, by systemd or ``cellctl serve``.
+
+Started by root, it stages the root first and has a short-lived helper write the id map ``0 -> ids.base`` of
+``ids.count`` ids. Started by an ordinary user, the map is ``0 -> that user`` and ``1.. -> its subordinate ids``, written
+by newuidmap(1). From then on nothing here is root in the host's user namespace. The keeper, pid 1 of a new pid
+namespace, is this process's only child: when it dies Linux ends everything below it, so nothing can be left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import pwd
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+
+from appliance import config as configuration
+from appliance.errors import ApplianceError, ConfigError
+from appliance.zygote import cgroup, keeper, linux, staging
+
+#: sysexits(3): what systemd and cellctl show as a configuration fault.
+EX_CONFIG = 78
+EX_OSERR = 71
+
+_NAMESPACES = (
+    linux.CLONE_NEWNS
+    | linux.CLONE_NEWPID
+    | linux.CLONE_NEWIPC
+    | linux.CLONE_NEWUTS
+    | linux.CLONE_NEWNET
+    | linux.CLONE_NEWCGROUP
+)
+
+
+def subordinate_range(file: str, user: str, uid: int, count: int) -> tuple[int, int]:
+    """Return (first id, number of ids) of the first range in ``file`` for ``user`` with at least ``count`` ids.
+
+    Raises `ConfigError` saying what is missing. Source: subuid(5).
+    """
+    try:
+        with open(file, encoding="utf-8") as lines:
+            entries = [line.strip().split(":") for line in lines if line.count(":") == 2]
+    except OSError as exc:
+        raise ConfigError(f"{file} cannot be read ({exc.strerror}); it must give {user} {count} ids") from exc
+    for name, first, number in entries:
+        if name in (user, str(uid)) and int(number) >= count:
+            return int(first), count
+    raise ConfigError(
+        f"{file} gives {user} no range of {count} ids; as root: usermod --add-subuids 100000-{100000 + count - 1} "
+        f"--add-subgids 100000-{100000 + count - 1} {user}"
+    )
+
+
+def _write_map_as_root(pid: int, base: int, count: int) -> None:
+    for kind in ("uid", "gid"):
+        with open(f"/proc/{pid}/{kind}_map", "w", encoding="ascii") as file:
+            file.write(f"0 {base} {count}\n")
+
+
+def _write_map_as_user(pid: int, count: int) -> None:
+    uid, gid = os.getuid(), os.getgid()
+    user = pwd.getpwuid(uid).pw_name
+    for kind, own in (("uid", uid), ("gid", gid)):
+        program = shutil.which(f"new{kind}map")
+        if program is None:
+            raise ConfigError(f"new{kind}map is not installed (package uidmap on Debian, shadow-utils on Fedora)")
+        first, number = subordinate_range(f"/etc/sub{kind}", user, uid, count - 1)
+        command = [program, str(pid), "0", str(own), "1", "1", str(first), str(number)]
+        subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - fixed program
+
+
+def _enter_user_namespace(write_map: Callable[[int], None]) -> None:
+    """Unshare the user namespace while a helper, still outside, writes the map; become id 0 in it."""
+    parent = os.getpid()
+    go_read, go_write = os.pipe()
+    helper = os.fork()
+    if helper == 0:
+        status = 1
+        try:
+            os.close(go_write)
+            if os.read(go_read, 1) == b"g":
+                write_map(parent)
+                status = 0
+        except ApplianceError as exc:
+            print(f"launcher: {exc.message}", file=sys.stderr, flush=True)
+            status = EX_CONFIG
+        except subprocess.CalledProcessError as exc:
+            print(f"launcher: {exc.cmd[0]} failed: {exc.stderr.strip()}", file=sys.stderr, flush=True)
+        except OSError as exc:
+            print(f"launcher: the id map cannot be written: {exc}", file=sys.stderr, flush=True)
+        finally:
+            os._exit(status)
+    os.close(go_read)
+    linux.unshare(linux.CLONE_NEWUSER)
+    os.write(go_write, b"g")
+    os.close(go_write)
+    _, status = os.waitpid(helper, 0)
+    if status != 0:
+        sys.exit(os.waitstatus_to_exitcode(status))
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    with contextlib.suppress(PermissionError):
+        os.setgroups([])
+
+
+def _find_cgroup(owner: int) -> tuple[str | None, str]:
+    """Return the delegated subtree, made ready, or None and the reason."""
+    try:
+        path = cgroup.find()
+        cgroup.prepare(path, owner)
+    except cgroup.NotDelegated as exc:
+        return None, str(exc)
+    except OSError as exc:
+        return None, f"the delegated cgroup cannot be prepared: {exc}"
+    return path, ""
+
+
+def _notify(state: str) -> None:
+    """Send ``state`` to the service manager, if there is one (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
+        sock.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
+
+
+def _hold(keeper_pid: int, ready_fd: int) -> int:
+    """Wait for the keeper; end it on SIGTERM or SIGINT; tell the service manager when a zygote is ready."""
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    waiting = [wake_read, ready_fd]
+    while True:
+        readable, _, _ = select.select(waiting, [], [])
+        if ready_fd in readable:
+            _notify("READY=1\nSTATUS=zygote ready")
+            waiting.remove(ready_fd)
+        if wake_read in readable:
+            for number in os.read(wake_read, 64):
+                if number in (signal.SIGTERM, signal.SIGINT):
+                    _notify("STOPPING=1")
+                    os.kill(keeper_pid, signal.SIGKILL)
+                    os.waitpid(keeper_pid, 0)
+                    return 0
+            pid, status = os.waitpid(keeper_pid, os.WNOHANG)
+            if pid == keeper_pid:
+                print(f"launcher: the keeper ended with status {status}", file=sys.stderr, flush=True)
+                return 1
+
+
+def launch(config: configuration.Config, name: str) -> int:
+    """Run the environment ``name`` until it is told to stop; return the exit status.
+
+    Raises `ConfigError` for a wrong configuration and `OSError` for a set-up step that failed.
+    """
+    if name not in config.environment:
+        raise ConfigError(f"environment {name!r} is not configured; known: {', '.join(config.environment)}")
+    environment = config.environment[name]
+    python = str(configuration.environment_python(name, environment))
+    with open(keeper.SECCOMP_FILE, "rb") as file:
+        seccomp_program = file.read()
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
+    parent = os.getppid()
+    socket_directory = os.open(config.zygote_socket.parent, os.O_PATH | os.O_DIRECTORY)
+    ready_read, ready_write = os.pipe()
+    root = str(config.zygote_socket.parent)
+
+    if os.geteuid() == 0:
+        cgroup_path, cgroup_reason = _find_cgroup(config.ids.base)
+        linux.unshare(linux.CLONE_NEWNS)
+        linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
+        staging.stage(root, python, cgroup_path, recursive=False)
+        _enter_user_namespace(lambda pid: _write_map_as_root(pid, config.ids.base, config.ids.count))
+        linux.unshare(_NAMESPACES)
+    else:
+        cgroup_path, cgroup_reason = None, "started by an ordinary user outside a delegated unit"
+        _enter_user_namespace(lambda pid: _write_map_as_user(pid, config.ids.count))
+        linux.unshare(_NAMESPACES)
+        linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
+        staging.stage(root, python, cgroup_path, recursive=True)
+    # A change of credentials clears the death signal; a parent that died meanwhile must not leave us behind.
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        return EX_OSERR
+    if cgroup_path is None:
+        print(f"launcher: no cgroup for each kernel: {cgroup_reason}", file=sys.stderr, flush=True)
+
+    spec = json.dumps(
+        {
+            "environment": name,
+            "preload": list(environment.preload),
+            "cgroup": cgroup_path is not None,
+            "cgroup_reason": cgroup_reason,
+            "max_forks": config.pool.zygote_max_forks,
+            "ids": config.ids.count,
+        }
+    )
+    pid = os.fork()
+    if pid == 0:
+        keeper.run(
+            keeper.Inheritance(
+                root=root,
+                python=staging.staged_interpreter(python),
+                spec=spec,
+                seccomp_program=seccomp_program,
+                socket_directory=socket_directory,
+                ready=ready_write,
+            )
+        )
+    os.close(ready_write)
+    return _hold(pid, ready_read)
+
+
+def main() -> None:
+    """Parse the command line and launch."""
+    parser = argparse.ArgumentParser(prog="appliance.zygote.launcher", description="Start one environment's zygote.")
+    parser.add_argument("--config", required=True, help="configuration file")
+    parser.add_argument("--environment", required=True, help="name of the environment")
+    arguments = parser.parse_args()
+    try:
+        status = launch(configuration.load(arguments.config), arguments.environment)
+    except ConfigError as exc:
+        print(f"launcher: {exc.message}", file=sys.stderr)
+        status = EX_CONFIG
+    except OSError as exc:
+        print(f"launcher: {exc}; cellctl doctor tells what this host can confine", file=sys.stderr)
+        status = EX_OSERR
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""The one-way drop from a fresh fork of the zygote to a confined kernel (trust line T5).
+
+`enter` is the whole of it: an ordered list of steps. A step that fails ends the process through `SetupFailed`, which
+names the step; there is never a weaker kernel. The root is the read-only one that the launcher staged; everything a
+visitor can write is one sized tmpfs that dies with the mount namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from appliance.zygote import cgroup, linux
+
+HOME = "/home/visitor"
+HOST_NAME = "cell"
+SCRATCH = "/run/scratch"
+
+#: Files larger than the whole scratch space cannot exist; core dumps are off.
+_NAMESPACES = (
+    linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWNET | linux.CLONE_NEWCGROUP
+)
+
+
+class SetupFailed(Exception):
+    """A step of the sandbox failed; ``step`` names it."""
+
+    def __init__(self, step: str, error: BaseException) -> None:
+        super().__init__(f"{step}: {error}")
+        self.step = step
+        self.error = str(error)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one kernel may use; the fields are those of ``[profile.NAME]`` in the configuration."""
+
+    memory_bytes: int
+    processes: int
+    cpu_percent: int
+    scratch_bytes: int
+    scratch_inodes: int
+    open_files: int
+
+    @classmethod
+    def parse(cls, document: object) -> Limits:
+        """Return the limits in a decoded JSON object; raise `ValueError` naming what is wrong."""
+        if not isinstance(document, dict) or set(document) != set(cls.__dataclass_fields__):
+            raise ValueError("limits: expected exactly the fields " + ", ".join(cls.__dataclass_fields__))
+        for name, value in document.items():
+            if type(value) is not int or not 0 < value < 1 << 48:
+                raise ValueError(f"limits: {name} must be a positive integer, found {value!r}")
+        return cls(**document)
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """What `enter` needs, prepared once by the zygote so that a fork does no avoidable work."""
+
+    seccomp_program: bytes
+    last_capability: int
+    cgroup: cgroup.Subtree | None
+
+
+def enter(uid: int, limits: Limits, confinement: Confinement, keep_fds: list[int]) -> None:
+    """Confine this process, pid 1 of a new pid namespace, to the account ``uid``.
+
+    Raises `SetupFailed`; the caller must end the process then.
+    """
+    steps: tuple[tuple[str, Callable[[], None]], ...] = (
+        ("close inherited descriptors", lambda: linux.close_all_but(keep_fds)),
+        ("new session", os.setsid),
+        ("cgroup", lambda: _setup_cgroup(uid, limits, confinement)),
+        ("namespaces", lambda: linux.unshare(_NAMESPACES)),
+        ("mounts", lambda: _setup_mounts(uid, limits)),
+        ("host name", lambda: socket.sethostname(HOST_NAME)),
+        ("loopback", linux.bring_loopback_up),
+        ("limits", lambda: _setup_limits(limits, confinement)),
+        ("bounding capabilities", lambda: linux.drop_bounding_capabilities(confinement.last_capability)),
+        ("account", lambda: _setup_account(uid)),
+        ("capabilities", linux.clear_capabilities),
+        ("no new privileges", lambda: _setup_no_new_privs()),
+        ("seccomp", lambda: linux.load_seccomp(confinement.seccomp_program)),
+        ("check", lambda: _check_dropped(uid)),
+    )
+    for name, step in steps:
+        try:
+            step()
+        except Exception as exc:
+            raise SetupFailed(name, exc) from exc
+
+
+def _setup_cgroup(uid: int, limits: Limits, confinement: Confinement) -> None:
+    if confinement.cgroup is not None:
+        confinement.cgroup.join(
+            uid, memory_bytes=limits.memory_bytes, processes=limits.processes, cpu_percent=limits.cpu_percent
+        )
+
+
+def _setup_mounts(uid: int, limits: Limits) -> None:
+    flags = linux.MS_NOSUID | linux.MS_NODEV
+    if os.path.ismount(cgroup.MOUNT_POINT):
+        linux.unmount(cgroup.MOUNT_POINT)
+    size = f"size={limits.scratch_bytes},nr_inodes={limits.scratch_inodes},mode=0755"
+    linux.mount("scratch", SCRATCH, "tmpfs", flags, size)
+    for name, target, mode in (
+        ("home", HOME, 0o700),
+        ("tmp", "/tmp", 0o1777),  # noqa: S108 - a private one
+        ("var_tmp", "/var/tmp", 0o1777),  # noqa: S108
+        ("shm", "/dev/shm", 0o1777),  # noqa: S108
+    ):
+        path = f"{SCRATCH}/{name}"
+        os.mkdir(path)
+        os.chmod(path, mode)
+        if name == "home":
+            os.chown(path, uid, uid)
+        linux.mount(path, target, "", linux.MS_BIND)
+    linux.unmount(SCRATCH)
+    linux.mount("devpts", "/dev/pts", "devpts", linux.MS_NOSUID | linux.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
+    linux.mount("proc", "/proc", "proc", flags | linux.MS_NOEXEC, "hidepid=2")
+    os.chdir(HOME)
+
+
+def _setup_limits(limits: Limits, confinement: Confinement) -> None:
+    def set_limit(which: int, value: int) -> None:
+        resource.setrlimit(which, (value, value))
+
+    set_limit(resource.RLIMIT_CORE, 0)
+    set_limit(resource.RLIMIT_NOFILE, limits.open_files)
+    set_limit(resource.RLIMIT_FSIZE, limits.scratch_bytes)
+    set_limit(resource.RLIMIT_MEMLOCK, 65536)
+    set_limit(resource.RLIMIT_MSGQUEUE, 65536)
+    # Counted for each user id within its user namespace since Linux 5.14, so one kernel never takes from another.
+    set_limit(resource.RLIMIT_NPROC, limits.processes)
+    if confinement.cgroup is None:
+        # Not RLIMIT_AS: numpy reserves far more address space than it uses.
+        set_limit(resource.RLIMIT_DATA, limits.memory_bytes)
+
+
+def _setup_account(uid: int) -> None:
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    # setresuid made the process undumpable, which would hide its own /proc/self from it.
+    linux.prctl(linux.PR_SET_DUMPABLE, 1)
+
+
+def _setup_no_new_privs() -> None:
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _check_dropped(uid: int) -> None:
+    """Read back what this process has become: the last fence before a visitor's code."""
+    if os.getresuid() != (uid, uid, uid) or os.getresgid() != (uid, uid, uid) or os.getgroups():
+        raise OSError("the account was not dropped")
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        if int(status[name], 16):
+            raise OSError(f"{name} is not empty")
+    if status["Seccomp"] != "2" or status["NoNewPrivs"] != "1":
+        raise OSError("seccomp or no_new_privs is not in force")

@@ -1,0 +1,159 @@
+"""The read-only root that kernels see, built by the launcher as a tree of bind mounts on a small tmpfs.
+
+It holds the system's /usr, the few files of /etc that programs need, the environment, this package's kernel side and
+empty directories for what each kernel mounts itself. Nothing else of the host has a name in it.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+from appliance.zygote import cgroup, linux
+from appliance.zygote.sandbox import HOME, SCRATCH
+
+#: Where the package's own modules lie in the staged root; on the zygote's module path.
+CODE = "/run/code"
+
+#: Bytes of the staging tmpfs: it holds directories, links and five small files.
+STAGING_BYTES = 1 << 20
+
+_PACKAGE = pathlib.Path(__file__).resolve().parent.parent
+_MERGED = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_ETC = (
+    "alternatives",
+    "ca-certificates",
+    "crypto-policies",
+    "fonts",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "mime.types",
+    "pki",
+    "protocols",
+    "R",
+    "services",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+)
+_FILES = {
+    "/etc/passwd": "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
+    "/etc/group": "root:x:0:\nnobody:x:65534:\n",
+    "/etc/hosts": "127.0.0.1 localhost cell\n::1 localhost cell\n",
+    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    "/etc/hostname": "cell\n",
+}
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_DEVICE_LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+}
+_DIRECTORIES = ("/proc", "/sys", "/dev", "/dev/shm", "/dev/pts", "/tmp", "/var/tmp", SCRATCH, CODE, HOME)  # noqa: S108
+
+
+#: Each kernel, or the zygote, mounts something of its own here: what lies below on the host cannot be seen.
+_COVERED = ("/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/run", HOME)  # noqa: S108
+#: Where an environment below a covered directory is staged instead of at its own path.
+RELOCATED = "/run/environment"
+
+
+def environment_prefix(python: str) -> str:
+    """Return the directory of the virtual environment that the interpreter ``python`` belongs to."""
+    return os.path.dirname(os.path.dirname(python))
+
+
+def staged_interpreter(python: str) -> str:
+    """Return the path of the interpreter ``python`` in the staged root: its own, unless something covers that."""
+    prefix = environment_prefix(python)
+    if any(prefix == covered or prefix.startswith(f"{covered}/") for covered in _COVERED):
+        return RELOCATED + python[len(prefix) :]
+    return python
+
+
+def interpreter_trees(python: str) -> list[str]:
+    """Return the directories that the interpreter ``python`` needs beside /usr and its virtual environment.
+
+    Raises `OSError` when there is no such interpreter.
+    """
+    path = pathlib.Path(python)
+    trees = [str(path.resolve(strict=True).parent.parent)]
+    config = path.parent.parent / "pyvenv.cfg"
+    if config.exists():
+        for line in config.read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition("=")
+            if key.strip() == "home":
+                trees.append(str(pathlib.Path(value.strip()).parent))
+    own = environment_prefix(python)
+    return sorted({tree for tree in trees if tree not in ("/usr", own) and not tree.startswith("/usr/")})
+
+
+def stage(root: str, python: str, cgroup_path: str | None, *, recursive: bool) -> None:
+    """Build the root for the environment of ``python`` on the directory ``root``.
+
+    ``recursive``: bind with what is mounted below, which a user namespace demands for mounts it did not make.
+    Raises `OSError` naming the mount that failed.
+    """
+    linux.mount("root", root, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, f"size={STAGING_BYTES},mode=0755")
+    tree = _Tree(root, recursive)
+    for directory in _DIRECTORIES:
+        tree.directory(directory)
+    tree.bind("/usr")
+    for name in _MERGED:
+        if os.path.islink(name):
+            os.symlink(os.readlink(name), f"{root}{name}")
+        elif os.path.isdir(name):
+            tree.bind(name)
+    for name in _ETC:
+        tree.bind(f"/etc/{name}", missing_ok=True)
+    for name, text in _FILES.items():
+        tree.file(name, text)
+    for name in _DEVICES:
+        tree.file(f"/dev/{name}", "")
+        linux.mount(f"/dev/{name}", f"{root}/dev/{name}", "", linux.MS_BIND)
+    for name, target in _DEVICE_LINKS.items():
+        os.symlink(target, f"{root}/dev/{name}")
+    for path in interpreter_trees(python):
+        tree.bind(path)
+    tree.bind(environment_prefix(python), environment_prefix(staged_interpreter(python)))
+    tree.file(f"{CODE}/appliance/__init__.py", "")
+    for name in ("zygote", "kernel"):
+        tree.bind(str(_PACKAGE / name), f"{CODE}/appliance/{name}")
+    if cgroup_path is not None:
+        tree.directory(cgroup.MOUNT_POINT)
+        linux.bind(cgroup_path, f"{root}{cgroup.MOUNT_POINT}", read_only=False)
+    flags = linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV
+    linux.mount("none", root, "", flags)
+
+
+class _Tree:
+    """Makes names below a root, never following a link of the root itself."""
+
+    def __init__(self, root: str, recursive: bool) -> None:
+        self._root = root
+        self._recursive = recursive
+
+    def directory(self, path: str) -> str:
+        """Make the directory ``path`` and its parents, readable by every account."""
+        target = f"{self._root}{path}"
+        os.makedirs(target, mode=0o755, exist_ok=True)
+        return target
+
+    def file(self, path: str, text: str) -> str:
+        """Make the file ``path``."""
+        self.directory(os.path.dirname(path))
+        target = f"{self._root}{path}"
+        with open(target, "w", encoding="utf-8") as file:
+            file.write(text)
+        return target
+
+    def bind(self, source: str, path: str = "", *, missing_ok: bool = False) -> None:
+        """Bind the host's ``source`` read-only on ``path``, by default the same name."""
+        path = path or source
+        if missing_ok and not os.path.exists(source):
+            return
+        target = self.directory(path) if os.path.isdir(source) else self.file(path, "")
+        linux.bind(source, target, recursive=self._recursive and os.path.isdir(source))

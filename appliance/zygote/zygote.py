@@ -1,0 +1,286 @@
+"""The zygote: import the libraries once, then only fork (trust line T4 towards the pool, T5 towards kernels).
+
+Single-threaded, standard library plus what the environment holds. It connects to the pool's SEQPACKET socket, tells
+which kernels already run, and then answers one JSON datagram at a time; descriptors travel beside them (unix(7),
+SCM_RIGHTS). The pool is believed about slot numbers and limits only after both are range-checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from typing import NoReturn
+
+from appliance.zygote import cgroup, linux, sandbox
+
+#: Slots are uids inside the namespace; below are the zygote's own and what /etc/passwd names.
+FIRST_SLOT = 1000
+
+#: Largest datagram either side sends.
+MAX_DATAGRAM_BYTES = 8192
+
+#: Descriptors in a fork request: shell, iopub, stdin, control, hb listeners and the birth socket.
+FORK_DESCRIPTORS = 6
+
+#: Seconds between attempts to reach a pool that is not there.
+CONNECT_INTERVAL = 0.05
+
+#: Seconds a pool may leave a datagram unread before the zygote drops the connection and starts over.
+SEND_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Specification:
+    """What the launcher says about this environment."""
+
+    environment: str
+    preload: list[str]
+    cgroup: bool
+    cgroup_reason: str
+    max_forks: int
+    ids: int
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """Inherited descriptors: the directory of the pool's socket, the ready pipe, the seccomp program."""
+
+    socket_directory: int
+    ready: int
+    seccomp: int
+
+
+class PoolGone(Exception):
+    """The connection to the pool ended."""
+
+
+def run(specification: Specification, descriptors: Descriptors) -> NoReturn:
+    """Preload, then serve pools until told to end."""
+    zygote = Zygote(specification, descriptors)
+    zygote.preload()
+    os.write(descriptors.ready, b"r")
+    while True:
+        zygote.connect()
+        with contextlib.suppress(PoolGone, ConnectionError, TimeoutError):
+            zygote.serve()
+        zygote.disconnect()
+
+
+class Zygote:
+    """One preloaded interpreter and its children."""
+
+    def __init__(self, specification: Specification, descriptors: Descriptors) -> None:
+        self._specification = specification
+        self._descriptors = descriptors
+        self._pool: socket.socket | None = None
+        self._slots: dict[int, int] = {}  # pid -> slot of the kernels this zygote forked
+        self._forks = 0
+        self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        os.set_blocking(self._wake_read, False)
+        program = b""
+        while chunk := os.read(descriptors.seccomp, 65536):
+            program += chunk
+        os.close(descriptors.seccomp)
+        self._confinement = sandbox.Confinement(
+            seccomp_program=program,
+            last_capability=linux.last_capability(),
+            cgroup=cgroup.Subtree() if specification.cgroup else None,
+        )
+
+    def preload(self) -> None:
+        """Import the environment's libraries and build the kernel that every fork becomes."""
+        from appliance.kernel import template
+
+        started = time.monotonic()
+        self._template = template.build(self._specification.preload)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._end_half_made_kernels()
+        # Everything alive now is shared by all forks: keep the collector from touching (and so copying) it.
+        gc.collect()
+        gc.freeze()
+        self._say(f"preloaded {len(self._specification.preload)} modules in {time.monotonic() - started:.1f} s")
+
+    def connect(self) -> None:
+        """Wait for the pool's socket, connect, and tell which kernels run."""
+        while True:
+            pool = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            try:
+                pool.connect(f"/proc/self/fd/{self._descriptors.socket_directory}/zygote.sock")
+                break
+            except OSError:
+                pool.close()
+                self._reap()
+                time.sleep(CONNECT_INTERVAL)
+        pool.settimeout(SEND_SECONDS)
+        self._pool = pool
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            self._send(
+                {
+                    "hello": self._specification.environment,
+                    "cgroup": self._specification.cgroup,
+                    "cgroup_reason": self._specification.cgroup_reason,
+                }
+            )
+            for pid, slot in running_kernels():
+                with contextlib.suppress(ProcessLookupError):
+                    self._send_with_pidfd({"alive": slot}, pid)
+            self._send({"inventory": "end"})
+
+    def disconnect(self) -> None:
+        """Forget the pool; kernels go on."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def serve(self) -> None:
+        """Answer the pool until it goes away. Raises `PoolGone` or `ConnectionError`."""
+        assert self._pool is not None  # noqa: S101 - connect() comes first
+        poller = select.poll()
+        poller.register(self._pool, select.POLLIN)
+        poller.register(self._wake_read, select.POLLIN)
+        while True:
+            for fd, _ in poller.poll():
+                if fd == self._wake_read:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self._wake_read, 4096)
+                    self._reap()
+                else:
+                    self._answer(self._pool)
+
+    def _answer(self, pool: socket.socket) -> None:
+        data, fds, _, _ = socket.recv_fds(pool, MAX_DATAGRAM_BYTES, FORK_DESCRIPTORS)
+        if not data:
+            raise PoolGone
+        try:
+            request = json.loads(data)
+            if "fork" in request:
+                self._fork(request, fds)
+            elif "signal" in request:
+                self._signal(request, fds)
+            elif request.get("retire"):
+                self._say("retiring")
+                os._exit(0)
+            else:
+                self._say(f"unknown request {sorted(request)}")
+        except (ValueError, KeyError, TypeError) as exc:
+            self._say(f"malformed request: {exc}")
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _fork(self, request: dict[str, object], fds: list[int]) -> None:
+        slot = self._slot(request["fork"])
+        try:
+            limits = sandbox.Limits.parse(request["profile"])
+            if len(fds) != FORK_DESCRIPTORS:
+                raise ValueError(f"expected {FORK_DESCRIPTORS} descriptors, received {len(fds)}")
+            linux.unshare(linux.CLONE_NEWPID)
+            pid = os.fork()
+        except (OSError, ValueError) as exc:
+            self._send({"failed": slot, "step": "fork", "error": str(exc)})
+            return
+        if pid == 0:
+            self._become_kernel(slot, limits, fds)
+        linux.setns(self._pid_namespace, linux.CLONE_NEWPID)
+        self._slots[pid] = slot
+        self._forks += 1
+        self._send_with_pidfd({"forked": slot, "last": self._forks >= self._specification.max_forks}, pid)
+
+    def _become_kernel(self, slot: int, limits: sandbox.Limits, fds: list[int]) -> NoReturn:
+        """Drop everything and run the kernel loop; in the child only."""
+        status = 1
+        birth = socket.socket(fileno=fds[-1])
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            try:
+                sandbox.enter(slot, limits, self._confinement, fds)
+            except sandbox.SetupFailed as exc:
+                birth.send(json.dumps({"failed": exc.step, "error": exc.error}).encode())
+                os._exit(1)
+            self._template.run(fds[:-1], birth)
+            status = 0
+        except BaseException as exc:  # noqa: BLE001 - nothing may return into the zygote's loop
+            with contextlib.suppress(OSError):
+                birth.send(json.dumps({"failed": "kernel", "error": repr(exc)}).encode())
+        finally:
+            os._exit(status)
+
+    def _signal(self, request: dict[str, object], fds: list[int]) -> None:
+        number = request["signal"]
+        if number not in (signal.SIGINT, signal.SIGKILL) or len(fds) != 1:
+            raise ValueError("signal: expected SIGINT or SIGKILL and one pidfd")
+        slot = self._slot(request["slot"])
+        if number == signal.SIGKILL and self._confinement.cgroup is not None:
+            self._confinement.cgroup.kill(slot)
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(fds[0], number)
+
+    def _slot(self, value: object) -> int:
+        if type(value) is not int or not FIRST_SLOT <= value < self._specification.ids:
+            raise ValueError(f"slot must be from {FIRST_SLOT} to {self._specification.ids - 1}, found {value!r}")
+        return value
+
+    def _reap(self) -> None:
+        """Collect children that ended and tell the pool."""
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = ended
+                slot = self._slots.pop(pid, None)
+                if slot is None:
+                    continue
+                subtree = self._confinement.cgroup
+                oom = subtree.remove(slot) if subtree is not None else False
+                if self._pool is not None:
+                    self._send({"exited": slot, "status": status, "oom": oom})
+
+    def _end_half_made_kernels(self) -> None:
+        """Kill children of an earlier zygote that had not yet dropped their account: nobody waits for them."""
+        for pid, slot in running_kernels(any_account=True):
+            if slot < FIRST_SLOT:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def _send(self, message: dict[str, object], fds: list[int] | None = None) -> None:
+        assert self._pool is not None  # noqa: S101
+        socket.send_fds(self._pool, [json.dumps(message).encode()], fds or [])
+
+    def _send_with_pidfd(self, message: dict[str, object], pid: int) -> None:
+        pidfd = os.pidfd_open(pid)
+        try:
+            self._send(message, [pidfd])
+        finally:
+            os.close(pidfd)
+
+    def _say(self, text: str) -> None:
+        print(f"zygote {self._specification.environment}: {text}", file=sys.__stderr__, flush=True)
+
+
+def running_kernels(*, any_account: bool = False) -> list[tuple[int, int]]:
+    """Return (pid, slot) of each kernel below this pid namespace: pid 1 of a nested one, its uid being the slot."""
+    kernels = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdecimal():
+            continue
+        try:
+            with open(f"/proc/{entry}/status", encoding="utf-8", errors="replace") as file:
+                fields = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+        except OSError:
+            continue
+        pids = fields["NSpid"].split()
+        uid = int(fields["Uid"].split()[0])
+        if len(pids) == 2 and pids[1] == "1" and (any_account or uid >= FIRST_SLOT):
+            kernels.append((int(pids[0]), uid))
+    return kernels
