@@ -42,7 +42,7 @@ LAST_STOP_SECONDS = 1
 #: Holds the process id of ``cellctl serve`` in a role it started: a role whose supervisor is gone must not stay.
 SUPERVISOR_VARIABLE = "CELL_SUPERVISOR_PID"
 
-log = Logger()
+log = Logger(namespace="appliance.main")
 
 
 class Exit:
