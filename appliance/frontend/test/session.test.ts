@@ -1,0 +1,113 @@
+import { describe, expect, it, vi } from "vitest";
+
+import type { Ending, Kernel } from "../src/kernel.js";
+import { Server, ServerError } from "../src/server.js";
+import { FreshSession, LinkedSession } from "../src/session.js";
+
+const server = new Server("http://cell.example/");
+
+/** A kernel of which only what sessions use is there. */
+class FakeKernel {
+  ending: Ending | undefined;
+  readonly watchers: ((ending: Ending) => void)[] = [];
+  readonly end = vi.fn((): Promise<void> => Promise.resolve());
+
+  watch(watcher: (ending: Ending) => void): void {
+    this.watchers.push(watcher);
+  }
+
+  die(ending: Ending): void {
+    this.ending = ending;
+    for (const watcher of this.watchers) watcher(ending);
+  }
+}
+
+function starter(...kernels: FakeKernel[]): (server: Server, timeout: number) => Promise<Kernel> {
+  return vi.fn(() => {
+    const kernel = kernels.shift();
+    return kernel ? Promise.resolve(kernel as unknown as Kernel) : Promise.reject(new ServerError("All are in use.", 503));
+  });
+}
+
+describe("FreshSession", () => {
+  it("starts the next kernel only when the server let go of the last", async () => {
+    const [first, second] = [new FakeKernel(), new FakeKernel()];
+    let letGo: () => void = () => undefined;
+    first.end.mockReturnValue(
+      new Promise((resolve) => {
+        letGo = resolve;
+      }),
+    );
+    const start = starter(first, second);
+    const session = new FreshSession(server, start);
+    await session.open();
+    const opening = session.open();
+    await Promise.resolve();
+    await Promise.resolve();
+    expect(first.end).toHaveBeenCalledOnce();
+    expect(start).toHaveBeenCalledTimes(1);
+    letGo();
+    expect(await opening).toBe(second);
+    expect(start).toHaveBeenLastCalledWith(server, 0);
+  });
+
+  it("ends a kernel that came after nobody wanted it any more", async () => {
+    const kernel = new FakeKernel();
+    const session = new FreshSession(server, starter(kernel));
+    const opening = session.open();
+    session.leave();
+    await opening;
+    await vi.waitFor(() => {
+      expect(kernel.end).toHaveBeenCalledOnce();
+    });
+  });
+
+  it("can be tried again after a refusal", async () => {
+    const kernels: FakeKernel[] = [];
+    const session = new FreshSession(server, () => {
+      const kernel = kernels.shift();
+      return kernel ? Promise.resolve(kernel as unknown as Kernel) : Promise.reject(new ServerError("No.", 503));
+    });
+    await expect(session.open()).rejects.toThrow("No.");
+    const kernel = new FakeKernel();
+    kernels.push(kernel);
+    expect(await session.open()).toBe(kernel);
+  });
+});
+
+describe("LinkedSession", () => {
+  it("shares one kernel without an idle limit of its own", async () => {
+    const kernel = new FakeKernel();
+    const start = starter(kernel);
+    const session = new LinkedSession(server, start);
+    const [one, two] = await Promise.all([session.open(), session.open()]);
+    expect(one).toBe(two);
+    expect(start).toHaveBeenCalledExactlyOnceWith(server, Infinity);
+  });
+
+  it("tells all cells when the kernel ends, and starts a new one for the next evaluation", async () => {
+    const [first, second] = [new FakeKernel(), new FakeKernel()];
+    const session = new LinkedSession(server, starter(first, second));
+    const lost = vi.fn();
+    session.join(lost);
+    await session.open();
+    const ending = { reason: "idle", sentence: "It was idle." };
+    first.die(ending);
+    expect(lost).toHaveBeenCalledExactlyOnceWith(ending);
+    expect(await session.open()).toBe(second);
+  });
+
+  it("ends its kernel when the last cell goes", async () => {
+    const kernel = new FakeKernel();
+    const session = new LinkedSession(server, starter(kernel));
+    const leaveFirst = session.join(() => undefined);
+    const leaveSecond = session.join(() => undefined);
+    await session.open();
+    leaveFirst();
+    await Promise.resolve();
+    expect(kernel.end).not.toHaveBeenCalled();
+    leaveSecond();
+    await Promise.resolve();
+    expect(kernel.end).toHaveBeenCalledOnce();
+  });
+});
