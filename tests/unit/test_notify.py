@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import pytest
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from appliance import notify
+from appliance.notify import LOOK_SECONDS, MAX_LAG_SECONDS, NotifyingService
+
+
+class FakeRole(Service):
+    def __init__(self) -> None:
+        self.well = False
+        self.text = "starting"
+        self.stopped: Deferred[None] = Deferred()
+
+    def healthy(self) -> bool:
+        return self.well
+
+    def status(self) -> str:
+        return self.text
+
+    def stopService(self) -> Deferred[None]:  # noqa: N802
+        super().stopService()
+        return self.stopped
+
+
+class Fixture:
+    def __init__(self, watchdog: float | None = None) -> None:
+        self.role = FakeRole()
+        self.clock = Clock()
+        self.sent: list[str] = []
+        self.service = NotifyingService(self.role, self.clock, self.sent.append, watchdog)
+        self.service.startService()
+
+    def advance(self, seconds: float) -> list[str]:
+        self.sent.clear()
+        for _ in range(round(seconds / LOOK_SECONDS)):
+            self.clock.advance(LOOK_SECONDS)
+        return self.sent
+
+
+def test_readiness_is_told_once_when_the_role_is_up() -> None:
+    fixture = Fixture()
+    assert fixture.role.running
+    assert fixture.sent == ["STATUS=starting"]
+    assert fixture.advance(5) == []
+    fixture.role.well, fixture.role.text = True, "4 kernels\nready"
+    assert fixture.advance(0.2) == ["READY=1\nSTATUS=4 kernels ready"]
+    fixture.role.well = False
+    fixture.advance(1)
+    fixture.role.well = True
+    assert fixture.advance(1) == []
+
+
+def test_the_watchdog_beats_twice_in_its_time_while_the_role_is_well() -> None:
+    fixture = Fixture(watchdog=10)
+    fixture.role.well = True
+    fixture.advance(0.2)
+    assert fixture.advance(20).count("WATCHDOG=1") == 4
+    fixture.role.well = False
+    assert fixture.advance(20) == []
+    fixture.role.well = True
+    assert fixture.advance(LOOK_SECONDS) == ["WATCHDOG=1"]
+
+
+def test_without_a_watchdog_there_is_no_beat() -> None:
+    fixture = Fixture()
+    fixture.role.well = True
+    assert "WATCHDOG=1" not in fixture.advance(60)
+
+
+def test_a_reactor_that_is_late_gets_no_beat() -> None:
+    fixture = Fixture(watchdog=6)
+    fixture.role.well = True
+    fixture.advance(0.2)
+    fixture.sent.clear()
+    for _ in range(10):
+        fixture.clock.advance(MAX_LAG_SECONDS + 1)
+    assert fixture.sent == []
+    fixture.clock.advance(LOOK_SECONDS)
+    assert fixture.sent == ["WATCHDOG=1"]
+
+
+def test_stopping_is_told_and_waits_for_the_role() -> None:
+    fixture = Fixture()
+    fixture.sent.clear()
+    stopped = fixture.service.stopService()
+    assert fixture.sent == ["STOPPING=1\nSTATUS=stopping"]
+    assert not stopped.called
+    fixture.role.stopped.callback(None)
+    assert stopped.called
+    assert fixture.clock.getDelayedCalls() == []
+
+
+def test_a_status_is_cut() -> None:
+    fixture = Fixture()
+    fixture.role.text = "x" * 1000
+    assert fixture.advance(LOOK_SECONDS) == ["STATUS=" + "x" * notify.MAX_STATUS_CHARACTERS]
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        ({"WATCHDOG_USEC": "2000000", "WATCHDOG_PID": "7"}, 2.0),
+        ({"WATCHDOG_USEC": "2000000"}, 2.0),
+        ({"WATCHDOG_USEC": "2000000", "WATCHDOG_PID": "8"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_the_watchdog_of_the_environment(environ: dict[str, str], seconds: float | None) -> None:
+    assert notify.watchdog_seconds(environ, 7) == seconds
+
+
+def test_inherited_sockets_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[bool] = []
+
+    def passed(*, unset_environment: bool) -> dict[int, str]:
+        calls.append(unset_environment)
+        return {3: "web", 4: "permalink"}
+
+    monkeypatch.setattr(notify.daemon, "listen_fds_with_names", passed)
+    notify._inherited.cache_clear()
+    try:
+        assert notify.inherited_socket("permalink") == 4
+        assert notify.inherited_socket("web") == 3
+        assert notify.inherited_socket("pool") is None
+        assert calls == [True]
+    finally:
+        notify._inherited.cache_clear()
