@@ -266,7 +266,7 @@ class Session:
 
     def frame_rejected(self, channel: str, code: str) -> Effects:
         """Say in the output of the running evaluation that a message of the kernel was dropped."""
-        if self.phase is Phase.DEAD or channel != "iopub" or code == "type_not_allowed":
+        if self.phase is Phase.DEAD or channel != "iopub":
             return []
         parent = next((request.header for request in self._open.values() if not request.idle), {})
         return [Deliver(self._notice(parent, f"[A message of this kernel was dropped: {code}.]\n"))]

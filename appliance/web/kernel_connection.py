@@ -1,0 +1,210 @@
+"""One kernel's sockets: shell and iopub over ``ipc://``, with a subscription known to work (trust line T6).
+
+A subscription takes effect some time after it was made, and what the kernel says before that is lost. So the
+connection begins with a `kernel_info_request` of its own and waits until both its reply and its ``status: idle`` are
+here; if the reply came and the idle did not, the subscription was late and another request follows. The same round
+trip later shows what of the output was lost. The kernel has no other way to be heard: control is the pool's business
+(`Interrupt` on T3).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jupyter_client.session import Session as WireSession
+from twisted.logger import Logger
+
+from appliance.protocol.frames import (
+    ClientMessage,
+    FrameRejectedError,
+    KernelFrame,
+    parse_kernel_message,
+    serialize,
+)
+from appliance.zmq_sockets import DealerConnection, SendQueueFullError, Sockets, SubscriberConnection
+
+if TYPE_CHECKING:
+    from appliance.web.pool_client import KernelAddress
+
+log = Logger()
+
+#: A reply without its idle for this long means that the subscription was late, or output is being lost; doubled each
+#: time up to the maximum.
+RESEND_SECONDS = 0.05
+MAX_RESEND_SECONDS = 1.0
+
+#: Round trips tried before a new kernel counts as unreachable.
+MAX_FIRST_ROUND_TRIPS = 10
+
+#: Longest wait for a kernel's first reply: it was ready when it was leased.
+FIRST_REPLY_SECONDS = 10.0
+
+#: Rejected messages of one kernel that are logged; the rest is silent, since a kernel can send any number.
+MAX_LOGGED_REJECTIONS = 5
+
+
+class Listener(Protocol):
+    """Who hears what a kernel says."""
+
+    def kernel_frame(self, frame: KernelFrame) -> None:
+        """Take a message."""
+
+    def kernel_frame_rejected(self, channel: str, code: str) -> None:
+        """Take note that a message was dropped."""
+
+    def round_trip_done(self) -> None:
+        """Take note that everything said before now has arrived or is lost."""
+
+    def kernel_unreachable(self) -> None:
+        """Take note that the kernel cannot be talked to."""
+
+
+class KernelConnection:
+    """The sockets of one kernel."""
+
+    def __init__(self, sockets: Sockets, clock: Any, address: KernelAddress, listener: Listener) -> None:
+        self._clock = clock
+        self._kernel_id = address.kernel_id
+        self._key = address.key
+        self._listener = listener
+        self._wire = WireSession(key=address.key, username="cell-web")
+        self._own_ids = self._wire.session
+        self._rejected = 0
+        self._request_id = ""
+        self._replied = False
+        self._idle = False
+        self._round_trips = 0
+        self._proved = False
+        self._timer: Any = None
+        base = f"ipc://{os.path.join(address.directory, '')}"
+        # iopub first: its subscription is then on its way before the first request is
+        self._iopub = SubscriberConnection(sockets, f"{base}iopub", self._iopub_received, self._failed)
+        self._shell = DealerConnection(sockets, f"{base}shell", self._shell_received, self._failed)
+
+    def start(self) -> None:
+        """Make the first round trip."""
+        self._arm(FIRST_REPLY_SECONDS, self._silent)
+        self.round_trip()
+
+    def round_trip(self) -> None:
+        """Send a request through shell and iopub; `Listener.round_trip_done` follows."""
+        self._round_trips += 1
+        self._replied = self._idle = False
+        message = self._wire.msg("kernel_info_request")
+        self._request_id = message["header"]["msg_id"]
+        try:
+            self._shell.send(self._wire.serialize(message))
+        except SendQueueFullError as exc:
+            log.info("kernel {kernel_id} does not read: {exc}", kernel_id=self._kernel_id, exc=exc)
+
+    def send(self, message: ClientMessage) -> bool:
+        """Send a message to the kernel; False when its queue is full."""
+        try:
+            self._shell.send(serialize(self._key, message))
+        except SendQueueFullError as exc:
+            log.info("message for kernel {kernel_id} refused: {exc}", kernel_id=self._kernel_id, exc=exc)
+            return False
+        return True
+
+    @property
+    def paused(self) -> bool:
+        """Whether reading is paused."""
+        return self._iopub.paused
+
+    def pause(self) -> None:
+        """Stop reading; the kernel's output is dropped at the kernel when the queues are full."""
+        self._iopub.pause()
+        self._shell.pause()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._iopub.resume()
+        self._shell.resume()
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self._disarm()
+        self._iopub.shutdown()
+        self._shell.shutdown()
+
+    # --- what arrives
+
+    def _iopub_received(self, parts: list[bytes]) -> None:
+        self._received("iopub", parts)
+
+    def _shell_received(self, parts: list[bytes]) -> None:
+        self._received("shell", parts)
+
+    def _received(self, channel: str, parts: list[bytes]) -> None:
+        try:
+            frame = parse_kernel_message(channel, parts, self._key)
+        except FrameRejectedError as exc:
+            self._reject(channel, exc.code)
+            return
+        if frame.parent_id.startswith(self._own_ids):
+            self._own_answer(frame)
+        else:
+            self._listener.kernel_frame(frame)
+
+    def _reject(self, channel: str, code: str) -> None:
+        if code == "type_not_allowed":
+            # kernels say more than browsers get, each its iopub_welcome
+            return
+        self._rejected += 1
+        if self._rejected <= MAX_LOGGED_REJECTIONS:
+            log.info(
+                "message of kernel {kernel_id} on {channel} dropped: {code}",
+                kernel_id=self._kernel_id,
+                channel=channel,
+                code=code,
+            )
+            self._listener.kernel_frame_rejected(channel, code)
+
+    def _own_answer(self, frame: KernelFrame) -> None:
+        if frame.parent_id != self._request_id:
+            return
+        if frame.channel == "shell":
+            self._replied = True
+        elif frame.content.get("execution_state") == "idle":
+            self._idle = True
+        if not self._replied:
+            return
+        self._disarm()
+        if not self._idle:
+            self._arm(min(MAX_RESEND_SECONDS, RESEND_SECONDS * 2 ** min(self._round_trips - 1, 10)), self._again)
+            return
+        self._request_id = ""
+        self._round_trips = 0
+        self._proved = True
+        self._listener.round_trip_done()
+
+    def _again(self) -> None:
+        self._timer = None
+        if self._proved or self._round_trips < MAX_FIRST_ROUND_TRIPS:
+            self.round_trip()
+        else:
+            log.warn("kernel {kernel_id} replies but publishes nothing", kernel_id=self._kernel_id)
+            self._listener.kernel_unreachable()
+
+    def _silent(self) -> None:
+        self._timer = None
+        if not self._proved:
+            log.warn(
+                "kernel {kernel_id} did not reply in {seconds} s",
+                kernel_id=self._kernel_id,
+                seconds=FIRST_REPLY_SECONDS,
+            )
+            self._listener.kernel_unreachable()
+
+    def _failed(self, _exc: Exception) -> None:
+        self._listener.kernel_unreachable()
+
+    def _arm(self, seconds: float, call: Any) -> None:
+        self._disarm()
+        self._timer = self._clock.callLater(seconds, call)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,214 @@
+"""The kernels that this process talks to: leased here, or attached because a client came with the id of one.
+
+Nothing here ends a kernel when this process stops: another instance, or the next start, attaches to it by its id.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from appliance.errors import PoolUnavailable, UnknownKernel
+from appliance.protocol.death import DeathReason
+from appliance.web.live_kernel import LiveKernel
+from appliance.zmq_sockets import Sockets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from appliance.config import Config
+    from appliance.web.pool_client import KernelAddress, PoolClient
+
+log = Logger()
+
+#: Interval at which sessions look for lost output and clients for lost connections.
+TICK_SECONDS = 2.0
+
+#: Releases that could not be told to the pool yet; older ones are left to the pool's own clocks.
+MAX_OWED_RELEASES = 1000
+
+PROFILE = "default"
+
+_REASONS = {reason.value: reason for reason in DeathReason}
+
+_KERNEL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+class Kernels(Service):
+    """The table of kernels, and what is done with the pool in their name."""
+
+    def __init__(self, config: Config, reactor: Any, pool: PoolClient, now: Callable[[], str]) -> None:
+        self.clock = reactor
+        self.pool = pool
+        self.sockets = Sockets(reactor)
+        self._config = config
+        self._now = now
+        self._live: dict[str, LiveKernel] = {}
+        self._attaching: dict[str, list[Deferred[LiveKernel]]] = {}
+        self._owed: dict[str, DeathReason] = {}
+        self._tick = LoopingCall(self._tick_all)
+        self._tick.clock = reactor
+        self._environment = "python" if "python" in config.environment else next(iter(config.environment))
+
+    @property
+    def count(self) -> int:
+        """Number of kernels."""
+        return len(self._live)
+
+    @property
+    def clients(self) -> int:
+        """Number of clients of all kernels."""
+        return sum(kernel.clients for kernel in self._live.values())
+
+    def startService(self) -> None:  # noqa: N802 - IService
+        """Start looking after sessions."""
+        super().startService()  # type: ignore[no-untyped-call]
+        ticking = self._tick.start(TICK_SECONDS, now=False)
+        ticking.addErrback(lambda failure: log.failure("sessions are no longer looked after", failure=failure))
+
+    def stopService(self) -> None:  # noqa: N802 - IService
+        """Close everything; kernels live on, for whoever attaches next."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        if self._tick.running:
+            self._tick.stop()
+        for kernel in list(self._live.values()):
+            kernel.abandon()
+        self.sockets.shutdown()
+
+    def _tick_all(self) -> None:
+        for kernel in list(self._live.values()):
+            try:
+                kernel.tick()
+            except Exception:  # noqa: BLE001 - one session's trouble is not another's
+                log.failure("session of kernel {kernel_id} failed", kernel_id=kernel.kernel_id)
+
+    async def lease(self, kind: str, timeout_seconds: float) -> LiveKernel:
+        """Take a kernel; ``timeout_seconds`` 0 means that it is returned after its first evaluations.
+
+        Raises `PoolExhausted`, `EnvironmentUnavailable` or `PoolUnavailable`.
+        """
+        most = self._config.clocks.idle_seconds
+        idle_seconds = min(timeout_seconds, most) if timeout_seconds > 0 else most
+        address = await self.pool.lease(kind, self._environment, PROFILE, idle_seconds)
+        return self._add(address, single=timeout_seconds <= 0)
+
+    def _add(self, address: KernelAddress, *, single: bool) -> LiveKernel:
+        kernel = LiveKernel(
+            self,
+            address,
+            single=single,
+            now=self._now,
+            max_clients=self._config.web.max_connections_per_kernel,
+        )
+        self._live[address.kernel_id] = kernel
+        return kernel
+
+    async def find(self, kernel_id: str) -> LiveKernel:
+        """Return a kernel by its id, attaching to it if this process does not know it.
+
+        Raises `UnknownKernel` or `PoolUnavailable`.
+        """
+        if not _KERNEL_ID.fullmatch(kernel_id) or kernel_id in self._owed:
+            raise UnknownKernel
+        if kernel_id in self._live:
+            return self._live[kernel_id]
+        if kernel_id in self._attaching:
+            waiting: Deferred[LiveKernel] = Deferred()
+            self._attaching[kernel_id].append(waiting)
+            return await waiting
+        self._attaching[kernel_id] = []
+        try:
+            kernel = self._add(await self.pool.attach(kernel_id), single=False)
+        except BaseException as exc:
+            for waiting in self._attaching.pop(kernel_id):
+                waiting.errback(exc)
+            raise
+        log.info("kernel {kernel_id} attached", kernel_id=kernel_id)
+        for waiting in self._attaching.pop(kernel_id):
+            waiting.callback(kernel)
+        return kernel
+
+    async def delete(self, kernel_id: str) -> None:
+        """End a kernel because its user wants so; one that is unknown has ended already.
+
+        Raises `PoolUnavailable`.
+        """
+        if not _KERNEL_ID.fullmatch(kernel_id):
+            return
+        if kernel_id in self._live:
+            self._live[kernel_id].stop(DeathReason.STOPPED)
+            return
+        try:
+            await self.pool.release(kernel_id, DeathReason.STOPPED.value)
+        except UnknownKernel:
+            return
+
+    def release(self, kernel_id: str, reason: DeathReason) -> None:
+        """Give a kernel back, now or when the pool can be reached."""
+        if len(self._owed) < MAX_OWED_RELEASES:
+            self._owed[kernel_id] = reason
+        self.background(self._pay(kernel_id))
+
+    async def _pay(self, kernel_id: str) -> None:
+        reason = self._owed.get(kernel_id)
+        if reason is None:
+            return
+        # the pool knows what it found out itself; the rest it is told as one of the reasons of T3
+        told = reason if reason in (DeathReason.RELEASED, DeathReason.CLIENT_GONE) else DeathReason.STOPPED
+        try:
+            await self.pool.release(kernel_id, told.value)
+        except PoolUnavailable:
+            return
+        except UnknownKernel:
+            pass
+        self._owed.pop(kernel_id, None)
+        log.info("kernel {kernel_id} released: {reason}", kernel_id=kernel_id, reason=reason.value)
+
+    def forget(self, kernel: LiveKernel) -> None:
+        """Drop a kernel from the table."""
+        if self._live.get(kernel.kernel_id) is kernel:
+            del self._live[kernel.kernel_id]
+
+    def died(self, kernel_id: str, reason: str, detail: str) -> None:
+        """Take the pool's word that a kernel ended."""
+        self._owed.pop(kernel_id, None)
+        kernel = self._live.get(kernel_id)
+        if kernel is None:
+            return
+        log.info("kernel {kernel_id} ended: {reason} {detail}", kernel_id=kernel_id, reason=reason, detail=detail)
+        kernel.died(_REASONS.get(reason, DeathReason.CRASHED))
+
+    def pool_connected(self) -> None:
+        """Tell a pool that may have been restarted which kernels are in use here, and which are not any more."""
+        for kernel_id in list(self._owed):
+            self.background(self._pay(kernel_id))
+        for kernel_id in list(self._live):
+            self.background(self._reattach(kernel_id))
+
+    async def _reattach(self, kernel_id: str) -> None:
+        try:
+            await self.pool.attach(kernel_id)
+        except UnknownKernel:
+            self.died(kernel_id, DeathReason.CRASHED.value, "the pool does not know it")
+        except PoolUnavailable:
+            # the next connection comes here again
+            return
+
+    def background(self, work: Any) -> None:
+        """Run a coroutine whose end nobody waits for."""
+        Deferred.fromCoroutine(work).addErrback(lambda failure: log.failure("work failed", failure=failure))
+
+
+def timeout_seconds(text: str) -> float | None:
+    """Return the number of seconds in ``text``, ``inf`` included; None when it is none."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return None if math.isnan(seconds) or seconds < 0 else seconds

@@ -1,0 +1,208 @@
+"""One kernel in use: joins the decisions of `protocol.session` to sockets, clients, clock and pool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.logger import Logger
+
+from appliance.errors import ApplianceError
+from appliance.protocol import session as machine
+from appliance.protocol.death import DeathReason
+from appliance.protocol.session import Session
+from appliance.web.kernel_connection import KernelConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from appliance.protocol.frames import ClientMessage, KernelFrame
+    from appliance.web.kernels import Kernels
+    from appliance.web.pool_client import KernelAddress
+
+log = Logger()
+
+#: WebSocket close code of a server that goes away (RFC 6455, section 7.4.1).
+CLOSE_GOING_AWAY = 1001
+
+
+class TooManyConnections(ApplianceError):
+    """This kernel has as many connections as this server allows."""
+
+    code = "too_many_connections"
+    http_status = 503
+
+
+class Client(Protocol):
+    """A front door's end of a session."""
+
+    def deliver(self, frame: KernelFrame) -> None:
+        """Take a message."""
+
+    def close(self, code: int) -> None:
+        """End, with a close code of RFC 6455."""
+
+    def tick(self) -> None:
+        """Look whether the other side is still there."""
+
+
+class LiveKernel:
+    """A kernel, its session and its clients; performs what the session decides."""
+
+    def __init__(
+        self, kernels: Kernels, address: KernelAddress, *, single: bool, now: Callable[[], str], max_clients: int
+    ) -> None:
+        self.kernel_id = address.kernel_id
+        self._kernels = kernels
+        self._clock = kernels.clock
+        self._max_clients = max_clients
+        self._session = Session(address.kernel_id, single=single, now=now)
+        self._clients: dict[int, Client] = {}
+        self._full: set[int] = set()
+        self._made = 0
+        self._grace: Any = None
+        self._connection = KernelConnection(kernels.sockets, kernels.clock, address, self)
+        self._connection.start()
+        self._perform(self._session.leased())
+
+    @property
+    def clients(self) -> int:
+        """Number of clients."""
+        return len(self._clients)
+
+    # --- clients
+
+    def check_room(self) -> None:
+        """Raise `TooManyConnections` when one more client would be too many."""
+        if len(self._clients) >= self._max_clients:
+            raise TooManyConnections
+
+    def add_client(self, client: Client) -> int:
+        """Take a client in and return its number."""
+        self._made += 1
+        self._clients[self._made] = client
+        self._perform(self._session.client_opened(self._made))
+        return self._made
+
+    def remove_client(self, number: int) -> None:
+        """Forget a client; a number that is not known is ignored."""
+        if self._clients.pop(number, None) is not None:
+            self.client_full(number, full=False)
+            self._perform(self._session.client_closed(number))
+
+    def client_message(self, number: int, message: ClientMessage) -> None:
+        """Take a message of a client."""
+        self._perform(self._session.client_message(number, message))
+
+    def client_invalid(self, number: int, error: ApplianceError) -> None:
+        """Take note of a message that is none."""
+        log.info("message for kernel {kernel_id} refused: {reason}", kernel_id=self.kernel_id, reason=error.message)
+        self._perform(self._session.client_invalid(number, error))
+
+    def client_full(self, number: int, *, full: bool) -> None:
+        """Stop reading from the kernel while any client's connection is full."""
+        was_full = bool(self._full)
+        (self._full.add if full else self._full.discard)(number)
+        if bool(self._full) != was_full:
+            (self._connection.pause if self._full else self._connection.resume)()
+
+    # --- kernel
+
+    def kernel_frame(self, frame: KernelFrame) -> None:
+        """Take a message of the kernel."""
+        self._perform(self._session.kernel_frame(frame))
+
+    def kernel_frame_rejected(self, channel: str, code: str) -> None:
+        """Take note of a message of the kernel that was dropped."""
+        self._perform(self._session.frame_rejected(channel, code))
+
+    def round_trip_done(self) -> None:
+        """Take note that the subscription works, or that what is missing is lost."""
+        if self._session.phase is machine.Phase.STARTING:
+            self._perform(self._session.subscription_confirmed())
+        else:
+            self._perform(self._session.synchronized())
+
+    def kernel_unreachable(self) -> None:
+        """Give up a kernel that does not talk."""
+        self._perform(self._session.stop(DeathReason.UNRESPONSIVE))
+
+    def died(self, reason: DeathReason) -> None:
+        """Take note that the kernel ended."""
+        self._perform(self._session.kernel_died(reason))
+
+    def stop(self, reason: DeathReason) -> None:
+        """End the kernel."""
+        self._perform(self._session.stop(reason))
+
+    def tick(self) -> None:
+        """Look for lost output and lost clients."""
+        if not self._connection.paused:
+            self._perform(self._session.tick())
+        for client in list(self._clients.values()):
+            client.tick()
+
+    def abandon(self) -> None:
+        """Let go of the kernel without ending it."""
+        self._close_clients(None, CLOSE_GOING_AWAY)
+        self._shut()
+
+    # --- effects
+
+    def _perform(self, effects: machine.Effects) -> None:
+        for effect in effects:
+            match effect:
+                case machine.Deliver(frame, None):
+                    for client in list(self._clients.values()):
+                        client.deliver(frame)
+                case machine.Deliver(frame, number):
+                    if number in self._clients:
+                        self._clients[number].deliver(frame)
+                case machine.Send(message):
+                    if not self._connection.send(message):
+                        self._perform(self._session.send_refused(message))
+                case machine.InterruptKernel(number, message):
+                    self._kernels.background(self._interrupt(number, message))
+                case machine.Synchronize():
+                    self._connection.round_trip()
+                case machine.StartGrace(seconds):
+                    self._cancel_grace()
+                    self._grace = self._clock.callLater(seconds, self._grace_expired)
+                case machine.CancelGrace():
+                    self._cancel_grace()
+                case machine.Close(code, number):
+                    self._close_clients(number, code)
+                case machine.Release(reason):
+                    self._kernels.release(self.kernel_id, reason)
+        if self._session.phase is machine.Phase.DEAD:
+            self._shut()
+
+    async def _interrupt(self, number: int, message: ClientMessage) -> None:
+        error: ApplianceError | None = None
+        try:
+            await self._kernels.pool.interrupt(self.kernel_id)
+        except ApplianceError as exc:
+            error = exc
+        self._perform(self._session.interrupt_answered(number, message, error))
+
+    def _close_clients(self, number: int | None, code: int) -> None:
+        numbers = list(self._clients) if number is None else [number]
+        for one in numbers:
+            client = self._clients.pop(one, None)
+            if client is not None:
+                self._full.discard(one)
+                self._session.client_closed(one)
+                client.close(code)
+
+    def _grace_expired(self) -> None:
+        self._grace = None
+        self._perform(self._session.grace_expired())
+
+    def _cancel_grace(self) -> None:
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+
+    def _shut(self) -> None:
+        self._cancel_grace()
+        self._connection.close()
+        self._kernels.forget(self)

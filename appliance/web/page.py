@@ -1,0 +1,84 @@
+"""The page at ``/``: one cell, with the code that the address names."""
+
+from __future__ import annotations
+
+import html
+import pathlib
+import re
+import string
+from typing import TYPE_CHECKING
+
+from appliance.errors import BadRequest
+from appliance.protocol.permalink import MAX_LANGUAGE_BYTES, SharedCell, unzip_text
+from appliance.web.http import HTML_TYPE, NO_STORE, Call, Response, script_json
+from appliance.web.site import Route
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from appliance.web.permalink_client import PermalinkClient
+
+TEMPLATE = pathlib.Path(__file__).with_name("page.html")
+
+DEFAULT_LANGUAGE = "python"
+
+_LANGUAGE = re.compile(rf"[A-Za-z0-9_.+-]{{1,{MAX_LANGUAGE_BYTES}}}")
+
+#: Scripts of this server only, none inline. Styles may be inline because the editor makes its own.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self' ws://{host} wss://{host}; frame-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'"
+)
+
+#: What a browser may do with a page; nothing that the page needs is among it.
+_PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+
+
+class Page:
+    """The handler, and its address."""
+
+    def __init__(self, permalinks: PermalinkClient, max_code_bytes: int) -> None:
+        self._permalinks = permalinks
+        self._max_code_bytes = max_code_bytes
+        self._template = string.Template(TEMPLATE.read_text(encoding="utf-8"))
+
+    def routes(self) -> Sequence[Route]:
+        """Return the addresses."""
+        return (Route(re.compile("/"), {"GET": self.show}),)
+
+    async def show(self, call: Call) -> Response:
+        """Show a cell; one that came with code evaluates it at once, unless ``autoeval=false``."""
+        cell = await self._cell(call)
+        given = bool(cell.code) and call.arguments.get("autoeval", "true") != "false"
+        text = self._template.substitute(
+            language=html.escape(cell.language),
+            autoeval="autoeval" if given else "",
+            code=script_json(cell.code),
+            interacts=script_json(cell.interacts),
+        )
+        headers = (
+            *NO_STORE,
+            ("Content-Security-Policy", _POLICY.format(host=call.host)),
+            ("Permissions-Policy", _PERMISSIONS),
+        )
+        return Response(200, text.encode("utf-8"), HTML_TYPE, headers)
+
+    async def _cell(self, call: Call) -> SharedCell:
+        """Return the cell that the address names: ``c`` before ``z`` before ``q``."""
+        arguments = call.arguments
+        language = arguments.get("lang", DEFAULT_LANGUAGE)
+        if not _LANGUAGE.fullmatch(language):
+            raise BadRequest("lang is not the name of a language.")
+        interacts = "[]"
+        if "interacts" in arguments:
+            interacts = unzip_text(arguments.get("interacts"), self._max_code_bytes)
+        if "c" in arguments:
+            code = arguments.get("c").replace("\r\n", "\n")
+        elif "z" in arguments:
+            code = unzip_text(arguments.get("z"), self._max_code_bytes)
+        elif "q" in arguments:
+            return await self._permalinks.fetch(arguments.get("q"))
+        else:
+            code = ""
+        return SharedCell(code=code, language=language, interacts=interacts)

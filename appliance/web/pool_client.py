@@ -1,0 +1,201 @@
+"""The web role's link to the pool: AMP over a Unix socket, made again whenever it breaks (trust line T3)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from twisted.application.internet import ClientService
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError  # noqa: A004 - Twisted's own TimeoutError
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.protocols import amp
+
+from appliance.config import Config, uid_of
+from appliance.errors import ApplianceError, PoolUnavailable
+from appliance.peercred import ROOT_UID, CheckedEndpoint
+from appliance.pool_commands import Attach, Interrupt, KernelDied, Lease, PoolStatus, Release
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = Logger()
+
+#: Longest wait for the link itself: the pool is back within two seconds of a crash.
+CONNECT_SECONDS = 2.0
+
+#: Longest wait for an answer of the pool, beyond what it may wait itself.
+ANSWER_SECONDS = 5.0
+
+#: Pauses before the link is tried again.
+FIRST_RETRY_SECONDS = 0.05
+LAST_RETRY_SECONDS = 1.0
+
+
+@attrs.frozen
+class KernelAddress:
+    """Where a kernel is and how to talk to it."""
+
+    kernel_id: str
+    key: bytes = attrs.field(repr=False)
+    directory: str
+
+
+def retry_seconds(failed_attempts: int) -> float:
+    """Return the pause before the link is tried again."""
+    return float(min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(failed_attempts, 10)))
+
+
+class PoolProtocol(amp.AMP):
+    """One connection to the pool."""
+
+    factory: PoolFactory
+
+    @KernelDied.responder
+    def kernel_died(self, kernel_id: str, reason: str, detail: str) -> dict[str, Any]:
+        """Take the pool's word that a kernel has ended."""
+        self.factory.on_died(kernel_id, reason, detail)
+        return {}
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802 - Twisted
+        """Log the end of the link."""
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        log.info("link to the pool lost: {reason}", reason=reason.getErrorMessage())
+
+
+class PoolFactory(Factory):
+    """Makes connections to the pool."""
+
+    protocol = PoolProtocol  # type: ignore[assignment]
+    noisy = False
+
+    def __init__(self, on_died: Callable[[str, str, str], None]) -> None:
+        self.on_died = on_died
+
+
+class PoolClient(ClientService):
+    """The pool, as the web role sees it.
+
+    ``on_died(kernel_id, reason, detail)`` is called when a kernel ends; ``on_connected()`` whenever the link was made:
+    a restarted pool knows nothing of who used which kernel.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        on_died: Callable[[str, str, str], None],
+        on_connected: Callable[[], None],
+    ) -> None:
+        path = str(config.pool_socket)
+        endpoint = UNIXClientEndpoint(reactor, path, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
+        uids = frozenset({ROOT_UID, uid_of(config.users.pool)})
+        super().__init__(
+            CheckedEndpoint(endpoint, uids),
+            PoolFactory(on_died),
+            retryPolicy=retry_seconds,
+            clock=reactor,
+            prepareConnection=lambda protocol: self._prepare(protocol),
+        )
+        self._clock = reactor
+        self._on_connected = on_connected
+        self._lease_seconds = config.pool.lease_wait_seconds + ANSWER_SECONDS
+        self._protocol: Any = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a link now."""
+        return self._protocol is not None and bool(self._protocol.transport.connected)
+
+    def _prepare(self, protocol: Any) -> None:
+        self._protocol = protocol
+        log.info("link to the pool made")
+        # not inside the state machine of ClientService, which is about to say that it is connected
+        self._clock.callLater(0, self._on_connected)
+
+    async def lease(self, kind: str, environment: str, profile: str, idle_seconds: float) -> KernelAddress:
+        """Take a kernel.
+
+        Raises `PoolExhausted`, `EnvironmentUnavailable` or `PoolUnavailable`. A kernel that comes after that is given
+        back.
+        """
+        answer = await self._ask(
+            self._lease_seconds,
+            self._give_back,
+            Lease,
+            kind=kind,
+            environment=environment,
+            profile=profile,
+            idle_seconds=idle_seconds,
+        )
+        return KernelAddress(**answer)
+
+    def _give_back(self, answer: dict[str, Any]) -> None:
+        log.warn("kernel {kernel_id} came too late", kernel_id=answer["kernel_id"])
+        releasing = Deferred.fromCoroutine(self.release(answer["kernel_id"], "released"))
+        releasing.addErrback(lambda failure: log.failure("kernel could not be given back", failure=failure))
+
+    async def attach(self, kernel_id: str) -> KernelAddress:
+        """Return the address of a leased kernel; raises `UnknownKernel` or `PoolUnavailable`."""
+        return KernelAddress(**await self._ask(ANSWER_SECONDS, None, Attach, kernel_id=kernel_id))
+
+    async def release(self, kernel_id: str, reason: str) -> None:
+        """End a kernel; raises `UnknownKernel` or `PoolUnavailable`."""
+        await self._ask(ANSWER_SECONDS, None, Release, kernel_id=kernel_id, reason=reason)
+
+    async def interrupt(self, kernel_id: str) -> None:
+        """Interrupt a kernel; raises `UnknownKernel` or `PoolUnavailable`."""
+        await self._ask(ANSWER_SECONDS, None, Interrupt, kernel_id=kernel_id)
+
+    async def pool_status(self) -> dict[str, Any]:
+        """Return counts and layers; raises `PoolUnavailable`."""
+        answer = await self._ask(ANSWER_SECONDS, None, PoolStatus)
+        status: dict[str, Any] = json.loads(answer["status"])
+        return status
+
+    async def _ask(
+        self,
+        seconds: float,
+        on_late_answer: Callable[[dict[str, Any]], None] | None,
+        command: type[amp.Command],
+        **arguments: Any,
+    ) -> dict[str, Any]:
+        if self.connected:
+            protocol = self._protocol
+        else:
+            try:
+                protocol = await self.whenConnected().addTimeout(CONNECT_SECONDS, self._clock)
+            except TimeoutError as exc:
+                raise PoolUnavailable from exc
+            except CancelledError as exc:
+                # the service has stopped
+                raise PoolUnavailable from exc
+        try:
+            return await self._answer(protocol.callRemote(command, **arguments), seconds, on_late_answer)
+        except ApplianceError:
+            raise
+        except Exception as exc:
+            log.warn("pool did not answer {command}: {exc!r}", command=command.__name__, exc=exc)
+            raise PoolUnavailable from exc
+
+    def _answer(
+        self,
+        asking: Deferred[dict[str, Any]],
+        seconds: float,
+        on_late_answer: Callable[[dict[str, Any]], None] | None,
+    ) -> Deferred[dict[str, Any]]:
+        """Return the answer or a timeout; an AMP call cannot be taken back, so its late answer is dealt with."""
+        waiting: Deferred[dict[str, Any]] = Deferred()
+        timeout = self._clock.callLater(seconds, lambda: waiting.errback(TimeoutError(f"no answer in {seconds} s")))
+
+        def arrived(result: Any, *, failed: bool) -> None:
+            if timeout.active():
+                timeout.cancel()
+                (waiting.errback if failed else waiting.callback)(result)
+            elif not failed and on_late_answer is not None:
+                on_late_answer(result)
+
+        asking.addCallbacks(lambda result: arrived(result, failed=False), lambda failure: arrived(failure, failed=True))
+        return waiting

@@ -1,0 +1,143 @@
+"""The web role as a service: everything is put together here, and nowhere else."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import secrets
+import socket
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.internet import StreamServerEndpointService
+from twisted.application.service import MultiService, Service
+from twisted.internet.endpoints import (
+    AdoptedStreamServerEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    UNIXServerEndpoint,
+)
+from twisted.logger import Logger
+from twisted.protocols.haproxy import proxyEndpoint
+
+from appliance.config import Config, UnixAddress
+from appliance.notify import inherited_socket
+from appliance.web.health import MAX_FACTOR, MIN_FACTOR, Health
+from appliance.web.http import NO_STORE, Call, Response
+from appliance.web.kernel_routes import KernelRoutes
+from appliance.web.kernels import Kernels
+from appliance.web.page import Page
+from appliance.web.permalink_client import PermalinkClient
+from appliance.web.permalink_routes import PermalinkRoutes
+from appliance.web.pool_client import PoolClient
+from appliance.web.service_routes import ServiceRoutes
+from appliance.web.site import CellSite, Route, Router
+from appliance.web.static import StaticFiles
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+log = Logger()
+
+#: Name of the socket that systemd passes (FileDescriptorName=).
+SOCKET_NAME = "web"
+
+#: Connections that wait to be accepted: a class opens the page in the same second.
+BACKLOG = 1024
+
+#: Mode of a Unix socket: its directory decides who may come near.
+SOCKET_MODE = 0o660
+
+
+def utc_now() -> str:
+    """Return the time in ISO 8601, as headers of messages have it."""
+    return datetime.datetime.now(datetime.UTC).isoformat()
+
+
+def random_factor() -> int:
+    """Return a number for the health check."""
+    return MIN_FACTOR + secrets.randbelow(MAX_FACTOR - MIN_FACTOR + 1)
+
+
+async def no_terms(call: Call) -> Response:
+    """Answer clients that ask for terms of service: there are none."""
+    return Response(200, b"", "text/plain; charset=utf-8", NO_STORE)
+
+
+class WebService(MultiService):
+    """The web role."""
+
+    def __init__(self, kernels: Kernels, pool: PoolClient, listening: StreamServerEndpointService) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._kernels = kernels
+        self._pool = pool
+        self._listening = listening
+
+    def healthy(self) -> bool:
+        """Return whether connections are accepted; what this role needs from others is in ``/healthz``."""
+        port: Any = self._listening._waitingForPort
+        return bool(self.running and port is not None and port.called and getattr(port.result, "connected", False))
+
+    def status(self) -> str:
+        """Return one line on what is going on."""
+        link = "pool connected" if self._pool.connected else "pool not connected"
+        return f"{self._kernels.count} kernels, {self._kernels.clients} clients, {link}"
+
+
+class _Closing(Service):
+    """Closes the connections to the permalink role when the web role stops."""
+
+    def __init__(self, permalinks: PermalinkClient) -> None:
+        self._permalinks = permalinks
+
+    def stopService(self) -> Deferred[Any]:  # noqa: N802 - IService
+        """Close them."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return self._permalinks.close()
+
+
+def listening_endpoint(config: Config, reactor: Any) -> Any:
+    """Return where to listen: the socket that systemd passed, else ``web.listen``."""
+    fd = inherited_socket(SOCKET_NAME)
+    address = config.listen_address
+    endpoint: Any
+    if fd is not None:
+        with socket.socket(fileno=fd) as inherited:
+            family = inherited.family
+            inherited.detach()
+        endpoint = AdoptedStreamServerEndpoint(reactor, fd, family)  # type: ignore[no-untyped-call]
+    elif isinstance(address, UnixAddress):
+        endpoint = UNIXServerEndpoint(reactor, address.path, BACKLOG, SOCKET_MODE, wantPID=True)  # type: ignore[no-untyped-call]
+    elif ":" in address.host:
+        endpoint = TCP6ServerEndpoint(reactor, address.port, BACKLOG, address.host)  # type: ignore[no-untyped-call]
+    else:
+        endpoint = TCP4ServerEndpoint(reactor, address.port, BACKLOG, address.host)  # type: ignore[no-untyped-call]
+    return proxyEndpoint(endpoint) if config.web.proxy_protocol else endpoint
+
+
+def make_service(config: Config, reactor: Any) -> WebService:
+    """Return the web role."""
+    pool = PoolClient(
+        config,
+        reactor,
+        on_died=lambda kernel_id, reason, detail: kernels.died(kernel_id, reason, detail),
+        on_connected=lambda: kernels.pool_connected(),
+    )
+    kernels = Kernels(config, reactor, pool, utc_now)
+    permalinks = PermalinkClient(config, reactor)
+    routes = (
+        *KernelRoutes(config, kernels, reactor, utc_now).routes(),
+        *ServiceRoutes(config, kernels, utc_now).routes(),
+        *PermalinkRoutes(permalinks).routes(),
+        *StaticFiles(config.static_path).routes(),
+        *Page(permalinks, config.permalink.max_code_bytes).routes(),
+        *Health(config, kernels, pool, permalinks, reactor, random_factor, utc_now).routes(),
+        Route(re.compile(r"/tos\.html"), {"POST": no_terms}),
+    )
+    site = CellSite(Router(config, routes), config.web.max_body_bytes, reactor)
+    listening = StreamServerEndpointService(listening_endpoint(config, reactor), site)  # type: ignore[no-untyped-call]
+    # an address that is taken must end the process with its reason, not leave it deaf
+    listening._raiseSynchronously = True
+    service = WebService(kernels, pool, listening)
+    for part in (kernels, pool, _Closing(permalinks), listening):
+        part.setServiceParent(service)  # type: ignore[no-untyped-call]
+    return service

@@ -1,0 +1,230 @@
+"""The HTTP server: limits on bodies, a table of routes, and errors that tell a client what it can use and no more."""
+
+from __future__ import annotations
+
+import io
+import urllib.parse
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.web import resource, server
+
+from appliance.errors import ApplianceError, BadRequest, NotFound, TooLarge
+from appliance.web.arguments import parse_arguments
+from appliance.web.http import (
+    Call,
+    Response,
+    cors_headers,
+    error_response,
+    method_not_allowed,
+    preflight,
+)
+
+if TYPE_CHECKING:
+    import re
+
+    from appliance.config import Config
+
+log = Logger()
+
+#: Seconds an HTTP connection may be idle, or take for its headers, or pause within a body.
+IDLE_SECONDS = 30
+
+#: A body beyond the limit is read and dropped up to this many bytes, so that the client reads its 413 instead of a
+#: reset.
+MAX_DRAINED_BYTES = 16_777_216
+
+#: A handler answers a call; None: it has taken over the connection.
+Handler = Callable[..., Awaitable[Response | None]]
+
+
+@attrs.frozen
+class Route:
+    """Addresses and the handlers of their methods; named groups of ``pattern`` become arguments of the handler.
+
+    ``any_origin``: answers are public files, sent with ``Access-Control-Allow-Origin: *``.
+    """
+
+    pattern: re.Pattern[str]
+    handlers: Mapping[str, Handler]
+    any_origin: bool = False
+
+
+class BoundedBody(io.BytesIO):
+    """Holds a body up to ``limit`` bytes; a larger one is dropped as it comes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+        self.received = 0
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether the body was too large."""
+        return self.received > self._limit
+
+    def write(self, data: Any) -> int:
+        """Keep ``data`` while it fits."""
+        self.received += len(data)
+        if self.exceeded:
+            self.seek(0)
+            self.truncate()
+            return len(data)
+        return super().write(data)
+
+
+class CellRequest(server.Request):
+    """A request whose body is bounded before it is complete."""
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted
+        """Take a piece of the body, and stop listening to a client that sends without end."""
+        body: Any = self.content
+        if body.received > MAX_DRAINED_BYTES:
+            return
+        super().handleContentChunk(data)  # type: ignore[no-untyped-call]
+        if body.received > MAX_DRAINED_BYTES:
+            log.info("body of more than {size} bytes refused", size=MAX_DRAINED_BYTES)
+            head = b"HTTP/1.1 413 Request Entity Too Large\r\nConnection: close\r\nContent-Type: application/json\r\n"
+            text = error_response(TooLarge(), 0).body
+            channel: Any = self.channel
+            channel.write(head + b"Content-Length: %d\r\n\r\n" % len(text) + text)
+            channel.loseConnection()
+
+    def process(self) -> None:
+        """Answer, unless the connection was given up."""
+        body: Any = self.content
+        if body.received <= MAX_DRAINED_BYTES:
+            super().process()  # type: ignore[no-untyped-call]
+
+
+class CellSite(server.Site):
+    """The factory of HTTP connections."""
+
+    noisy = False
+
+    def __init__(self, root: resource.Resource, max_body_bytes: int, reactor: Any) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]
+            root, requestFactory=CellRequest, parsePOSTFormSubmission=False, timeout=IDLE_SECONDS, reactor=reactor
+        )
+        self._max_body_bytes = max_body_bytes
+
+    def getContentFile(self, _length: int | None) -> BoundedBody:  # noqa: N802 - Twisted
+        """Return what holds the body of a request."""
+        return BoundedBody(self._max_body_bytes)
+
+    def log(self, request: Any) -> None:
+        """Keep no access log: addresses hold code. What fails is an event of the router."""
+
+
+class Router(resource.Resource):
+    """Finds the route of a request, runs its handler and sends the answer."""
+
+    isLeaf = True  # noqa: N815 - Twisted
+
+    def __init__(self, config: Config, routes: Sequence[Route]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._routes = routes
+        self._retry_after_seconds = config.pool.retry_after_seconds
+        self._trust_forwarded = config.web.proxy_protocol
+
+    def render(self, request: Any) -> int:
+        """Start answering."""
+        Deferred.fromCoroutine(self._answer(request)).addErrback(self._failed)
+        return server.NOT_DONE_YET
+
+    def _failed(self, failure: Any) -> None:
+        log.failure("answer could not be sent", failure=failure)
+
+    async def _answer(self, request: Any) -> None:
+        route: Route | None = None
+        origin = request.getHeader("origin")
+        method = request.method.decode("latin-1")
+        path = "?"
+        try:
+            path = _decoded_path(request.path)
+            route, groups = self._find(path)
+            response = await self._respond(request, route, method, path, groups)
+        except CancelledError:
+            raise
+        except ApplianceError as exc:
+            log.info(
+                "{method} {path} refused: {status} {code}, {reason}",
+                method=method,
+                path=path,
+                status=exc.http_status,
+                code=exc.code,
+                reason=exc.message,
+            )
+            response = error_response(exc, self._retry_after_seconds)
+        except Exception:  # noqa: BLE001 - a client learns nothing of it, the log everything
+            log.failure("{method} {path} failed", method=method, path=path)
+            response = error_response(ApplianceError(), self._retry_after_seconds)
+        if response is not None and not request._disconnected:
+            _send(request, response, route, origin)
+
+    def _find(self, path: str) -> tuple[Route, dict[str, str]]:
+        for route in self._routes:
+            match = route.pattern.fullmatch(path)
+            if match:
+                return route, match.groupdict()
+        raise NotFound
+
+    async def _respond(
+        self, request: Any, route: Route, method: str, path: str, groups: dict[str, str]
+    ) -> Response | None:
+        body: Any = request.content
+        if body.exceeded:
+            raise TooLarge
+        if method == "OPTIONS":
+            return preflight(route.handlers, request.getHeader("origin"))
+        handler = route.handlers.get("GET" if method == "HEAD" else method)
+        if handler is None:
+            return method_not_allowed(route.handlers)
+        return await handler(self._call(request, method, path), **groups)
+
+    def _call(self, request: Any, method: str, path: str) -> Call:
+        query = request.uri.partition(b"?")[2]
+        content_type = request.getHeader("content-type") or ""
+        secure = request.isSecure() or (self._trust_forwarded and request.getHeader("x-forwarded-proto") == "https")
+        return Call(
+            method=method,
+            path=path,
+            arguments=parse_arguments(query, content_type, request.content.getvalue()),
+            origin=request.getHeader("origin"),
+            raw_host=request.getHeader("host") or "",
+            secure=secure,
+            etag=request.getHeader("if-none-match") or "",
+            request=request,
+        )
+
+
+def _decoded_path(path: bytes) -> str:
+    try:
+        return urllib.parse.unquote_to_bytes(path).decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise BadRequest("The path is not UTF-8.") from exc
+
+
+def _send(request: Any, response: Response, route: Route | None, origin: str | None) -> None:
+    request.setResponseCode(response.status)
+    any_origin = route is not None and route.any_origin
+    cors = (("Access-Control-Allow-Origin", "*"),) if any_origin else cors_headers(origin)
+    for name, value in (
+        ("Server", "cell-appliance"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Referrer-Policy", "no-referrer"),
+        *cors,
+        *response.headers,
+    ):
+        request.setHeader(name, value)
+    if response.status == 304:
+        request.responseHeaders.removeHeader(b"content-type")
+    else:
+        request.setHeader("Content-Type", response.content_type)
+        request.setHeader("Content-Length", str(len(response.body)))
+    if request.method != b"HEAD" and response.body:
+        request.write(response.body)
+    request.finish()
