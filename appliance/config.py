@@ -76,6 +76,7 @@ class Pool:
     start_seconds: float = _key(15.0, "A kernel not verified by then is ended and its start counted as failed.")
     lease_wait_seconds: float = _key(10.0, "Longest wait for a kernel that is still starting.")
     retry_after_seconds: int = _key(5, "Retry-After of a 503 when the pool is exhausted.")
+    memory_reserve_bytes: int = _key(536_870_912, "With less memory available, no kernel is started ahead of need.")
     zygote_max_forks: int = _key(2000, "A zygote is replaced after this many forks: forks share one address layout.")
 
 

@@ -25,6 +25,7 @@ class DeathReason(enum.Enum):
     LIFETIME = "lifetime", "The kernel was stopped because it reached the longest lifetime this server allows."
     MEMORY_LIMIT = "memory_limit", "The kernel was stopped because it used more memory than this server allows."
     CPU_LIMIT = "cpu_limit", "The kernel was stopped because it used more processor time than this server allows."
+    EXITED = "exited", "The kernel was ended by its own program."
     CRASHED = "crashed", "The kernel crashed."
     UNRESPONSIVE = "unresponsive", "The kernel was stopped because it no longer answered."
     DRAINING = "draining", "The kernel was stopped because the server is shutting down."

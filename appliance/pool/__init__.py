@@ -1,0 +1,1 @@
+"""The pool role: keeps kernels ready, deals them to the web role, ends them."""

@@ -1,0 +1,190 @@
+"""One kernel from the pool's side: its birth, its life (pidfd), its heartbeat and what it says of its state."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from typing import Any, Protocol
+
+import zmq
+from twisted.logger import Logger
+
+from appliance.pool.descriptor import WatchedDescriptor
+from appliance.pool.records import Record
+from appliance.zmq_sockets import BoundedConnection, DealerConnection, SendQueueFullError, Sockets
+
+log = Logger()
+
+#: Seconds between heartbeats of a kernel, and the misses after which it counts as unresponsive. A kernel answers from
+#: a thread that never needs the interpreter, so only a stopped or dead process misses one.
+BEAT_SECONDS = 10.0
+MAX_MISSED_BEATS = 2
+
+#: Largest datagram of a birth.
+MAX_LETTER_BYTES = 4096
+
+#: Seconds to wait, after a process has ended, for its zygote to tell how.
+EXIT_STATUS_SECONDS = 0.5
+
+
+class KernelOwner(Protocol):
+    """What a kernel tells the pool."""
+
+    def kernel_verified(self, slot: int) -> None:
+        """The kernel set itself up and answered a heartbeat."""
+
+    def kernel_failed(self, slot: int, why: str) -> None:
+        """The kernel could not set itself up."""
+
+    def kernel_status(self, slot: int, *, busy: bool) -> None:
+        """The kernel says that it is busy or idle."""
+
+    def kernel_unresponsive(self, slot: int) -> None:
+        """The kernel missed its heartbeats."""
+
+    def kernel_gone(self, slot: int) -> None:
+        """The kernel's process has ended, and nobody has told how."""
+
+
+class _StatusSubscriber(BoundedConnection):
+    """Subscribed to a kernel's status messages only: its output never reaches the pool."""
+
+    socketType = zmq.SUB  # noqa: N815 - Twisted
+
+    def __init__(self, *args: Any, topic: bytes) -> None:
+        self._topic = topic
+        super().__init__(*args)
+
+    def _prepare(self) -> None:
+        self.socket.set(zmq.SUBSCRIBE, self._topic)
+
+
+class KernelProcess:
+    """The pool's handles on one kernel; `close` gives them all back."""
+
+    def __init__(self, reactor: Any, sockets: Sockets, directory: str, record: Record, owner: KernelOwner) -> None:
+        self.record = record
+        self.directory = directory
+        self.pidfd = -1
+        #: Set when the pool itself has asked for the end: then nobody need tell how it came.
+        self.ending = False
+        self._reactor = reactor
+        self._sockets = sockets
+        self._owner = owner
+        self._birth: socket.socket | None = None
+        self._birth_watch: WatchedDescriptor | None = None
+        self._death_watch: WatchedDescriptor | None = None
+        self._heartbeat: DealerConnection | None = None
+        self._status: _StatusSubscriber | None = None
+        self._beat_call: Any = None
+        self._gone_call: Any = None
+        self._missed = 0
+        self._verified = False
+
+    def expect(self) -> socket.socket:
+        """Open the birth socket and write the letter; return the end that the kernel gets.
+
+        Source of the letter's fields: ARCHITECTURE.md, "Pool and zygote".
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        theirs.setblocking(True)
+        ours.send(json.dumps({"kernel_id": self.record.kernel_id, "key": self.record.key.hex()}).encode())
+        self._birth = ours
+        self._birth_watch = WatchedDescriptor(self._reactor, ours.fileno(), self._read_birth)
+        return theirs
+
+    def forked(self, pidfd: int) -> None:
+        """Take over the pidfd of the kernel's process."""
+        self.pidfd = pidfd
+        self._death_watch = WatchedDescriptor(self._reactor, pidfd, self._ended)
+
+    def connect(self) -> None:
+        """Connect heartbeat and status, and send the first beat."""
+        topic = f"kernel.{self.record.kernel_id}.status".encode()
+        self._status = _StatusSubscriber(
+            self._sockets, f"ipc://{self.directory}/iopub", self._read_status, self._socket_failed, topic=topic
+        )
+        self._heartbeat = DealerConnection(
+            self._sockets, f"ipc://{self.directory}/hb", self._read_beat, self._socket_failed
+        )
+        self._send_beat()
+
+    def close(self) -> None:
+        """Give back every handle."""
+        self._close_birth()
+        if self._death_watch is not None:
+            self._death_watch.stop()
+            self._death_watch = None
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+        for connection in (self._heartbeat, self._status):
+            if connection is not None:
+                connection.shutdown()
+        for call in (self._beat_call, self._gone_call):
+            if call is not None and call.active():
+                call.cancel()
+
+    def _close_birth(self) -> None:
+        if self._birth is not None and self._birth_watch is not None:
+            self._birth_watch.stop()
+            self._birth.close()
+            self._birth = self._birth_watch = None
+
+    def _read_birth(self) -> None:
+        assert self._birth is not None  # noqa: S101 - only called while open
+        data = b""
+        with contextlib.suppress(OSError):
+            data = self._birth.recv(MAX_LETTER_BYTES)
+        self._close_birth()
+        try:
+            message = json.loads(data)
+            ready = message.get("ready") is True
+            why = f"{message.get('failed')}: {message.get('error')}"
+        except (ValueError, AttributeError):
+            ready, why = False, "the kernel ended while it set itself up"
+        if ready:
+            self.connect()
+        else:
+            self._owner.kernel_failed(self.record.slot, why)
+
+    def _send_beat(self) -> None:
+        self._beat_call = self._reactor.callLater(BEAT_SECONDS, self._next_beat)
+        assert self._heartbeat is not None  # noqa: S101 - connect() made it
+        with contextlib.suppress(SendQueueFullError):
+            self._heartbeat.send([b"beat"])
+
+    def _next_beat(self) -> None:
+        self._missed += 1
+        if self._missed > MAX_MISSED_BEATS:
+            self._owner.kernel_unresponsive(self.record.slot)
+        else:
+            self._send_beat()
+
+    def _read_beat(self, parts: list[bytes]) -> None:
+        self._missed = 0
+        if not self._verified:
+            self._verified = True
+            self._owner.kernel_verified(self.record.slot)
+
+    def _read_status(self, parts: list[bytes]) -> None:
+        """Note busy and idle. A kernel that lies about itself only misleads its own clocks, which life_seconds bounds."""
+        try:
+            content = json.loads(parts[-1])
+            state = content["execution_state"]
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+            return
+        if state in ("busy", "idle"):
+            self._owner.kernel_status(self.record.slot, busy=state == "busy")
+
+    def _socket_failed(self, exc: Exception) -> None:
+        self._owner.kernel_unresponsive(self.record.slot)
+
+    def _ended(self) -> None:
+        assert self._death_watch is not None  # noqa: S101 - only called while watching
+        self._death_watch.stop()
+        self._death_watch = None
+        pause = 0.0 if self.ending else EXIT_STATUS_SECONDS
+        self._gone_call = self._reactor.callLater(pause, self._owner.kernel_gone, self.record.slot)

@@ -1,0 +1,118 @@
+"""The pool's side of T3: one AMP connection for each web role; the commands are in `appliance.pool_commands`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.protocols import amp
+
+from appliance import errors
+from appliance.pool.records import Record
+from appliance.pool_commands import Attach, Interrupt, KernelDied, Lease, PoolStatus, Release
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from appliance.pool.service import PoolService
+
+log = Logger()
+
+#: Longest kernel id, kind, name or reason in a command.
+MAX_TEXT_CHARACTERS = 128
+
+
+class LeaseConnection(amp.AMP):
+    """One web role."""
+
+    def __init__(self, pool: PoolService) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._pool = pool
+        self._waiting: set[object] = set()
+
+    def connectionMade(self) -> None:  # noqa: N802 - Twisted
+        """Join the connections that deaths are announced to."""
+        super().connectionMade()  # type: ignore[no-untyped-call]
+        self.factory.connections.add(self)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: N802 - Twisted
+        """Forget what this web role waited for; what it leased lives on for its successor."""
+        self.factory.connections.discard(self)
+        for token in self._waiting:
+            self._pool.abandon(token)
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    @Lease.responder
+    def lease(self, kind: str, environment: str, profile: str, idle_seconds: float) -> Deferred[dict[str, Any]]:
+        """Answer `Lease`."""
+        token = object()
+        answer = self._pool.lease(token, _short(kind), _short(environment), _short(profile), idle_seconds)
+        self._waiting.add(token)
+
+        def done(result: Any) -> Any:
+            self._waiting.discard(token)
+            return result
+
+        return answer.addBoth(done).addCallback(self._describe)
+
+    @Attach.responder
+    def attach(self, kernel_id: str) -> dict[str, Any]:
+        """Answer `Attach`."""
+        return self._describe(self._pool.record(_short(kernel_id)))
+
+    @Release.responder
+    def release(self, kernel_id: str, reason: str) -> dict[str, Any]:
+        """Answer `Release`."""
+        self._pool.release(_short(kernel_id), _short(reason))
+        return {}
+
+    @Interrupt.responder
+    def interrupt(self, kernel_id: str) -> dict[str, Any]:
+        """Answer `Interrupt`."""
+        self._pool.interrupt(_short(kernel_id))
+        return {}
+
+    @PoolStatus.responder
+    def pool_status(self) -> dict[str, Any]:
+        """Answer `PoolStatus`."""
+        return {"status": self._pool.status_document()}
+
+    def _describe(self, record: Record) -> dict[str, Any]:
+        return {
+            "kernel_id": record.kernel_id,
+            "key": record.key,
+            "directory": self._pool.directory(record.kernel_id),
+        }
+
+
+class LeaseFactory(Factory):
+    """Every connected web role."""
+
+    def __init__(self, pool: PoolService) -> None:
+        self._pool = pool
+        self.connections: set[LeaseConnection] = set()
+
+    def buildProtocol(self, addr: object) -> LeaseConnection:  # noqa: N802 - Twisted
+        """Return a new connection's protocol."""
+        connection = LeaseConnection(self._pool)
+        connection.factory = self
+        return connection
+
+    def announce(self, kernel_id: str, reason: str, detail: str) -> None:
+        """Tell every web role that a leased kernel ended; those that do not use it ignore it."""
+        for connection in self.connections:
+            calling = connection.callRemote(KernelDied, kernel_id=kernel_id, reason=reason, detail=detail[:1000])
+            calling.addErrback(lambda failure: log.debug("a web role did not take the news: {why}", why=str(failure)))
+
+    def disconnect(self) -> None:
+        """Close every connection."""
+        for connection in list(self.connections):
+            connection.transport.loseConnection()
+
+
+def _short(text: str) -> str:
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise errors.BadRequest("a name in the command is too long")
+    return text

@@ -1,0 +1,117 @@
+"""One directory for each kernel: its five listening sockets and the record that a restarted pool finds it by.
+
+The pool owns ``kernels/<id>/`` (its group, inherited, is the web role's); no kernel can name it. Only files that this
+module made are opened or removed, each by name below an open directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+from twisted.logger import Logger
+
+log = Logger()
+
+#: In the order in which a kernel expects its listeners.
+SOCKETS = ("shell", "iopub", "stdin", "control", "hb")
+
+#: Connections that may wait to be accepted on one of a kernel's sockets.
+BACKLOG = 16
+
+_RECORD = "record.json"
+_LEASED = "leased"
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@attrs.frozen
+class Record:
+    """What must be known to use a kernel: ``key`` signs its messages (HMAC-SHA256)."""
+
+    kernel_id: str
+    slot: int
+    environment: str
+    profile: str
+    key: bytes = attrs.field(repr=False)
+    leased: bool = False
+
+
+class Directories:
+    """The directories of all kernels, below ``root``."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def path(self, kernel_id: str) -> Path:
+        """Return the directory of a kernel."""
+        return self._root / kernel_id
+
+    def create(self, record: Record) -> list[socket.socket]:
+        """Make the directory of a kernel and return its listeners, in the order of `SOCKETS`.
+
+        Raises `OSError`; nothing is left then.
+        """
+        directory = self.path(record.kernel_id)
+        os.mkdir(directory, 0o750)
+        listeners: list[socket.socket] = []
+        try:
+            for name in SOCKETS:
+                listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+                listeners.append(listener)
+                listener.bind(os.fspath(directory / name))
+                os.chmod(directory / name, 0o660)
+                listener.listen(BACKLOG)
+            fields = attrs.asdict(record, filter=attrs.filters.exclude("key", "leased"))
+            text = json.dumps({**fields, "key": record.key.hex()})
+            fd = os.open(directory / _RECORD, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(fd, "w", encoding="ascii") as file:
+                file.write(text)
+        except OSError:
+            for listener in listeners:
+                listener.close()
+            self.remove(record.kernel_id)
+            raise
+        return listeners
+
+    def mark_leased(self, kernel_id: str) -> None:
+        """Note that the kernel was dealt: no later pool may deal it again. Raises `OSError`."""
+        os.close(os.open(self.path(kernel_id) / _LEASED, os.O_WRONLY | os.O_CREAT, 0o600))
+
+    def remove(self, kernel_id: str) -> None:
+        """Remove the directory of a kernel that has ended."""
+        try:
+            directory = os.open(self.path(kernel_id), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return
+        try:
+            for name in (*SOCKETS, _RECORD, _LEASED):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=directory)
+        finally:
+            os.close(directory)
+        os.rmdir(self.path(kernel_id))
+
+    def load(self) -> Iterator[Record]:
+        """Yield the record of each kernel that an earlier pool left; remove directories without a readable one."""
+        for name in sorted(os.listdir(self._root)):
+            if not _ID.fullmatch(name):
+                continue
+            try:
+                document = json.loads((self.path(name) / _RECORD).read_text(encoding="ascii"))
+                yield Record(
+                    kernel_id=name,
+                    slot=int(document["slot"]),
+                    environment=str(document["environment"]),
+                    profile=str(document["profile"]),
+                    key=bytes.fromhex(document["key"]),
+                    leased=(self.path(name) / _LEASED).exists(),
+                )
+            except (OSError, ValueError, KeyError, TypeError) as exc:
+                log.warn("record of kernel {kernel_id} dropped: {why}", kernel_id=name, why=str(exc))
+                self.remove(name)

@@ -1,0 +1,442 @@
+"""The pool role: performs what `appliance.protocol.pool` decides.
+
+Zygotes (T4) fork and kill, web roles (T3) lease and release, each kernel is watched through `KernelProcess`. Kernels
+outlive this process: at its start it takes over those that zygotes report and whose records it finds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import uuid
+from typing import Any
+
+import attrs
+import psutil
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, UNIXServerEndpoint
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from appliance import errors
+from appliance.config import Config, uid_of
+from appliance.notify import inherited_socket
+from appliance.peercred import require_peer
+from appliance.pool.exit_status import explain
+from appliance.pool.kernel_process import KernelProcess
+from appliance.pool.leases import LeaseFactory
+from appliance.pool.records import Directories, Record
+from appliance.pool.zygote_link import ZygoteLink, ZygoteListener
+from appliance.protocol import pool as decisions
+from appliance.protocol.death import DeathReason
+from appliance.zmq_sockets import Sockets
+
+log = Logger()
+
+#: Slots below are the zygote's own id and those that /etc/passwd names; see `appliance.zygote.zygote`.
+FIRST_SLOT = 1000
+
+#: Seconds between looks at the host's memory.
+MEMORY_LOOK_SECONDS = 5.0
+
+
+def settings(config: Config) -> decisions.Settings:
+    """Return the numbers of the configuration that decisions rest on."""
+    return decisions.Settings(
+        max_kernels=config.pool.max_kernels,
+        ready=config.pool.ready,
+        max_starting=config.pool.max_starting,
+        refill_delay=config.pool.refill_delay_seconds,
+        start_limit=config.pool.start_seconds,
+        lease_wait=config.pool.lease_wait_seconds,
+        retry_after=config.pool.retry_after_seconds,
+        idle=config.clocks.idle_seconds,
+        busy=config.clocks.busy_seconds,
+        life=config.clocks.life_seconds,
+        first_slot=FIRST_SLOT,
+        last_slot=config.ids.count - 2,
+        environments=frozenset(config.environment),
+        profiles=frozenset(config.profile),
+    )
+
+
+class PoolService(MultiService):
+    """The pool of one server."""
+
+    name = "pool"
+
+    def __init__(self, config: Config, reactor: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._config = config
+        self._reactor = reactor
+        self._sockets = Sockets(reactor)
+        self._directories = Directories(config.kernels_path)
+        self._pool = decisions.Pool(settings(config), lambda: str(uuid.uuid4()))
+        self._processes: dict[int, KernelProcess] = {}
+        self._links: dict[str, ZygoteLink] = {}
+        self._greeting: set[ZygoteLink] = set()
+        self._orphans: dict[int, Record] = {}
+        self._answers: dict[object, Deferred[Record]] = {}
+        self._tick_call: Any = None
+        self._port: Any = None
+        self._memory_look = LoopingCall(self._look_at_memory)
+        self._memory_look.clock = reactor
+        self._leases = LeaseFactory(self)
+        self._zygotes = ZygoteListener(
+            reactor, config.zygote_socket, frozenset({config.ids.base, os.getuid()}), self._zygote_accepted
+        )
+
+    # -- the role ---------------------------------------------------------------------------------------------------
+
+    def startService(self) -> None:  # noqa: N802 - IService
+        """Find the kernels of an earlier pool, then listen for zygotes and web roles."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._orphans = {record.slot: record for record in self._directories.load()}
+        self._zygotes.start()
+        fd = inherited_socket("pool")
+        path = self._config.pool_socket
+        if fd is None:
+            path.unlink(missing_ok=True)
+            endpoint: Any = UNIXServerEndpoint(self._reactor, str(path), mode=0o660)
+        else:
+            endpoint = AdoptedStreamServerEndpoint(self._reactor, fd, socket.AF_UNIX)
+        uids = frozenset({uid_of(self._config.users.web), os.getuid(), 0})
+        endpoint.listen(require_peer(self._leases, uids)).addCallbacks(self._listening, self._cannot_listen)
+        self._memory_look.start(MEMORY_LOOK_SECONDS).addErrback(
+            lambda failure: log.failure("memory can no longer be looked at", failure=failure)
+        )
+
+    def stopService(self) -> Any:  # noqa: N802 - IService
+        """Stop listening; kernels go on and the next pool finds them."""
+        if self._memory_look.running:
+            self._memory_look.stop()
+        if self._tick_call is not None and self._tick_call.active():
+            self._tick_call.cancel()
+        self._zygotes.stop()
+        for link in [*self._links.values(), *self._greeting]:
+            link.close()
+        for process in self._processes.values():
+            process.close()
+        self._sockets.shutdown()
+        self._leases.disconnect()
+        stopping = self._port.stopListening() if self._port is not None else None
+        super().stopService()  # type: ignore[no-untyped-call]
+        return stopping
+
+    def healthy(self) -> bool:
+        """Return whether the pool can be asked."""
+        return self._port is not None
+
+    def status(self) -> str:
+        """Return one line of counts."""
+        count = self._pool.count
+        text = (
+            f"{count(decisions.State.LEASED)} leased, {count(decisions.State.READY)} ready, "
+            f"{count(decisions.State.STARTING)} starting of {self._config.pool.max_kernels}"
+        )
+        missing = sorted(set(self._config.environment) - self._pool.environments)
+        if missing:
+            text += f"; no zygote for {', '.join(missing)}"
+        if self._pool.last_failure:
+            text += f"; last start failed: {self._pool.last_failure}"
+        return text
+
+    def _listening(self, port: Any) -> None:
+        self._port = port
+
+    def _cannot_listen(self, failure: Any) -> None:
+        log.failure("the pool's socket cannot be opened", failure=failure)
+        self._reactor.stop()
+
+    def _look_at_memory(self) -> None:
+        available = psutil.virtual_memory().available
+        self._pool.memory(low=available < self._config.pool.memory_reserve_bytes)
+        self._schedule_tick()
+
+    # -- what web roles ask (T3) --------------------------------------------------------------------------------------
+
+    def lease(self, token: object, kind: str, environment: str, profile: str, idle: float) -> Deferred[Record]:
+        """Return the record of a kernel for whoever asks; fails with an `ApplianceError`."""
+        if kind not in decisions.KINDS:
+            raise errors.BadRequest(f"kind must be one of {', '.join(decisions.KINDS)}, found {kind!r}")
+        answer: Deferred[Record] = Deferred(lambda _: self._pool.abandon(token))
+        self._answers[token] = answer
+        request = decisions.LeaseRequest(token, kind, environment, profile, idle)
+        self._perform(self._pool.lease(request, self._now()))
+        return answer
+
+    def abandon(self, token: object) -> None:
+        """Forget a lease whose asker went away."""
+        self._pool.abandon(token)
+        self._answers.pop(token, None)
+
+    def record(self, kernel_id: str) -> Record:
+        """Return the record of a leased kernel. Raises `errors.UnknownKernel`."""
+        return self._processes[self._pool.kernel(kernel_id).slot].record
+
+    def directory(self, kernel_id: str) -> str:
+        """Return the directory of a kernel's sockets."""
+        return str(self._directories.path(kernel_id))
+
+    def release(self, kernel_id: str, reason: str) -> None:
+        """End a leased kernel. Raises `errors.UnknownKernel` or `errors.BadRequest`."""
+        try:
+            why = DeathReason(reason)
+        except ValueError as exc:
+            raise errors.BadRequest(f"there is no reason {reason!r}") from exc
+        self._perform(self._pool.release(kernel_id, why, self._now()))
+
+    def interrupt(self, kernel_id: str) -> None:
+        """Send SIGINT to a leased kernel. Raises `errors.UnknownKernel` or `errors.EnvironmentUnavailable`."""
+        kernel = self._pool.kernel(kernel_id)
+        if not self._signal(kernel.slot, signal.SIGINT):
+            raise errors.EnvironmentUnavailable
+
+    def status_document(self) -> str:
+        """Return counts and layers as JSON text; its fields are those of `appliance.pool_commands.PoolStatus`."""
+        count = self._pool.count
+        reasons = sorted({link.cgroup_reason for link in self._links.values() if link.cgroup_reason})
+        layers = dict.fromkeys(("user namespace", "uid pool", "namespaces", "read-only root", "seccomp"), "on")
+        layers["cgroup"] = f"unavailable: {reasons[0]}" if reasons else "on" if self._links else "unknown: no zygote"
+        return json.dumps(
+            {
+                "limit": self._config.pool.max_kernels,
+                "leased": count(decisions.State.LEASED),
+                "ready": count(decisions.State.READY),
+                "starting": count(decisions.State.STARTING),
+                "environments": sorted(self._pool.environments),
+                "last_failure": self._pool.last_failure,
+                "layers": layers,
+            }
+        )
+
+    # -- what zygotes tell (T4) -----------------------------------------------------------------------------------
+
+    def _zygote_accepted(self, connection: socket.socket) -> None:
+        self._greeting.add(ZygoteLink(self._reactor, connection, self))
+
+    def zygote_hello(self, link: ZygoteLink) -> None:
+        """Accept a zygote of a configured environment; it replaces an earlier one."""
+        self._greeting.discard(link)
+        if link.environment not in self._config.environment:
+            log.warn("zygote refused: there is no environment {environment!r}", environment=link.environment)
+            link.close()
+            return
+        earlier = self._links.pop(link.environment, None)
+        if earlier is not None:
+            earlier.close()
+            self._perform(self._pool.zygote_lost(link.environment))
+        self._links[link.environment] = link
+        log.info("zygote {environment} connected", environment=link.environment)
+
+    def zygote_alive(self, link: ZygoteLink, slot: int, pidfd: int) -> None:
+        """Take over a running kernel: one of ours, one of an earlier pool's, or one that nobody knows, which ends."""
+        process = self._processes.get(slot)
+        record = self._orphans.pop(slot, None)
+        if process is not None:
+            os.close(pidfd)
+        elif record is not None and record.environment == link.environment:
+            process = self._new_process(record)
+            process.forked(pidfd)
+            self._adopt(record)
+            process.connect()
+        else:
+            link.signal(slot, signal.SIGKILL, pidfd)
+            os.close(pidfd)
+
+    def zygote_ready(self, link: ZygoteLink) -> None:
+        """Drop the records of kernels that no longer run, end again what should have ended, start what is missing."""
+        for record in [record for record in self._orphans.values() if record.environment == link.environment]:
+            del self._orphans[record.slot]
+            self._directories.remove(record.kernel_id)
+        for kernel in self._pool.kernels:
+            if kernel.environment == link.environment and kernel.state is decisions.State.ENDING:
+                self._signal(kernel.slot, signal.SIGKILL)
+        self._perform(self._pool.zygote_connected(link.environment, self._now()))
+
+    def zygote_forked(self, link: ZygoteLink, slot: int, pidfd: int) -> None:
+        """Watch a new kernel; if it was given up meanwhile, end it."""
+        process = self._processes.get(slot)
+        if process is None or process.pidfd >= 0:
+            link.signal(slot, signal.SIGKILL, pidfd)
+            os.close(pidfd)
+            return
+        process.forked(pidfd)
+        kernel = self._pool.in_slot(slot)
+        if kernel is not None and kernel.state is decisions.State.ENDING:
+            self._signal(slot, signal.SIGKILL)
+
+    def zygote_failed(self, link: ZygoteLink, slot: int, why: str) -> None:
+        """Note that a kernel could not be forked: there is no process that could end."""
+        log.error("kernel in slot {slot} could not be forked: {why}", slot=slot, why=why)
+        now = self._now()
+        self._perform([*self._pool.start_failed(slot, why, now), *self._pool.died(slot, DeathReason.CRASHED, why, now)])
+
+    def zygote_exited(self, link: ZygoteLink, slot: int, status: int, *, oom: bool) -> None:
+        """Note how a kernel ended."""
+        reason, detail = explain(status, oom=oom)
+        self._perform(self._pool.died(slot, reason, detail, self._now()))
+
+    def zygote_lost(self, link: ZygoteLink) -> None:
+        """Go on without the zygote until its keeper has started another."""
+        self._greeting.discard(link)
+        if self._links.get(link.environment) is link:
+            del self._links[link.environment]
+            log.warn("zygote {environment} went away", environment=link.environment)
+            self._perform(self._pool.zygote_lost(link.environment))
+
+    # -- what kernels tell ------------------------------------------------------------------------------------------
+
+    def kernel_verified(self, slot: int) -> None:
+        """Note that a kernel can be dealt."""
+        self._perform(self._pool.verified(slot, self._now()))
+
+    def kernel_failed(self, slot: int, why: str) -> None:
+        """Note that a kernel's set-up failed."""
+        log.error("kernel in slot {slot} could not be set up: {why}", slot=slot, why=why)
+        self._perform(self._pool.start_failed(slot, why, self._now()))
+
+    def kernel_status(self, slot: int, *, busy: bool) -> None:
+        """Feed the clocks."""
+        self._pool.status(slot, busy=busy, now=self._now())
+        self._schedule_tick()
+
+    def kernel_unresponsive(self, slot: int) -> None:
+        """End a kernel that no longer answers."""
+        self._perform(self._pool.unresponsive(slot, self._now()))
+
+    def kernel_gone(self, slot: int) -> None:
+        """Note that a kernel ended, nobody knows how."""
+        self._perform(self._pool.died(slot, DeathReason.CRASHED, "", self._now()))
+
+    # -- what is decided ----------------------------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        return float(self._reactor.seconds())
+
+    def _perform(self, effects: list[decisions.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case decisions.Start():
+                    self._start(effect)
+                case decisions.Grant():
+                    self._grant(effect)
+                case decisions.Refuse():
+                    self._refuse(effect)
+                case decisions.End():
+                    self._processes[effect.slot].ending = True
+                    self._signal(effect.slot, signal.SIGKILL)
+                case decisions.Died():
+                    self._forget(effect)
+        self._schedule_tick()
+
+    def _start(self, effect: decisions.Start) -> None:
+        record = Record(
+            effect.kernel_id, effect.slot, effect.environment, effect.profile, secrets.token_bytes(32)
+        )
+        process = self._new_process(record)
+        descriptors: list[socket.socket] = []
+        try:
+            descriptors = self._directories.create(record)
+            descriptors.append(process.expect())
+            limits = attrs.asdict(self._config.profile[effect.profile])
+            self._links[effect.environment].fork(effect.slot, limits, [fd.fileno() for fd in descriptors])
+        except OSError as exc:
+            self._reactor.callLater(0, self._start_impossible, effect.slot, str(exc))
+        finally:
+            for descriptor in descriptors:
+                descriptor.close()
+
+    def _start_impossible(self, slot: int, why: str) -> None:
+        log.error("kernel in slot {slot} could not be started: {why}", slot=slot, why=why)
+        now = self._now()
+        self._perform([*self._pool.start_failed(slot, why, now), *self._pool.died(slot, DeathReason.CRASHED, why, now)])
+
+    def _grant(self, effect: decisions.Grant) -> None:
+        answer = self._answers.pop(effect.token, None)
+        if answer is None:
+            self._perform(self._pool.release(effect.kernel_id, DeathReason.CLIENT_GONE, self._now()))
+            return
+        record = self.record(effect.kernel_id)
+        try:
+            self._directories.mark_leased(effect.kernel_id)
+        except OSError as exc:
+            log.error("kernel {slot} cannot be marked as leased: {why}", slot=record.slot, why=str(exc))
+            self._perform(self._pool.release(effect.kernel_id, DeathReason.CRASHED, self._now()))
+            answer.errback(errors.PoolUnavailable())
+            return
+        answer.callback(record)
+
+    def _refuse(self, effect: decisions.Refuse) -> None:
+        answer = self._answers.pop(effect.token, None)
+        if answer is not None:
+            log.info("lease refused: {code}", code=effect.error.code)
+            answer.errback(effect.error)
+
+    def _forget(self, effect: decisions.Died) -> None:
+        process = self._processes.pop(effect.slot, None)
+        if process is not None:
+            process.close()
+        self._directories.remove(effect.kernel_id)
+        if effect.leased:
+            log.info(
+                "kernel in slot {slot} ended: {reason} {detail}",
+                slot=effect.slot,
+                reason=effect.reason.value,
+                detail=effect.detail,
+            )
+            self._leases.announce(effect.kernel_id, effect.reason.value, effect.detail)
+
+    def _signal(self, slot: int, number: signal.Signals) -> bool:
+        """Have a zygote signal a kernel; return False when none can now (a new one is told when it connects)."""
+        process = self._processes.get(slot)
+        link = self._links.get(process.record.environment) if process is not None else None
+        if process is None or link is None or process.pidfd < 0:
+            return False
+        try:
+            link.signal(slot, number, process.pidfd)
+        except OSError as exc:
+            log.error("kernel in slot {slot} cannot be signalled: {why}", slot=slot, why=str(exc))
+            return False
+        return True
+
+    def _new_process(self, record: Record) -> KernelProcess:
+        process = KernelProcess(self._reactor, self._sockets, self.directory(record.kernel_id), record, self)
+        self._processes[record.slot] = process
+        return process
+
+    def _adopt(self, record: Record) -> None:
+        now = self._now()
+        state = decisions.State.LEASED if record.leased else decisions.State.READY
+        kernel = decisions.Kernel(
+            record.slot, record.kernel_id, record.environment, record.profile, state, now, idle_since=now
+        )
+        kernel.idle_limit = self._config.clocks.idle_seconds
+        kernel.leased_at = now if record.leased else None
+        self._pool.adopt(kernel)
+        log.info("kernel in slot {slot} taken over, {state}", slot=record.slot, state=state.name.lower())
+
+    def _schedule_tick(self) -> None:
+        due = self._pool.next_event_at()
+        if due is None:
+            return
+        delay = max(0.0, due - self._now())
+        call = self._tick_call
+        if call is not None and call.active():
+            if call.getTime() <= due:
+                return
+            call.cancel()
+        self._tick_call = self._reactor.callLater(delay, self._tick)
+
+    def _tick(self) -> None:
+        self._tick_call = None
+        self._perform(self._pool.tick(self._now()))
+
+
+def make_service(config: Config, reactor: Any) -> PoolService:
+    """Return the pool role."""
+    return PoolService(config, reactor)

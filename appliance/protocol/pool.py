@@ -1,0 +1,456 @@
+"""Which kernels live: the pool's decisions, without I/O.
+
+`Pool` takes what happened (with the time it happened) and returns what to do about it, as a list of effects. A kernel
+passes through these states::
+
+    STARTING --verified--> READY --leased--> LEASED
+        |                    |                 |
+        +--------------------+-----------------+--> ENDING --died--> (forgotten; its slot may be used again)
+
+A slot is the kernel's account. It is taken again only after the kernel that held it has died, and as late as possible:
+slots are handed out in turn.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import attrs
+
+from appliance import errors
+from appliance.protocol.death import DeathReason
+
+#: Consecutive failed starts after which waiting requests are refused instead of kept.
+MAX_FAILED_STARTS = 3
+
+#: Seconds to wait after a failed start before the next, times the number of consecutive failures.
+FAILED_START_PAUSE = 1.0
+
+#: Leases of the health check allowed beyond the limit, so that a full server is not an ill one.
+PROBE_RESERVE = 1
+
+KINDS = ("visitor", "service", "probe")
+
+
+class State(enum.Enum):
+    """Where a kernel is in its life."""
+
+    STARTING = enum.auto()
+    READY = enum.auto()
+    LEASED = enum.auto()
+    ENDING = enum.auto()
+
+
+@attrs.frozen
+class Settings:
+    """The numbers that the pool's decisions rest on; times in seconds. See the configuration for each."""
+
+    max_kernels: int
+    ready: int
+    max_starting: int
+    refill_delay: float
+    start_limit: float
+    lease_wait: float
+    retry_after: float
+    idle: float
+    busy: float
+    life: float
+    first_slot: int
+    last_slot: int
+    environments: frozenset[str]
+    profiles: frozenset[str]
+
+
+@attrs.frozen
+class LeaseRequest:
+    """A wish for a kernel; ``token`` is the caller's name for it."""
+
+    token: object
+    kind: str
+    environment: str
+    profile: str
+    idle: float
+
+
+@attrs.define
+class Kernel:
+    """One kernel and its clocks (times are those of the caller's clock)."""
+
+    slot: int
+    kernel_id: str
+    environment: str
+    profile: str
+    state: State
+    since: float
+    kind: str = "visitor"
+    idle_limit: float = 0.0
+    idle_since: float = 0.0
+    busy_since: float | None = None
+    leased_at: float | None = None
+    reason: DeathReason | None = None
+    detail: str = ""
+
+
+@attrs.frozen
+class Start:
+    """Start a kernel in ``slot``."""
+
+    slot: int
+    kernel_id: str
+    environment: str
+    profile: str
+
+
+@attrs.frozen
+class Grant:
+    """Answer the request ``token`` with this kernel."""
+
+    token: object
+    kernel_id: str
+
+
+@attrs.frozen
+class Refuse:
+    """Answer the request ``token`` with this error."""
+
+    token: object
+    error: errors.ApplianceError
+
+
+@attrs.frozen
+class End:
+    """End the kernel in ``slot``."""
+
+    slot: int
+    kernel_id: str
+
+
+@attrs.frozen
+class Died:
+    """Tell who leased the kernel that it has ended, and forget it."""
+
+    slot: int
+    kernel_id: str
+    reason: DeathReason
+    detail: str
+    leased: bool
+
+
+Effect = Start | Grant | Refuse | End | Died
+
+
+@attrs.frozen
+class _Waiting:
+    request: LeaseRequest
+    deadline: float
+
+
+class Pool:
+    """The kernels of one server."""
+
+    def __init__(self, settings: Settings, new_id: Callable[[], str]) -> None:
+        """``new_id`` returns an unguessable kernel id (a random UUID as text)."""
+        self._settings = settings
+        self._new_id = new_id
+        self._kernels: dict[int, Kernel] = {}
+        self._by_id: dict[str, Kernel] = {}
+        self._waiting: deque[_Waiting] = deque()
+        self._environments: set[str] = set()
+        self._next_slot = settings.first_slot
+        self._refill_at = 0.0
+        self._pause_until = 0.0
+        self._memory_low = False
+        self._failed_starts = 0
+        self._last_failure = ""
+        self._draining = False
+
+    # -- questions ------------------------------------------------------------------------------------------------
+
+    def kernel(self, kernel_id: str) -> Kernel:
+        """Return a leased kernel. Raises `errors.UnknownKernel`."""
+        kernel = self._by_id.get(kernel_id)
+        if kernel is None or kernel.state is not State.LEASED:
+            raise errors.UnknownKernel
+        return kernel
+
+    def in_slot(self, slot: int) -> Kernel | None:
+        """Return the kernel in ``slot``, if there is one."""
+        return self._kernels.get(slot)
+
+    def count(self, state: State) -> int:
+        """Return how many kernels are in ``state``."""
+        return sum(1 for kernel in self._kernels.values() if kernel.state is state)
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """Every kernel that is not yet forgotten."""
+        return list(self._kernels.values())
+
+    @property
+    def environments(self) -> frozenset[str]:
+        """Environments with a connected zygote."""
+        return frozenset(self._environments)
+
+    @property
+    def last_failure(self) -> str:
+        """Why the last start failed, or empty when starts succeed."""
+        return self._last_failure
+
+    def next_event_at(self) -> float | None:
+        """Return when `tick` next has something to do, or None."""
+        times = [waiting.deadline for waiting in self._waiting]
+        for kernel in self._kernels.values():
+            if kernel.state is State.STARTING:
+                times.append(kernel.since + self._settings.start_limit)
+            elif kernel.state is State.LEASED:
+                times.append(kernel.since + self._settings.life)
+                if kernel.busy_since is not None:
+                    times.append(kernel.busy_since + self._settings.busy)
+                else:
+                    times.append(kernel.idle_since + kernel.idle_limit)
+        if self._wants_more():
+            times.append(self._fill_due())
+        return min(times, default=None)
+
+    # -- what happened ----------------------------------------------------------------------------------------------
+
+    def zygote_connected(self, environment: str, now: float) -> list[Effect]:
+        """Note that kernels of ``environment`` can be started."""
+        self._environments.add(environment)
+        self._failed_starts = 0
+        self._refill_at = self._pause_until = now
+        return list(self._fill(now))
+
+    def zygote_lost(self, environment: str) -> list[Effect]:
+        """Note that no kernel of ``environment`` can be started; those that run go on, half-made ones do not."""
+        self._environments.discard(environment)
+        effects: list[Effect] = []
+        for kernel in list(self._kernels.values()):
+            if kernel.environment == environment and kernel.state is State.STARTING:
+                effects += self._forget(kernel, DeathReason.CRASHED, "its zygote ended")
+        return effects
+
+    def adopt(self, kernel: Kernel) -> None:
+        """Take over a kernel that already runs, after a restart of the pool."""
+        self._add(kernel)
+
+    def lease(self, request: LeaseRequest, now: float) -> list[Effect]:
+        """Answer a request for a kernel now, or keep it until one is ready, or refuse it."""
+        if request.environment not in self._settings.environments:
+            return [Refuse(request.token, errors.BadRequest(f"there is no environment {request.environment!r} here"))]
+        if request.profile not in self._settings.profiles:
+            return [Refuse(request.token, errors.BadRequest(f"there is no profile {request.profile!r} here"))]
+        if self._draining or self._promised() >= self._limit(request.kind):
+            return [self._refusal(request, errors.PoolExhausted)]
+        if self._failed_starts >= MAX_FAILED_STARTS:
+            message = f"{errors.EnvironmentUnavailable.sentence()} Starting a kernel failed: {self._last_failure}"
+            return [Refuse(request.token, errors.EnvironmentUnavailable(message))]
+        self._waiting.append(_Waiting(request, now + self._settings.lease_wait))
+        effects = list(self._deal(now))
+        # Whoever was dealt a ready kernel runs first; only who still waits needs a start at once.
+        self._refill_at = now + self._settings.refill_delay
+        effects += self._fill(now)
+        return effects
+
+    def abandon(self, token: object) -> None:
+        """Forget a waiting request whose asker went away."""
+        self._waiting = deque(waiting for waiting in self._waiting if waiting.request.token is not token)
+
+    def verified(self, slot: int, now: float) -> list[Effect]:
+        """Note that a started kernel answered."""
+        kernel = self._kernels.get(slot)
+        if kernel is None or kernel.state is not State.STARTING:
+            return []
+        kernel.state, kernel.since = State.READY, now
+        self._failed_starts, self._last_failure = 0, ""
+        return [*self._deal(now), *self._fill(now)]
+
+    def start_failed(self, slot: int, why: str, now: float) -> list[Effect]:
+        """Note that a start failed; the kernel, if there is one, is ended."""
+        kernel = self._kernels.get(slot)
+        if kernel is None or kernel.state is not State.STARTING:
+            return []
+        self._count_failed_start(why, now)
+        effects = self._end(kernel, DeathReason.CRASHED, why, now)
+        if self._failed_starts >= MAX_FAILED_STARTS:
+            while self._waiting:
+                effects.append(self._refusal(self._waiting.popleft().request, errors.EnvironmentUnavailable))
+        return effects
+
+    def died(self, slot: int, reason: DeathReason, detail: str, now: float) -> list[Effect]:
+        """Note that a kernel is gone. A reason we ended it for outranks ``reason``."""
+        kernel = self._kernels.get(slot)
+        if kernel is None:
+            return []
+        was_starting = kernel.state is State.STARTING
+        effects = self._forget(kernel, kernel.reason or reason, kernel.detail or detail)
+        if was_starting:
+            self._count_failed_start(detail or "the kernel ended while it started", now)
+        return [*effects, *self._fill(now)]
+
+    def status(self, slot: int, *, busy: bool, now: float) -> None:
+        """Note what a kernel says of itself."""
+        kernel = self._kernels.get(slot)
+        if kernel is None or kernel.state is not State.LEASED:
+            return
+        if busy:
+            kernel.busy_since = now
+        else:
+            kernel.busy_since, kernel.idle_since = None, now
+
+    def release(self, kernel_id: str, reason: DeathReason, now: float) -> list[Effect]:
+        """End a leased kernel. Raises `errors.UnknownKernel`."""
+        return self._end(self.kernel(kernel_id), reason, "", now)
+
+    def unresponsive(self, slot: int, now: float) -> list[Effect]:
+        """End a kernel that no longer answers its heartbeat."""
+        kernel = self._kernels.get(slot)
+        if kernel is None or kernel.state is State.ENDING:
+            return []
+        return self._end(kernel, DeathReason.UNRESPONSIVE, "", now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Let time pass: end what is over its clocks, refuse who waited too long, refill."""
+        effects: list[Effect] = []
+        while self._waiting and self._waiting[0].deadline <= now:
+            request = self._waiting.popleft().request
+            connected = request.environment in self._environments
+            effects.append(
+                self._refusal(request, errors.PoolExhausted if connected else errors.EnvironmentUnavailable)
+            )
+        for kernel in list(self._kernels.values()):
+            if kernel.state is State.STARTING and kernel.since + self._settings.start_limit <= now:
+                effects += self.start_failed(kernel.slot, "it was not ready in time", now)
+            elif kernel.state is State.LEASED:
+                reason = self._over(kernel, now)
+                if reason is not None:
+                    effects += self._end(kernel, reason, "", now)
+        effects += self._fill(now)
+        return effects
+
+    def drain(self, now: float) -> list[Effect]:
+        """Refuse new leases and end every kernel."""
+        self._draining = True
+        effects: list[Effect] = []
+        while self._waiting:
+            effects.append(self._refusal(self._waiting.popleft().request, errors.PoolExhausted))
+        for kernel in list(self._kernels.values()):
+            if kernel.state is not State.ENDING:
+                effects += self._end(kernel, DeathReason.DRAINING, "", now)
+        return effects
+
+    def memory(self, *, low: bool) -> None:
+        """Note whether the host is short of memory: then no kernel is started ahead of need."""
+        self._memory_low = low
+
+    # -- how it decides ---------------------------------------------------------------------------------------------
+
+    def _limit(self, kind: str) -> int:
+        return self._settings.max_kernels + (PROBE_RESERVE if kind == "probe" else 0)
+
+    def _promised(self) -> int:
+        """Return how many kernels are with visitors, promised to them, or not yet gone."""
+        taken = sum(1 for kernel in self._kernels.values() if kernel.state in (State.LEASED, State.ENDING))
+        return taken + len(self._waiting)
+
+    def _over(self, kernel: Kernel, now: float) -> DeathReason | None:
+        if kernel.since + self._settings.life <= now:
+            return DeathReason.LIFETIME
+        if kernel.busy_since is not None:
+            return DeathReason.BUSY if kernel.busy_since + self._settings.busy <= now else None
+        return DeathReason.IDLE if kernel.idle_since + kernel.idle_limit <= now else None
+
+    def _deal(self, now: float) -> Iterator[Effect]:
+        """Give ready kernels to those who wait, first come first served."""
+        unserved: deque[_Waiting] = deque()
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            kernel = self._find_ready(waiting.request)
+            if kernel is None:
+                unserved.append(waiting)
+                continue
+            kernel.state, kernel.since, kernel.kind = State.LEASED, now, waiting.request.kind
+            kernel.leased_at = kernel.idle_since = now
+            kernel.idle_limit = min(waiting.request.idle or self._settings.idle, self._settings.idle)
+            yield Grant(waiting.request.token, kernel.kernel_id)
+        self._waiting = unserved
+
+    def _find_ready(self, request: LeaseRequest) -> Kernel | None:
+        for kernel in self._kernels.values():
+            if (
+                kernel.state is State.READY
+                and kernel.environment == request.environment
+                and kernel.profile == request.profile
+            ):
+                return kernel
+        return None
+
+    def _wants_more(self) -> bool:
+        return bool(self._environments) and not self._draining and self._room() > 0 and self._missing() > 0
+
+    def _room(self) -> int:
+        limit = self._settings.max_kernels + PROBE_RESERVE
+        starting = self.count(State.STARTING)
+        return min(limit - len(self._kernels), self._settings.max_starting - starting)
+
+    def _missing(self) -> int:
+        """Return how many more kernels should be started for the ready set and for those who wait."""
+        coming = self.count(State.STARTING) + self.count(State.READY)
+        ahead = 0 if self._memory_low else self._settings.ready
+        return ahead + len(self._waiting) - coming
+
+    def _fill_due(self) -> float:
+        return self._pause_until if self._waiting else max(self._pause_until, self._refill_at)
+
+    def _count_failed_start(self, why: str, now: float) -> None:
+        self._failed_starts += 1
+        self._last_failure = why
+        self._pause_until = now + FAILED_START_PAUSE * self._failed_starts
+
+    def _fill(self, now: float) -> Iterator[Effect]:
+        while now >= self._fill_due() and self._wants_more():
+            environment, profile = self._most_wanted()
+            kernel = Kernel(self._take_slot(), self._new_id(), environment, profile, State.STARTING, now)
+            self._add(kernel)
+            yield Start(kernel.slot, kernel.kernel_id, environment, profile)
+
+    def _most_wanted(self) -> tuple[str, str]:
+        """Return the environment and profile to start next: of who waits unserved, else the emptiest ready set."""
+        coming: dict[tuple[str, str], int] = {(name, "default"): 0 for name in sorted(self._environments)}
+        for kernel in self._kernels.values():
+            if kernel.state in (State.STARTING, State.READY):
+                key = (kernel.environment, kernel.profile)
+                coming[key] = coming.get(key, 0) + 1
+        for waiting in self._waiting:
+            key = (waiting.request.environment, waiting.request.profile)
+            coming[key] = coming.get(key, 0) - 1
+            if coming[key] < 0 and key[0] in self._environments:
+                return key
+        return min((key for key in coming if key[0] in self._environments), key=coming.__getitem__)
+
+    def _take_slot(self) -> int:
+        while True:
+            slot = self._next_slot
+            self._next_slot = slot + 1 if slot < self._settings.last_slot else self._settings.first_slot
+            if slot not in self._kernels:
+                return slot
+
+    def _add(self, kernel: Kernel) -> None:
+        self._kernels[kernel.slot] = kernel
+        self._by_id[kernel.kernel_id] = kernel
+
+    def _end(self, kernel: Kernel, reason: DeathReason, detail: str, now: float) -> list[Effect]:
+        kernel.state, kernel.since = State.ENDING, now
+        kernel.reason, kernel.detail = reason, detail
+        self._refill_at = max(self._refill_at, now + self._settings.refill_delay)
+        return [End(kernel.slot, kernel.kernel_id)]
+
+    def _forget(self, kernel: Kernel, reason: DeathReason, detail: str) -> list[Effect]:
+        del self._kernels[kernel.slot]
+        del self._by_id[kernel.kernel_id]
+        return [Died(kernel.slot, kernel.kernel_id, reason, detail, leased=kernel.leased_at is not None)]
+
+    def _refusal(self, request: LeaseRequest, error: type[errors.ApplianceError]) -> Refuse:
+        return Refuse(request.token, error(retry_after_seconds=self._settings.retry_after))
