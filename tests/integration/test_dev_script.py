@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: what a bare machine has, beside a shell
 COREUTILS = (
     *("basename", "cat", "chmod", "cut", "date", "dirname", "env", "find", "head", "id", "mkdir", "rm", "sha256sum"),
-    *("sort", "stat", "tail", "tr", "uname", "flock", "sh"),
+    *("sort", "stat", "tail", "tr", "uname", "wc", "flock", "sh"),
 )
 
 
