@@ -264,21 +264,22 @@ export class Cell {
 
   private finish(outcome: Outcome): void {
     this.abandon();
-    this.outputs.end();
-    const seconds = `${((performance.now() - this.startedAt) / 1000).toFixed(1)} s`;
+    if (outcome.type === "failed" || outcome.type === "cancelled") this.outputs.cancel();
+    else this.outputs.end();
+    const elapsed = durationText(performance.now() - this.startedAt);
     switch (outcome.type) {
       case "ok": {
         const output = this.summary.toString();
-        this.view.showStatus(`Finished in ${seconds}`);
+        this.view.showStatus(`Finished in ${elapsed}`);
         this.view.announce(output === "" ? "Finished without output." : `Finished. Output: ${output}`);
         break;
       }
       case "error":
-        this.view.showStatus(`Error after ${seconds}`);
+        this.view.showStatus(`Error after ${elapsed}`);
         this.view.announce(`Error. ${outcome.reply.ename}: ${outcome.reply.evalue}`);
         break;
       case "interrupted":
-        this.view.showStatus(`Stopped after ${seconds}`);
+        this.view.showStatus(`Stopped after ${elapsed}`);
         this.view.announce("Stopped.");
         break;
       case "cancelled":
@@ -286,7 +287,7 @@ export class Cell {
         this.view.announce("Stopped.");
         break;
       case "ended":
-        this.view.showStatus(`Ended after ${seconds}`);
+        this.view.showStatus(`Ended after ${elapsed}`);
         this.tell(TONES[outcome.ending.reason] ?? "warning", outcome.ending.sentence);
         break;
       case "failed":
@@ -348,6 +349,11 @@ export class Cell {
     });
     return select;
   }
+}
+
+/** Return a duration as people say it: "40 ms", "1.4 s". */
+function durationText(milliseconds: number): string {
+  return milliseconds < 950 ? `${Math.ceil(milliseconds / 10) * 10} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
 }
 
 function asError(error: unknown): Error {

@@ -85,10 +85,11 @@ export class CellView {
 
     const language = make("span", "ca-language", {}, options.language);
     const hint = make("span", "ca-hint", { "aria-hidden": "true" }, "Shift+Enter evaluates · Esc, then Tab leaves the editor");
-    const bar = make("div", "ca-bar", {}, this.run, this.stop, this.status, hint, language, this.share);
+    const bar = make("div", "ca-bar", {}, this.run, this.stop, this.status, hint, make("span", "ca-meta", {}, language, this.share));
     this.input = make("section", "ca-scope ca-input", { "aria-label": "Code cell" }, this.editor, bar, this.sharePanel.element, this.live);
-    this.output = make("section", "ca-scope ca-output", { "aria-label": "Output of the code cell" }, this.activity, this.notice, this.frames);
+    this.output = make("section", "ca-scope ca-output", { "aria-label": "Output of the code cell" }, this.activity, this.frames, this.notice);
     this.output.hidden = true;
+    this.input.dataset.phase = "idle";
 
     const { hidden } = options;
     this.editor.hidden = hidden.has("editor");
@@ -121,10 +122,8 @@ export class CellView {
     if (focused && !busy) this.run.focus();
     this.activity.classList.toggle("ca-busy", busy);
     this.input.dataset.phase = phase;
-    if (busy) {
-      this.output.hidden = false;
-      this.showStatus(status);
-    }
+    if (busy) this.showStatus(status);
+    this.showOutput(busy);
   }
 
   showStatus(text: string): void {
@@ -133,11 +132,11 @@ export class CellView {
 
   showNotice(notice: Notice | undefined): void {
     this.notice.hidden = notice === undefined;
+    this.showOutput(this.input.dataset.phase !== "idle");
     if (!notice) {
       this.notice.replaceChildren();
       return;
     }
-    this.output.hidden = false;
     this.notice.dataset.tone = notice.tone;
     this.notice.replaceChildren(make("p", "ca-sentence", {}, notice.text));
     const { action } = notice;
@@ -160,6 +159,11 @@ export class CellView {
   remove(): void {
     this.input.remove();
     this.output.remove();
+  }
+
+  /** An output section without anything in it is not shown. */
+  private showOutput(busy: boolean): void {
+    this.output.hidden = !busy && this.notice.hidden && this.frames.childElementCount === 0;
   }
 
   private place(part: HTMLElement, parent: ParentNode & Node): void {

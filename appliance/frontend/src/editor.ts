@@ -43,7 +43,7 @@ const theme = EditorView.theme({
   "&": { color: "var(--ca-text)", backgroundColor: "transparent", fontSize: "14px" },
   "&.cm-focused": { outline: "none" },
   ".cm-scroller": { fontFamily: "var(--ca-mono)", lineHeight: "1.55", maxHeight: "32rem" },
-  ".cm-content": { padding: "10px 0", caretColor: "var(--ca-text)" },
+  ".cm-content": { padding: "10px 0", minHeight: "3.1em", caretColor: "var(--ca-text)" },
   ".cm-line": { padding: "0 14px 0 8px" },
   ".cm-gutters": {
     border: "0",

@@ -10,7 +10,7 @@ import type { OutputItem } from "./output_items.js";
 import { OutputQueue } from "./output_queue.js";
 
 /** Tallest frame, in CSS pixels; longer output scrolls inside. */
-export const MAX_FRAME_HEIGHT = 800;
+export const MAX_FRAME_HEIGHT = 640;
 
 /** How long the old frame covers the new one, which may need a moment for its first paint. */
 const COVER_MILLISECONDS = 80;
@@ -116,6 +116,12 @@ export class OutputView {
   end(): void {
     if (!this.next || this.next.used) return;
     this.clear();
+  }
+
+  /** The evaluation never began: the output before it stays. */
+  cancel(): void {
+    this.next?.remove();
+    this.next = undefined;
   }
 
   /** Remove all output. */

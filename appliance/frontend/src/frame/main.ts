@@ -7,6 +7,9 @@ import { Outputs } from "./outputs.js";
 /** Browsers hold back animation frames of frames out of sight; output must arrive there, too. */
 const FRAME_MILLISECONDS = 50;
 
+/** A visitor this close to the end of the output is reading the end. */
+const BOTTOM_PIXELS = 24;
+
 const script = document.currentScript;
 const base = script instanceof HTMLScriptElement ? new URL(".", script.src).href : new URL(".", document.baseURI).href;
 
@@ -38,12 +41,18 @@ function start(container: HTMLElement): void {
     if (height() !== reported) report("height");
   };
 
+  // What is printed stays in sight, as in a terminal, unless the visitor scrolled up to read.
+  const page = document.documentElement;
+  const atBottom = (): boolean => page.scrollHeight - page.scrollTop - page.clientHeight < BOTTOM_PIXELS;
+
   const outputs = new Outputs(container, base, measure);
   window.addEventListener("message", (event: MessageEvent<unknown>) => {
     if (event.source !== window.parent) return;
     const batch = batchOf(event.data);
     if (!batch) return;
+    const followed = atBottom();
     outputs.show(batch.items, batch.dropped);
+    if (followed && batch.items.at(-1)?.kind === "stream") page.scrollTop = page.scrollHeight;
     if (first) {
       // The page keeps earlier output in sight until this report.
       first = false;

@@ -8,8 +8,12 @@ const NAMES = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "wh
 
 function colour(element: HTMLElement, value: number | string | undefined, ground: "fg" | "bg"): void {
   if (value === undefined) return;
-  if (typeof value === "string") element.style.setProperty(ground === "fg" ? "color" : "background-color", value);
-  else element.classList.add(`ansi-${value >= 8 ? "intense-" : ""}${NAMES[value % 8] ?? "black"}-${ground}`);
+  if (typeof value === "number") {
+    element.classList.add(`ansi-${value >= 8 ? "intense-" : ""}${NAMES[value % 8] ?? "black"}-${ground}`);
+    return;
+  }
+  element.classList.add(`ansi-exact-${ground}`);
+  element.style.setProperty(`--exact-${ground}`, value);
 }
 
 function element(text: string, style: Style): HTMLSpanElement {
