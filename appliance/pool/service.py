@@ -374,7 +374,7 @@ class PoolService(MultiService):
     def _refuse(self, effect: decisions.Refuse) -> None:
         answer = self._answers.pop(effect.token, None)
         if answer is not None:
-            log.info("lease refused: {code}", code=effect.error.code)
+            log.debug("lease refused: {code}", code=effect.error.code)
             answer.errback(effect.error)
 
     def _forget(self, effect: decisions.Died) -> None:

@@ -285,7 +285,7 @@ class Pool:
         if kernel is None:
             return []
         was_starting = kernel.state is State.STARTING
-        effects = self._forget(kernel, kernel.reason or reason, kernel.detail or detail)
+        effects = self._forget(kernel, kernel.reason or reason, kernel.detail if kernel.reason else detail)
         if was_starting:
             self._count_failed_start(detail or "the kernel ended while it started", now)
         return [*effects, *self._fill(now)]
