@@ -173,8 +173,9 @@ def observer(role: str, level: str, stream: TextIO, environ: Mapping[str, str]) 
     target = JournalObserver(role) if to_journal else LineObserver(stream)
     predicate = LogLevelFilterPredicate(_LEVELS[level])
     if level == "info":
-        # Twisted's oldest modules report each port they open and close at this level.
-        predicate.setLogLevelForNamespace("log_legacy", LogLevel.warn)
+        # At this level Twisted reports each port and connection it opens and closes.
+        for namespace in ("log_legacy", "twisted"):
+            predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
     return FilteringLogObserver(target, [predicate])
 
 

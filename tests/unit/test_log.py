@@ -113,6 +113,16 @@ def test_events_below_the_level_are_dropped(level: str, expected: list[str]) -> 
     assert [line.split(": ")[1] for line in stream.getvalue().splitlines()] == expected
 
 
+@pytest.mark.parametrize(("level", "shown"), [("debug", True), ("info", False)])
+def test_what_twisted_says_about_its_ports_is_a_detail(level: str, shown: bool) -> None:
+    stream = io.StringIO()
+    observer = LogPublisher(log.observer("web", level, stream, {}))
+    Logger("twisted.protocols.amp", observer=observer).info("connection established")
+    assert bool(stream.getvalue()) is shown
+    Logger("twisted.internet.defer", observer=observer).critical("unhandled error")
+    assert "unhandled error" in stream.getvalue()
+
+
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[LogEvent]]:
     events: list[LogEvent] = []
