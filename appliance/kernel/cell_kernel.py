@@ -20,9 +20,8 @@ from typing import Any
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.jsonutil import json_clean
 from ipykernel.zmqshell import ZMQInteractiveShell
-from IPython.core.async_helpers import _pseudo_sync_runner
+from IPython.core.async_helpers import _asyncio_runner, _pseudo_sync_runner
 from IPython.core.error import UsageError
-from IPython.core.interactiveshell import _asyncio_runner
 from traitlets import Type
 
 from appliance.kernel.publisher import Publisher
@@ -35,7 +34,7 @@ MAX_QUEUED_MESSAGES = 100
 _ASYNC_WORDS = (b"await", b"async")
 
 
-class CellShell(ZMQInteractiveShell):  # type: ignore[misc]
+class CellShell(ZMQInteractiveShell):
     """ipykernel's shell on a machine without a screen."""
 
     def enable_gui(self, gui: str | None = None) -> None:
@@ -44,10 +43,13 @@ class CellShell(ZMQInteractiveShell):  # type: ignore[misc]
             raise UsageError(f"there is no screen for the {gui!r} event loop here: figures are shown inline")
 
 
-class CellKernel(IPythonKernel):  # type: ignore[misc]
+class CellKernel(IPythonKernel):
     """One kernel: built in the zygote, brought to life in a fork by `start_in`."""
 
     shell_class = Type(CellShell)
+    # ipykernel types both as optional; a kernel has them from its construction on.
+    session: Any
+    shell: Any
 
     def __init__(self, **kwargs: Any) -> None:
         self.publisher = Publisher()
@@ -243,6 +245,7 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]
     @contextlib.contextmanager
     def _cancel_on_interrupt(self, task: asyncio.Future[Any]) -> Iterator[None]:
         """While awaiting, SIGINT cancels the cell's task instead of raising inside the event loop."""
+
         def cancel(*_: object) -> None:
             if asyncio.current_task(self._loop) is not None:
                 self.publisher.on_interrupt(signal.SIGINT, None)

@@ -1,23 +1,25 @@
 """The five ZeroMQ sockets of a kernel, bound to listeners that the pool made before the fork.
 
 Main thread: shell, on the asyncio loop. One thread for control and captured descriptors. One thread in C for the
-heartbeat, which answers even while Python code holds the interpreter. All five listeners lie in a directory this process
-cannot write.
+heartbeat, which answers even while Python code holds the interpreter. All five listeners lie in a directory that this
+process cannot write.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import threading
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
 from jupyter_client.session import Session
 
-from appliance.kernel.streams import Stream
+if TYPE_CHECKING:
+    import asyncio
+
+    from appliance.kernel.streams import Stream
 
 #: Messages a browser may be behind before this kernel drops output, so that memory stays bounded.
 IOPUB_HIGH_WATER_MARK = 10_000

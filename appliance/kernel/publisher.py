@@ -1,4 +1,4 @@
-"""The iopub socket as ipykernel's shell sees it: any thread may send, and nothing is sent before a fork has attached one.
+"""The iopub socket as ipykernel's shell sees it: any thread may send; nothing goes out before a fork attached one.
 
 A message is sent whole from the calling thread under a lock. ipykernel's own IOPub thread would be woken about sixteen
 times for each cell; this is where most of the time of a short cell went.
@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Sequence
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
 
 
 class Publisher:

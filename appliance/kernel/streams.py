@@ -11,8 +11,10 @@ import codecs
 import io
 import os
 import threading
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TICK_SECONDS = 0.1
 FLUSH_CHARACTERS = 65_536
@@ -23,7 +25,9 @@ READ_BYTES = 65_536
 class Stream(io.TextIOBase):
     """A text stream that publishes what is written to it."""
 
-    def __init__(self, name: str, descriptor: int, publish: Callable[[str, str], None], dirty: Callable[[], None]) -> None:
+    def __init__(
+        self, name: str, descriptor: int, publish: Callable[[str, str], None], dirty: Callable[[], None]
+    ) -> None:
         """``publish(name, text)`` sends; ``dirty()`` asks for a flush within a tick. Both do nothing in a zygote."""
         self._name = name
         self._descriptor = descriptor

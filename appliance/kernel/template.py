@@ -8,14 +8,16 @@ import importlib
 import json
 import os
 import random
-import socket
 import sys
 import threading
 import types
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from appliance.kernel import sage_api
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
 
 #: Cells run in the zygote, so that forks find the code paths of a first cell already in memory.
 _WARM_CELLS = (
@@ -67,9 +69,10 @@ def build(preload: list[str]) -> Template:
     sys.modules["ipykernel.debugger"] = debugger
     for module in preload:
         importlib.import_module(module)
+    from traitlets.config import Config
+
     from appliance.kernel import channels
     from appliance.kernel.cell_kernel import CellKernel
-    from traitlets.config import Config
 
     config = Config()
     config.HistoryManager.enabled = False
@@ -128,4 +131,3 @@ def _clean_process() -> None:
     os.environ["IPYTHONDIR"] = f"{sandbox.HOME}/.ipython"
     os.environ["MPLCONFIGDIR"] = f"{sandbox.HOME}/.config/matplotlib"
     sys.argv = [""]
-

@@ -6,14 +6,16 @@ import contextlib
 import json
 import os
 import socket
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import zmq
 from twisted.logger import Logger
 
 from appliance.pool.descriptor import WatchedDescriptor
-from appliance.pool.records import Record
 from appliance.zmq_sockets import BoundedConnection, DealerConnection, SendQueueFullError, Sockets
+
+if TYPE_CHECKING:
+    from appliance.pool.records import Record
 
 log = Logger()
 
@@ -33,19 +35,19 @@ class KernelOwner(Protocol):
     """What a kernel tells the pool."""
 
     def kernel_verified(self, slot: int) -> None:
-        """The kernel set itself up and answered a heartbeat."""
+        """Note that the kernel set itself up and answered a heartbeat."""
 
     def kernel_failed(self, slot: int, why: str) -> None:
-        """The kernel could not set itself up."""
+        """Note that the kernel could not set itself up."""
 
     def kernel_status(self, slot: int, *, busy: bool) -> None:
-        """The kernel says that it is busy or idle."""
+        """Note that the kernel calls itself busy or idle."""
 
     def kernel_unresponsive(self, slot: int) -> None:
-        """The kernel missed its heartbeats."""
+        """Note that the kernel missed its heartbeats."""
 
     def kernel_gone(self, slot: int) -> None:
-        """The kernel's process has ended, and nobody has told how."""
+        """Note that the kernel's process has ended and nobody has told how."""
 
 
 class _StatusSubscriber(BoundedConnection):
@@ -170,7 +172,7 @@ class KernelProcess:
             self._owner.kernel_verified(self.record.slot)
 
     def _read_status(self, parts: list[bytes]) -> None:
-        """Note busy and idle. A kernel that lies about itself only misleads its own clocks, which life_seconds bounds."""
+        """Note busy and idle; a kernel that lies only misleads its own clocks, which life_seconds bounds."""
         try:
             content = json.loads(parts[-1])
             state = content["execution_state"]

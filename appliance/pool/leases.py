@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.protocols import amp
 
 from appliance import errors
-from appliance.pool.records import Record
 from appliance.pool_commands import Attach, Interrupt, KernelDied, Lease, PoolStatus, Release
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
+    from appliance.pool.records import Record
     from appliance.pool.service import PoolService
 
 log = Logger()
@@ -103,13 +103,16 @@ class LeaseFactory(Factory):
     def announce(self, kernel_id: str, reason: str, detail: str) -> None:
         """Tell every web role that a leased kernel ended; those that do not use it ignore it."""
         for connection in self.connections:
-            calling = connection.callRemote(KernelDied, kernel_id=kernel_id, reason=reason, detail=detail[:1000])
+            calling = connection.callRemote(  # type: ignore[no-untyped-call]
+                KernelDied, kernel_id=kernel_id, reason=reason, detail=detail[:1000]
+            )
             calling.addErrback(lambda failure: log.debug("a web role did not take the news: {why}", why=str(failure)))
 
     def disconnect(self) -> None:
         """Close every connection."""
         for connection in list(self.connections):
-            connection.transport.loseConnection()
+            if connection.transport is not None:
+                connection.transport.loseConnection()
 
 
 def _short(text: str) -> str:

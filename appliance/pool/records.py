@@ -11,11 +11,14 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 log = Logger()
 

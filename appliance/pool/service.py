@@ -101,9 +101,13 @@ class PoolService(MultiService):
         path = self._config.pool_socket
         if fd is None:
             path.unlink(missing_ok=True)
-            endpoint: Any = UNIXServerEndpoint(self._reactor, str(path), mode=0o660)
+            endpoint: Any = UNIXServerEndpoint(  # type: ignore[no-untyped-call]
+                self._reactor, str(path), mode=0o660
+            )
         else:
-            endpoint = AdoptedStreamServerEndpoint(self._reactor, fd, socket.AF_UNIX)
+            endpoint = AdoptedStreamServerEndpoint(  # type: ignore[no-untyped-call]
+                self._reactor, fd, socket.AF_UNIX
+            )
         uids = frozenset({uid_of(self._config.users.web), os.getuid(), 0})
         endpoint.listen(require_peer(self._leases, uids)).addCallbacks(self._listening, self._cannot_listen)
         self._memory_look.start(MEMORY_LOOK_SECONDS).addErrback(
@@ -185,7 +189,7 @@ class PoolService(MultiService):
     def release(self, kernel_id: str, reason: str) -> None:
         """End a leased kernel. Raises `errors.UnknownKernel` or `errors.BadRequest`."""
         try:
-            why = DeathReason(reason)
+            why = DeathReason.of(reason)
         except ValueError as exc:
             raise errors.BadRequest(f"there is no reason {reason!r}") from exc
         self._perform(self._pool.release(kernel_id, why, self._now()))
@@ -335,9 +339,7 @@ class PoolService(MultiService):
         self._schedule_tick()
 
     def _start(self, effect: decisions.Start) -> None:
-        record = Record(
-            effect.kernel_id, effect.slot, effect.environment, effect.profile, secrets.token_bytes(32)
-        )
+        record = Record(effect.kernel_id, effect.slot, effect.environment, effect.profile, secrets.token_bytes(32))
         process = self._new_process(record)
         descriptors: list[socket.socket] = []
         try:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import struct
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 from twisted.logger import Logger
 
 from appliance.pool.descriptor import WatchedDescriptor
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+    from pathlib import Path
 
 log = Logger()
 
@@ -33,25 +35,25 @@ class LinkOwner(Protocol):
     """What a link tells the pool."""
 
     def zygote_hello(self, link: ZygoteLink) -> None:
-        """The zygote of ``link.environment`` has said who it is."""
+        """Note that the zygote of ``link.environment`` has said who it is."""
 
     def zygote_alive(self, link: ZygoteLink, slot: int, pidfd: int) -> None:
-        """A kernel runs in ``slot``; the callee owns ``pidfd``."""
+        """Note that a kernel runs in ``slot``; the callee owns ``pidfd``."""
 
     def zygote_ready(self, link: ZygoteLink) -> None:
-        """Every running kernel has been told; kernels can be started."""
+        """Note that every running kernel has been told: now kernels can be started."""
 
     def zygote_forked(self, link: ZygoteLink, slot: int, pidfd: int) -> None:
-        """A kernel was forked; the callee owns ``pidfd``."""
+        """Note that a kernel was forked; the callee owns ``pidfd``."""
 
     def zygote_failed(self, link: ZygoteLink, slot: int, why: str) -> None:
-        """A kernel could not be forked."""
+        """Note that a kernel could not be forked."""
 
     def zygote_exited(self, link: ZygoteLink, slot: int, status: int, *, oom: bool) -> None:
-        """A kernel ended with this wait status."""
+        """Note that a kernel ended with this wait status."""
 
     def zygote_lost(self, link: ZygoteLink) -> None:
-        """The zygote went away."""
+        """Note that the zygote went away."""
 
 
 class ZygoteLink:

@@ -17,6 +17,14 @@ class DeathReason(enum.Enum):
         member.sentence = sentence
         return member
 
+    @classmethod
+    def of(cls, code: str) -> DeathReason:
+        """Return the reason with this wire code. Raises `ValueError` when there is none."""
+        for reason in cls:
+            if reason.value == code:
+                return reason
+        raise ValueError(f"there is no reason {code!r}")
+
     RELEASED = "released", "The computation is over and its kernel was returned."
     STOPPED = "stopped", "The kernel was stopped by you."
     CLIENT_GONE = "client_gone", "The kernel was stopped because the page that used it went away."

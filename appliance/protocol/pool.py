@@ -15,12 +15,15 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import attrs
 
 from appliance import errors
 from appliance.protocol.death import DeathReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 #: Consecutive failed starts after which waiting requests are refused instead of kept.
 MAX_FAILED_STARTS = 3
@@ -317,9 +320,7 @@ class Pool:
         while self._waiting and self._waiting[0].deadline <= now:
             request = self._waiting.popleft().request
             connected = request.environment in self._environments
-            effects.append(
-                self._refusal(request, errors.PoolExhausted if connected else errors.EnvironmentUnavailable)
-            )
+            effects.append(self._refusal(request, errors.PoolExhausted if connected else errors.EnvironmentUnavailable))
         for kernel in list(self._kernels.values()):
             if kernel.state is State.STARTING and kernel.since + self._settings.start_limit <= now:
                 effects += self.start_failed(kernel.slot, "it was not ready in time", now)

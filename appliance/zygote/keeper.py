@@ -30,9 +30,7 @@ ZYGOTE_TMP_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Inheritance:
-    """What the launcher hands down: the staged root, the interpreter's path in it, the zygote's specification (JSON) and
-    descriptors.
-    """
+    """What the launcher hands down: paths of the staged root and in it, JSON for the zygote, and descriptors."""
 
     root: str
     python: str
@@ -61,7 +59,7 @@ def _enter_root(root: str) -> None:
     # The staged mount came from another mount namespace and is locked; a bind of it is not.
     linux.mount(root, root, "", linux.MS_BIND | linux.MS_REC)
     linux.mount("proc", f"{root}/proc", "proc", flags | linux.MS_NOEXEC)
-    linux.mount("tmp", f"{root}/tmp", "tmpfs", flags, f"size={ZYGOTE_TMP_BYTES},mode=0755")
+    linux.mount("tmp", f"{root}/tmp", "tmpfs", flags, f"size={ZYGOTE_TMP_BYTES},mode=0755")  # noqa: S108 - of the new root
     linux.pivot_root(root)
     linux.bring_loopback_up()
 

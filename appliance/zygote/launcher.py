@@ -3,8 +3,8 @@
 ``python -m appliance.zygote.launcher --config FILE --environment NAME``, by systemd or ``cellctl serve``.
 
 Started by root, it stages the root first and has a short-lived helper write the id map ``0 -> ids.base`` of
-``ids.count`` ids. Started by an ordinary user, the map is ``0 -> that user`` and ``1.. -> its subordinate ids``, written
-by newuidmap(1). From then on nothing here is root in the host's user namespace. The keeper, pid 1 of a new pid
+``ids.count`` ids. Started by an ordinary user, the map is ``0 -> that user`` and ``1.. -> its subordinate ids``, and
+newuidmap(1) writes it. From then on nothing here is root in the host's user namespace. The keeper, pid 1 of a new pid
 namespace, is this process's only child: when it dies Linux ends everything below it, so nothing can be left behind.
 """
 
@@ -21,11 +21,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from appliance import config as configuration
 from appliance.errors import ApplianceError, ConfigError
 from appliance.zygote import cgroup, keeper, linux, staging
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: sysexits(3): what systemd and cellctl show as a configuration fault.
 EX_CONFIG = 78
@@ -138,8 +141,8 @@ def _hold(keeper_pid: int, ready_fd: int) -> int:
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-        signal.signal(number, lambda *_: None)
+    for handled in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        signal.signal(handled, lambda *_: None)
     waiting = [wake_read, ready_fd]
     while True:
         readable, _, _ = select.select(waiting, [], [])

@@ -10,19 +10,20 @@ from __future__ import annotations
 import os
 import resource
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from appliance.zygote import cgroup, linux
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HOME = "/home/visitor"
 HOST_NAME = "cell"
 SCRATCH = "/run/scratch"
 
 #: Files larger than the whole scratch space cannot exist; core dumps are off.
-_NAMESPACES = (
-    linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWNET | linux.CLONE_NEWCGROUP
-)
+_NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWNET | linux.CLONE_NEWCGROUP
 
 
 class SetupFailed(Exception):
@@ -119,7 +120,9 @@ def _setup_mounts(uid: int, limits: Limits) -> None:
             os.chown(path, uid, uid)
         linux.mount(path, target, "", linux.MS_BIND)
     linux.unmount(SCRATCH)
-    linux.mount("devpts", "/dev/pts", "devpts", linux.MS_NOSUID | linux.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
+    linux.mount(
+        "devpts", "/dev/pts", "devpts", linux.MS_NOSUID | linux.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"
+    )
     linux.mount("proc", "/proc", "proc", flags | linux.MS_NOEXEC, "hidepid=2")
     os.chdir(HOME)
 

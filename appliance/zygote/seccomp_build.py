@@ -91,8 +91,8 @@ def build() -> bytes:
         for family in range(policy.SOCKET_FAMILY_COUNT):
             action = _ALLOW if family in policy.SOCKET_FAMILIES else _errno_action(errno.EAFNOSUPPORT)
             seccomp.add(action, name, _Comparison(0, _CMP_EQ, family, 0))
-    # The kernel takes the request as 32 bits, so only those are compared. "Differs from" is spelled as one rule for each
-    # bit: libseccomp has no masked inequality, and a plain one would let the request slip past with a high bit set.
+    # The kernel takes the request as 32 bits, so only those are compared. "Differs from" is spelled as one rule a bit:
+    # libseccomp has no masked inequality, and a plain one would let the request slip past with a high bit set.
     low, refused = 0xFFFFFFFF, policy.REFUSED_IOCTL
     seccomp.add(_errno_action(errno.EPERM), "ioctl", _Comparison(1, _CMP_MASKED_EQ, low, refused))
     for bit in range(32):

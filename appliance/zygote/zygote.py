@@ -220,7 +220,7 @@ class Zygote:
 
     def _signal(self, request: dict[str, object], fds: list[int]) -> None:
         number = request["signal"]
-        if number not in (signal.SIGINT, signal.SIGKILL) or len(fds) != 1:
+        if type(number) is not int or number not in (signal.SIGINT, signal.SIGKILL) or len(fds) != 1:
             raise ValueError("signal: expected SIGINT or SIGKILL and one pidfd")
         slot = self._slot(request["slot"])
         if number == signal.SIGKILL and self._confinement.cgroup is not None:
