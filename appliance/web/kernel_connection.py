@@ -4,7 +4,10 @@ A subscription takes effect some time after it was made, and what the kernel say
 connection begins with a `kernel_info_request` of its own and waits until both its reply and its ``status: idle`` are
 here; if the reply came and the idle did not, the subscription was late and another request follows. The same round
 trip later shows what of the output was lost. The kernel has no other way to be heard: control is the pool's business
-(`Interrupt` on T3).
+(`Interrupt`, T3).
+
+ZeroMQ ends a connection over which a message larger than its limit comes, and does not make it again (protocol errors
+are final in libzmq 4.3). The round trip shows that too: then the socket is replaced, and what was on its way is lost.
 """
 
 from __future__ import annotations
@@ -22,7 +25,13 @@ from appliance.protocol.frames import (
     parse_kernel_message,
     serialize,
 )
-from appliance.zmq_sockets import DealerConnection, SendQueueFullError, Sockets, SubscriberConnection
+from appliance.zmq_sockets import (
+    SEND_HIGH_WATER_MARK,
+    DealerConnection,
+    SendQueueFullError,
+    Sockets,
+    SubscriberConnection,
+)
 
 if TYPE_CHECKING:
     from appliance.web.pool_client import KernelAddress
@@ -36,6 +45,9 @@ MAX_RESEND_SECONDS = 1.0
 
 #: Round trips tried before a new kernel counts as unreachable.
 MAX_FIRST_ROUND_TRIPS = 10
+
+#: Replies without their idle after which the iopub socket is taken for dead and replaced.
+MAX_DEAF_ROUND_TRIPS = 3
 
 #: Longest wait for a kernel's first reply: it was ready when it was leased.
 FIRST_REPLY_SECONDS = 10.0
@@ -77,10 +89,19 @@ class KernelConnection:
         self._round_trips = 0
         self._proved = False
         self._timer: Any = None
-        base = f"ipc://{os.path.join(address.directory, '')}"
+        self._unanswered = 0
+        self._sockets = sockets
+        self._base = f"ipc://{os.path.join(address.directory, '')}"
         # iopub first: its subscription is then on its way before the first request is
-        self._iopub = SubscriberConnection(sockets, f"{base}iopub", self._iopub_received, self._failed)
-        self._shell = DealerConnection(sockets, f"{base}shell", self._shell_received, self._failed)
+        self._iopub = self._new_iopub()
+        self._shell = self._new_shell()
+
+    def _new_iopub(self) -> SubscriberConnection:
+        return SubscriberConnection(self._sockets, f"{self._base}iopub", self._iopub_received, self._failed)
+
+    def _new_shell(self) -> DealerConnection:
+        self._unanswered = 0
+        return DealerConnection(self._sockets, f"{self._base}shell", self._shell_received, self._failed)
 
     def start(self) -> None:
         """Make the first round trip."""
@@ -94,18 +115,31 @@ class KernelConnection:
         message = self._wire.msg("kernel_info_request")
         self._request_id = message["header"]["msg_id"]
         try:
-            self._shell.send(self._wire.serialize(message))
+            self._send(self._wire.serialize(message))
         except SendQueueFullError as exc:
             log.info("kernel {kernel_id} does not read: {exc}", kernel_id=self._kernel_id, exc=exc)
 
     def send(self, message: ClientMessage) -> bool:
         """Send a message to the kernel; False when its queue is full."""
         try:
-            self._shell.send(serialize(self._key, message))
+            self._send(serialize(self._key, message))
         except SendQueueFullError as exc:
             log.info("message for kernel {kernel_id} refused: {exc}", kernel_id=self._kernel_id, exc=exc)
             return False
         return True
+
+    def _send(self, parts: list[bytes]) -> None:
+        try:
+            self._shell.send(parts)
+        except SendQueueFullError:
+            if self._shell.closed or self._unanswered >= SEND_HIGH_WATER_MARK:
+                raise
+            # the queue cannot be full, so there is no connection to queue for
+            log.info("shell socket of kernel {kernel_id} replaced", kernel_id=self._kernel_id)
+            self._shell.shutdown()
+            self._shell = self._new_shell()
+            self._shell.send(parts)
+        self._unanswered += 1
 
     @property
     def paused(self) -> bool:
@@ -134,6 +168,7 @@ class KernelConnection:
         self._received("iopub", parts)
 
     def _shell_received(self, parts: list[bytes]) -> None:
+        self._unanswered = 0
         self._received("shell", parts)
 
     def _received(self, channel: str, parts: list[bytes]) -> None:
@@ -181,6 +216,10 @@ class KernelConnection:
 
     def _again(self) -> None:
         self._timer = None
+        if self._proved and self._round_trips % MAX_DEAF_ROUND_TRIPS == 0:
+            log.info("iopub socket of kernel {kernel_id} replaced", kernel_id=self._kernel_id)
+            self._iopub.shutdown()
+            self._iopub = self._new_iopub()
         if self._proved or self._round_trips < MAX_FIRST_ROUND_TRIPS:
             self.round_trip()
         else:

@@ -80,13 +80,15 @@ class LiveKernel:
         """Take a client in and return its number."""
         self._made += 1
         self._clients[self._made] = client
+        self._pause_or_resume()
         self._perform(self._session.client_opened(self._made))
         return self._made
 
     def remove_client(self, number: int) -> None:
         """Forget a client; a number that is not known is ignored."""
         if self._clients.pop(number, None) is not None:
-            self.client_full(number, full=False)
+            self._full.discard(number)
+            self._pause_or_resume()
             self._perform(self._session.client_closed(number))
 
     def client_message(self, number: int, message: ClientMessage) -> None:
@@ -99,11 +101,17 @@ class LiveKernel:
         self._perform(self._session.client_invalid(number, error))
 
     def client_full(self, number: int, *, full: bool) -> None:
-        """Stop reading from the kernel while any client's connection is full."""
-        was_full = bool(self._full)
-        (self._full.add if full else self._full.discard)(number)
-        if bool(self._full) != was_full:
-            (self._connection.pause if self._full else self._connection.resume)()
+        """Stop reading from the kernel while no client takes more."""
+        if number in self._clients:
+            (self._full.add if full else self._full.discard)(number)
+            self._pause_or_resume()
+
+    def _pause_or_resume(self) -> None:
+        # one client that does not read must not hold up the others; its own connection limits what is kept for it
+        if self._full and len(self._full) == len(self._clients):
+            self._connection.pause()
+        else:
+            self._connection.resume()
 
     # --- kernel
 

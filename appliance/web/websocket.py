@@ -34,6 +34,9 @@ log = Logger()
 #: A client that has not read for this long is disconnected.
 STALL_SECONDS = 60.0
 
+#: Bytes kept for a client that does not read while another one of the same kernel does; beyond it is disconnected.
+MAX_UNREAD_BYTES = 8_388_608
+
 #: A client that has sent nothing for this long, not even a pong, gets a ping; after twice that it is gone.
 PING_SECONDS = 30.0
 LOST_SECONDS = 75.0
@@ -44,6 +47,9 @@ CLOSE_SECONDS = 10.0
 # close codes of RFC 6455, section 7.4.1
 CLOSE_UNSUPPORTED = 1003
 CLOSE_TOO_BIG = 1009
+
+#: Up to this size header and text are joined, which costs less than two writes.
+JOINED_BYTES = 65_536
 
 _FIN_TEXT = 0x81
 
@@ -106,6 +112,7 @@ class ChannelsSocket:
         self._number = 0
         self._open = False
         self._full_since: float | None = None
+        self._unread_bytes = 0
         self._heard = clock.seconds()
         self._pinged = False
         self._abort: Any = None
@@ -184,13 +191,21 @@ class ChannelsSocket:
 
     def deliver(self, frame: KernelFrame) -> None:
         """Send a message to the browser."""
-        if self._open:
-            transport = self._wire.transport
-            text = frame.text
-            if len(text) < 65_536:
-                transport.write(text_frame(text) + text)
-            else:
-                transport.writeSequence((text_frame(text), text))
+        if not self._open:
+            return
+        text = frame.text
+        transport = self._wire.transport
+        if self._full_since is not None:
+            self._unread_bytes += len(text)
+            if self._unread_bytes > MAX_UNREAD_BYTES:
+                log.info("client of kernel {kernel_id} is too slow", kernel_id=self._kernel.kernel_id)
+                self._open = False
+                transport.abortConnection()
+                return
+        if len(text) < JOINED_BYTES:
+            transport.write(text_frame(text) + text)
+        else:
+            transport.writeSequence((text_frame(text), text))
 
     def close(self, code: int) -> None:
         """End the connection, in the end by force."""
@@ -227,6 +242,7 @@ class ChannelsSocket:
         """Let the kernel's messages come again."""
         if self._full_since is not None:
             self._full_since = None
+            self._unread_bytes = 0
             self._kernel.client_full(self._number, full=False)
 
     def stopProducing(self) -> None:  # noqa: N802 - Twisted
