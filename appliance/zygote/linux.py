@@ -106,7 +106,7 @@ def pivot_root(new_root: str) -> None:
 
 
 def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
-    """Set or read an attribute of this process, see prctl(2)."""
+    """Set or read an attribute of this process. Source: the man page of that name, section 2."""
     result: int = _libc.prctl(
         ctypes.c_int(option), ctypes.c_ulong(arg2), ctypes.c_ulong(arg3), ctypes.c_ulong(0), ctypes.c_ulong(0)
     )

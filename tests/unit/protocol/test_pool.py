@@ -1,0 +1,290 @@
+"""The pool's decisions, as lists of effects on a clock of their own."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from appliance import errors
+from appliance.protocol.death import DeathReason
+from appliance.protocol.pool import (
+    FAILED_START_PAUSE,
+    MAX_FAILED_STARTS,
+    Died,
+    End,
+    Grant,
+    Kernel,
+    LeaseRequest,
+    Pool,
+    Refuse,
+    Settings,
+    Start,
+    State,
+)
+
+SETTINGS = Settings(
+    max_kernels=4,
+    ready=2,
+    max_starting=2,
+    refill_delay=0.15,
+    start_limit=15.0,
+    lease_wait=10.0,
+    retry_after=5.0,
+    idle=900.0,
+    busy=120.0,
+    life=3600.0,
+    first_slot=1000,
+    last_slot=1009,
+    environments=frozenset({"python", "sage"}),
+    profiles=frozenset({"default"}),
+)
+
+
+def make_pool(**changes):
+    ids = iter(f"kernel-{number}" for number in range(1000))
+    return Pool(attrs.evolve(SETTINGS, **changes), lambda: next(ids))
+
+
+def request(token="t", kind="visitor", environment="python", profile="default", idle=0.0):
+    return LeaseRequest(token, kind, environment, profile, idle)
+
+
+def warm_pool(**changes):
+    """Return a pool with its ready set verified, at time 0."""
+    pool = make_pool(**changes)
+    started = [effect.slot for effect in pool.zygote_connected("python", 0.0)]
+    while started:
+        started += [effect.slot for effect in pool.verified(started.pop(0), 0.0)]
+    return pool
+
+
+def kinds(effects):
+    return [type(effect) for effect in effects]
+
+
+def test_a_connected_zygote_fills_the_ready_set():
+    effects = make_pool().zygote_connected("python", 0.0)
+    assert effects == [
+        Start(1000, "kernel-0", "python", "default"),
+        Start(1001, "kernel-1", "python", "default"),
+    ]
+
+
+def test_starts_are_limited_at_once():
+    pool = make_pool(ready=3)
+    assert kinds(pool.zygote_connected("python", 0.0)) == [Start, Start]
+    assert kinds(pool.verified(1000, 0.0)) == [Start]
+
+
+def test_a_ready_kernel_is_dealt_at_once_and_replaced_after_the_delay():
+    pool = warm_pool()
+    assert pool.lease(request("a"), 1.0) == [Grant("a", "kernel-0")]
+    assert pool.next_event_at() == pytest.approx(1.15)
+    assert pool.tick(1.1) == []
+    assert pool.tick(1.15) == [Start(1002, "kernel-2", "python", "default")]
+
+
+def test_who_waits_is_served_by_the_next_kernel_without_delay():
+    pool = warm_pool(ready=0)
+    assert pool.lease(request("a"), 1.0) == [Start(1000, "kernel-0", "python", "default")]
+    assert pool.verified(1000, 1.04) == [Grant("a", "kernel-0")]
+
+
+def test_requests_are_served_first_come_first_served():
+    pool = warm_pool(ready=0)
+    pool.lease(request("a"), 1.0)
+    pool.lease(request("b"), 1.0)
+    assert pool.verified(1001, 1.1) == [Grant("a", "kernel-1")]
+    assert pool.verified(1000, 1.1) == [Grant("b", "kernel-0")]
+
+
+def test_the_limit_holds_under_any_number_of_requests():
+    pool = warm_pool()
+    effects = [effect for number in range(200) for effect in pool.lease(request(number), 1.0)]
+    for _ in range(20):
+        for kernel in pool.kernels:
+            effects += pool.verified(kernel.slot, 1.1)
+    assert kinds(effects).count(Grant) == SETTINGS.max_kernels
+    refusals = [effect for effect in effects if isinstance(effect, Refuse)]
+    assert len(refusals) == 200 - SETTINGS.max_kernels
+    assert {type(refusal.error) for refusal in refusals} == {errors.PoolExhausted}
+    assert {refusal.error.retry_after_seconds for refusal in refusals} == {5.0}
+    assert len(pool.kernels) <= SETTINGS.max_kernels + 1
+
+
+def test_a_full_pool_still_answers_the_probe():
+    pool = warm_pool()
+    for number in range(SETTINGS.max_kernels):
+        pool.lease(request(number), 1.0)
+        for kernel in pool.kernels:
+            pool.verified(kernel.slot, 1.0)
+    assert pool.count(State.LEASED) == SETTINGS.max_kernels
+    effects = pool.lease(request("probe", kind="probe"), 2.0)
+    assert not [effect for effect in effects if isinstance(effect, Refuse)]
+
+
+def test_an_ending_kernel_keeps_its_place_until_it_is_gone():
+    pool = warm_pool(max_kernels=2)
+    pool.lease(request("a"), 1.0)
+    pool.lease(request("b"), 1.0)
+    assert pool.release("kernel-0", DeathReason.RELEASED, 2.0) == [End(1000, "kernel-0")]
+    assert kinds(pool.lease(request("c"), 2.0)) == [Refuse]
+    died = pool.died(1000, DeathReason.CRASHED, "SIGKILL", 2.1)
+    assert died[0] == Died(1000, "kernel-0", DeathReason.RELEASED, "", leased=True)
+    assert Refuse not in kinds(pool.lease(request("d"), 2.2))
+
+
+@pytest.mark.parametrize(
+    ("environment", "profile", "named"), [("fortran", "default", "'fortran'"), ("python", "exam", "'exam'")]
+)
+def test_an_unknown_environment_or_profile_is_named(environment, profile, named):
+    (refusal,) = warm_pool().lease(request(environment=environment, profile=profile), 1.0)
+    assert type(refusal.error) is errors.BadRequest
+    assert named in refusal.error.message
+
+
+def test_a_request_waits_for_a_zygote_but_not_for_ever():
+    pool = make_pool()
+    assert pool.lease(request("a"), 0.0) == []
+    (refusal,) = pool.tick(10.0)
+    assert type(refusal.error) is errors.EnvironmentUnavailable
+
+
+def test_ready_kernels_are_dealt_while_the_zygote_is_away():
+    pool = warm_pool()
+    pool.zygote_lost("python")
+    assert pool.lease(request("a"), 1.0) == [Grant("a", "kernel-0")]
+
+
+def test_half_made_kernels_go_with_their_zygote():
+    pool = make_pool()
+    pool.zygote_connected("python", 0.0)
+    assert kinds(pool.zygote_lost("python")) == [Died, Died]
+    assert pool.kernels == []
+
+
+def test_an_abandoned_request_is_not_served():
+    pool = warm_pool(ready=0)
+    token = object()
+    pool.lease(request(token), 1.0)
+    pool.abandon(token)
+    assert pool.verified(1000, 1.1) == []
+
+
+def test_the_idle_clock_ends_a_kernel():
+    pool = warm_pool()
+    pool.lease(request("a", idle=30.0), 1.0)
+    pool.tick(2.0)
+    assert End(1000, "kernel-0") not in pool.tick(30.9)
+    assert End(1000, "kernel-0") in pool.tick(31.0)
+
+
+def test_the_idle_clock_wanted_is_clamped():
+    pool = warm_pool()
+    pool.lease(request("a", idle=float("inf")), 1.0)
+    assert pool.kernel("kernel-0").idle_limit == SETTINGS.idle
+
+
+def test_the_busy_clock_ends_a_kernel_and_idle_does_not_run_meanwhile():
+    pool = warm_pool()
+    pool.lease(request("a", idle=30.0), 1.0)
+    pool.status(1000, busy=True, now=2.0)
+    assert End(1000, "kernel-0") not in pool.tick(100.0)
+    assert End(1000, "kernel-0") in pool.tick(122.0)
+    assert pool.died(1000, DeathReason.CRASHED, "SIGKILL", 122.1)[0].reason is DeathReason.BUSY
+
+
+def test_the_life_clock_ends_a_busy_kernel():
+    pool = warm_pool()
+    pool.lease(request("a"), 1.0)
+    pool.status(1000, busy=False, now=3600.0)
+    assert End(1000, "kernel-0") in pool.tick(3601.0)
+
+
+def test_a_start_that_takes_too_long_is_given_up():
+    pool = make_pool(ready=1)
+    pool.zygote_connected("python", 0.0)
+    assert pool.tick(15.0) == [End(1000, "kernel-0")]
+    assert "not ready in time" in pool.last_failure
+
+
+def test_failing_starts_pause_and_then_refuse_with_the_reason():
+    pool = make_pool(ready=1, max_starting=1)
+    now = 0.0
+    (start,) = pool.zygote_connected("python", now)
+    for number in range(1, MAX_FAILED_STARTS + 1):
+        assert pool.start_failed(start.slot, "mounts: no space", now) == [End(start.slot, start.kernel_id)]
+        assert kinds(pool.died(start.slot, DeathReason.CRASHED, "", now)) == [Died]
+        assert pool.tick(now) == []
+        now += FAILED_START_PAUSE * number
+        (start,) = pool.tick(now)
+    (refusal,) = pool.lease(request("a"), now)
+    assert type(refusal.error) is errors.EnvironmentUnavailable
+    assert "mounts: no space" in refusal.error.message
+    assert Grant not in kinds(pool.verified(start.slot, now))
+    assert pool.last_failure == ""
+
+
+def test_a_ready_kernel_that_dies_is_replaced_without_news():
+    pool = warm_pool()
+    effects = pool.died(1000, DeathReason.CRASHED, "SIGSEGV", 5.0)
+    assert effects[0] == Died(1000, "kernel-0", DeathReason.CRASHED, "SIGSEGV", leased=False)
+    assert kinds(effects) == [Died, Start]
+
+
+def test_a_slot_is_not_used_again_while_others_are_free():
+    pool = warm_pool(ready=1, max_kernels=3)
+    seen = []
+    for number in range(12):
+        effects = pool.lease(request(number), float(number))
+        (grant,) = [effect for effect in effects if isinstance(effect, Grant)]
+        slot = pool.kernel(grant.kernel_id).slot
+        seen.append(slot)
+        pool.release(grant.kernel_id, DeathReason.RELEASED, number + 0.2)
+        starts = [*pool.died(slot, DeathReason.CRASHED, "", number + 0.3), *pool.tick(number + 0.8)]
+        for effect in starts:
+            if isinstance(effect, Start):
+                pool.verified(effect.slot, number + 0.9)
+    assert seen[:10] == list(range(1000, 1010))
+    assert seen[10] == 1000
+
+
+def test_short_memory_stops_starting_ahead_but_not_on_demand():
+    pool = make_pool()
+    pool.memory(low=True)
+    assert pool.zygote_connected("python", 0.0) == []
+    assert kinds(pool.lease(request("a"), 1.0)) == [Start]
+
+
+def test_draining_ends_everything_and_refuses():
+    pool = warm_pool()
+    pool.lease(request("a"), 1.0)
+    assert kinds(pool.drain(2.0)) == [End, End]
+    assert kinds(pool.lease(request("b"), 2.0)) == [Refuse]
+    assert pool.died(1000, DeathReason.CRASHED, "", 2.1)[0].reason is DeathReason.DRAINING
+
+
+def test_adopted_kernels_are_known_by_id():
+    pool = make_pool()
+    pool.adopt(Kernel(1005, "old", "python", "default", State.LEASED, 0.0, idle_limit=900.0, leased_at=0.0))
+    assert pool.kernel("old").slot == 1005
+    assert pool.release("old", DeathReason.STOPPED, 1.0) == [End(1005, "old")]
+
+
+def test_an_unknown_or_unleased_kernel_cannot_be_released():
+    pool = warm_pool()
+    for kernel_id in ("nobody", "kernel-0"):
+        with pytest.raises(errors.UnknownKernel):
+            pool.release(kernel_id, DeathReason.RELEASED, 1.0)
+
+
+def test_an_unresponsive_kernel_is_ended():
+    pool = warm_pool()
+    assert pool.unresponsive(1000, 1.0) == [End(1000, "kernel-0")]
+    assert pool.unresponsive(1000, 1.0) == []
+
+
+def test_each_environment_gets_its_own_start():
+    pool = warm_pool(ready=0, max_kernels=10)
+    pool.zygote_connected("sage", 0.0)
+    assert pool.lease(request("a", environment="sage"), 1.0) == [Start(1000, "kernel-0", "sage", "default")]

@@ -1,0 +1,47 @@
+"""Where an environment is seen in the staged root, and which trees it needs."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.zygote import staging
+
+
+@pytest.mark.parametrize(
+    ("python", "staged"),
+    [
+        ("/usr/lib/env/bin/python", "/usr/lib/env/bin/python"),
+        ("/srv/env/bin/python", "/srv/env/bin/python"),
+        ("/tmp/x/env/bin/python", "/run/environment/bin/python"),
+        ("/var/tmp/env/bin/python3", "/run/environment/bin/python3"),
+        ("/run/env/bin/python", "/run/environment/bin/python"),
+        ("/home/visitor/env/bin/python", "/run/environment/bin/python"),
+        ("/home/visitors/env/bin/python", "/home/visitors/env/bin/python"),
+    ],
+)
+def test_an_environment_below_a_covered_directory_is_moved(python, staged):
+    assert staging.staged_interpreter(python) == staged
+
+
+def test_the_base_of_a_virtual_environment_is_found(tmp_path):
+    base = tmp_path / "base"
+    (base / "bin").mkdir(parents=True)
+    (base / "bin" / "python3").write_text("")
+    env = tmp_path / "env"
+    (env / "bin").mkdir(parents=True)
+    (env / "bin" / "python").symlink_to(base / "bin" / "python3")
+    (env / "pyvenv.cfg").write_text(f"home = {base}/bin\ninclude-system-site-packages = false\n")
+    assert staging.interpreter_trees(str(env / "bin" / "python")) == [str(base)]
+
+
+def test_a_base_below_usr_needs_no_tree_of_its_own(tmp_path):
+    env = tmp_path / "env"
+    (env / "bin").mkdir(parents=True)
+    (env / "bin" / "python").symlink_to("/usr/bin/env")
+    (env / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    assert staging.interpreter_trees(str(env / "bin" / "python")) == []
+
+
+def test_a_missing_interpreter_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        staging.interpreter_trees(str(tmp_path / "bin" / "python"))
