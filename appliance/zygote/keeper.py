@@ -1,7 +1,9 @@
 """The keeper: pid 1 of an environment's pid namespace.
 
 It moves into the staged root, starts zygotes (a new one whenever the last has ended) and reaps orphans: kernels of a
-zygote that has ended become its children and live on. It has no other duty, so that it never dies before the rest.
+zygote that has ended become its children and live on. A zygote keeps a spare, a fork of itself, that takes over within
+milliseconds and announces itself here; only when none does is a zygote started from nothing. The keeper has no other
+duty, so that it never dies before the rest.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import select
 import signal
 import sys
 import time
@@ -23,6 +26,9 @@ SECCOMP_FILE = pathlib.Path(__file__).with_name("seccomp.bpf")
 FIRST_DELAY = 0.05
 LAST_DELAY = 5.0
 LONG_LIFE = 30.0
+
+#: Seconds in which a spare takes over; after that there was none.
+SUCCESSION_SECONDS = 0.25
 
 #: Bytes of the tmpfs on /tmp that zygotes use for caches of what they preload.
 ZYGOTE_TMP_BYTES = 64 << 20
@@ -64,13 +70,18 @@ def _enter_root(root: str) -> None:
     linux.bring_loopback_up()
 
 
-def _start_zygote(inheritance: Inheritance) -> int:
-    """Start a zygote; return its pid."""
+def _start_zygote(inheritance: Inheritance, lineage: int) -> int:
+    """Start a zygote, which writes to ``lineage`` whenever a spare takes over; return its pid."""
     seccomp_read, seccomp_write = os.pipe()
     # A filter is at most 32 KiB (BPF_MAXINSNS instructions of 8 bytes), less than a pipe holds.
     os.write(seccomp_write, inheritance.seccomp_program)
     os.close(seccomp_write)
-    keep = {"socket_directory": inheritance.socket_directory, "ready": inheritance.ready, "seccomp": seccomp_read}
+    keep = {
+        "socket_directory": inheritance.socket_directory,
+        "ready": inheritance.ready,
+        "seccomp": seccomp_read,
+        "lineage": lineage,
+    }
     pid = os.fork()
     if pid == 0:
         try:
@@ -101,8 +112,9 @@ def _start_zygote(inheritance: Inheritance) -> int:
 
 def _keep(inheritance: Inheritance) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT})
+    lineage_read, lineage_write = os.pipe()
     delay = FIRST_DELAY
-    zygote, started = _start_zygote(inheritance), time.monotonic()
+    zygote, started = _start_zygote(inheritance, lineage_write), time.monotonic()
     due: float | None = None
     while True:
         timeout = LAST_DELAY if due is None else max(0.0, due - time.monotonic())
@@ -112,10 +124,20 @@ def _keep(inheritance: Inheritance) -> NoReturn:
                 if ended[0] != zygote:
                     continue
                 print(f"keeper: the zygote ended ({_describe(ended[1])})", file=sys.stderr, flush=True)
-                delay = FIRST_DELAY if time.monotonic() - started > LONG_LIFE else min(delay * 2, LAST_DELAY)
-                zygote, due = 0, time.monotonic() + delay
+                zygote = _successor(lineage_read)
+                if not zygote:
+                    delay = FIRST_DELAY if time.monotonic() - started > LONG_LIFE else min(delay * 2, LAST_DELAY)
+                    due = time.monotonic() + delay
         if due is not None and time.monotonic() >= due:
-            zygote, started, due = _start_zygote(inheritance), time.monotonic(), None
+            zygote, started, due = _start_zygote(inheritance, lineage_write), time.monotonic(), None
+
+
+def _successor(lineage: int) -> int:
+    """Return the pid of the spare that has taken over, or 0."""
+    readable, _, _ = select.select([lineage], [], [], SUCCESSION_SECONDS)
+    # Each announcement is one write of 4 bytes; the last is whoever lives.
+    data = os.read(lineage, 4096) if readable else b""
+    return int.from_bytes(data[-4:], "little")
 
 
 def _describe(status: int) -> str:

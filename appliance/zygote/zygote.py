@@ -51,15 +51,16 @@ class Specification:
 
 @dataclass(frozen=True)
 class Descriptors:
-    """Inherited descriptors: the directory of the pool's socket, the ready pipe, the seccomp program."""
+    """Inherited descriptors: the pool's socket directory, the ready pipe, the seccomp program, the keeper's lineage."""
 
     socket_directory: int
     ready: int
     seccomp: int
+    lineage: int
 
 
 class PoolGone(Exception):
-    """The connection to the pool ended."""
+    """The connection to the pool ended, or was that of the process this one took over from."""
 
 
 def run(specification: Specification, descriptors: Descriptors) -> NoReturn:
@@ -67,9 +68,10 @@ def run(specification: Specification, descriptors: Descriptors) -> NoReturn:
     zygote = Zygote(specification, descriptors)
     zygote.preload()
     os.write(descriptors.ready, b"r")
+    zygote.keep_spare()
     while True:
-        zygote.connect()
         with contextlib.suppress(PoolGone, ConnectionError, TimeoutError):
+            zygote.connect()
             zygote.serve()
         zygote.disconnect()
 
@@ -83,10 +85,9 @@ class Zygote:
         self._pool: socket.socket | None = None
         self._slots: dict[int, int] = {}  # pid -> slot of the kernels this zygote forked
         self._forks = 0
+        self._spare = 0
+        self._alive_write = -1
         self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY)
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_write, False)
-        os.set_blocking(self._wake_read, False)
         program = b""
         while chunk := os.read(descriptors.seccomp, 65536):
             program += chunk
@@ -103,14 +104,49 @@ class Zygote:
 
         started = time.monotonic()
         self._template = template.build(self._specification.preload)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._watch_children()
         self._end_half_made_kernels()
         # Everything alive now is shared by all forks: keep the collector from touching (and so copying) it.
         gc.collect()
         gc.freeze()
         self._say(f"preloaded {len(self._specification.preload)} modules in {time.monotonic() - started:.1f} s")
+
+    def keep_spare(self) -> bool:
+        """Fork a spare that takes over when this process has died; in the spare, return True, and only then.
+
+        The spare waits for the end of a pipe whose other end this process alone holds open.
+        """
+        took_over = False
+        while True:
+            alive_read, alive_write = os.pipe()
+            self._spare = os.fork()
+            if self._spare:
+                os.close(alive_read)
+                self._alive_write = alive_write
+                return took_over
+            os.close(alive_write)
+            if self._alive_write >= 0:
+                os.close(self._alive_write)
+                self._alive_write = -1
+            self.disconnect()
+            while not select.select([alive_read], [], [])[0]:
+                continue
+            os.close(alive_read)
+            self._slots.clear()
+            self._watch_children()
+            self._end_half_made_kernels()
+            os.write(self._descriptors.lineage, os.getpid().to_bytes(4, "little"))
+            self._say("the spare took over")
+            took_over = True
+
+    def _watch_children(self) -> None:
+        """Have the end of a child wake the poll in `serve`."""
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        os.set_blocking(self._wake_read, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
 
     def connect(self) -> None:
         """Wait for the pool's socket, connect, and tell which kernels run."""
@@ -171,6 +207,8 @@ class Zygote:
                 self._signal(request, fds)
             elif request.get("retire"):
                 self._say("retiring")
+                # The spare shares the address layout that is to be given up.
+                os.kill(self._spare, signal.SIGKILL)
                 os._exit(0)
             else:
                 self._say(f"unknown request {sorted(request)}")
@@ -238,6 +276,8 @@ class Zygote:
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = ended
+                if pid == self._spare and self.keep_spare():
+                    raise PoolGone
                 slot = self._slots.pop(pid, None)
                 if slot is None:
                     continue
