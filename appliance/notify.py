@@ -97,6 +97,7 @@ class NotifyingService(MultiService):
         self._beat_interval = watchdog / 2 if watchdog else None
         self._ready = False
         self._withheld = False
+        self._unable = False
         self._status = ""
         self._expected = 0.0
         self._last_beat = 0.0
@@ -107,7 +108,9 @@ class NotifyingService(MultiService):
         super().startService()  # type: ignore[no-untyped-call]
         self._expected = self._clock.seconds()
         self._last_beat = self._clock.seconds()
-        self._look.start(LOOK_SECONDS).addErrback(self._look_failed)
+        self._look.start(LOOK_SECONDS).addErrback(
+            lambda failure: log.failure("the role is no longer looked at", failure=failure)
+        )
 
     def stopService(self) -> Deferred[Any]:  # noqa: N802 - IService
         """Tell the service manager and stop the role."""
@@ -120,14 +123,13 @@ class NotifyingService(MultiService):
     def _report(self) -> None:
         now = self._clock.seconds()
         lag, self._expected = now - self._expected, now + LOOK_SECONDS
-        healthy = self._role.healthy()
+        healthy, status = self._ask()
         lines = []
         if healthy and not self._ready:
             self._ready = True
             self._last_beat = now
             lines.append("READY=1")
             log.info("ready")
-        status = " ".join(self._role.status().split())[:MAX_STATUS_CHARACTERS]
         if status != self._status:
             self._status = status
             lines.append(f"STATUS={status}")
@@ -135,6 +137,18 @@ class NotifyingService(MultiService):
             lines += self._beat(now, lag, healthy=healthy)
         if lines:
             self._notify("\n".join(lines))
+
+    def _ask(self) -> tuple[bool, str]:
+        """Return whether the role is well and its status; a role that cannot tell is not well."""
+        try:
+            healthy, status = self._role.healthy(), self._role.status()
+        except Exception:  # noqa: BLE001 - the next look may find the role in a better state
+            if not self._unable:
+                log.failure("the role cannot tell its state")
+            self._unable = True
+            return False, self._status
+        self._unable = False
+        return healthy, " ".join(status.split())[:MAX_STATUS_CHARACTERS]
 
     def _beat(self, now: float, lag: float, *, healthy: bool) -> list[str]:
         """Return the beat, or nothing and say why once; a withheld beat is due again at the next look."""
@@ -151,10 +165,6 @@ class NotifyingService(MultiService):
                 status=self._status,
             )
         return []
-
-    def _look_failed(self, failure: Any) -> None:
-        # No more reports means no more beats: the service manager restarts a role whose state cannot be told.
-        log.failure("the role's state cannot be told", failure=failure)
 
 
 def notifying(role: Role, reactor: Any) -> NotifyingService:

@@ -83,6 +83,19 @@ def test_a_reactor_that_is_late_gets_no_beat() -> None:
     assert fixture.sent == ["WATCHDOG=1"]
 
 
+def test_a_role_that_cannot_tell_its_state_gets_no_beat_until_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: list[str] = []
+    monkeypatch.setattr(notify.log, "failure", failures.append)
+    fixture = Fixture(watchdog=4)
+    fixture.role.well = True
+    fixture.advance(0.2)
+    with monkeypatch.context() as broken:
+        broken.setattr(fixture.role, "status", lambda: 1 / 0)
+        assert fixture.advance(10) == []
+    assert len(failures) == 1
+    assert fixture.advance(LOOK_SECONDS) == ["WATCHDOG=1"]
+
+
 def test_stopping_is_told_and_waits_for_the_role() -> None:
     fixture = Fixture()
     fixture.sent.clear()

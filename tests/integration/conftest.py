@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.running import Appliance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Small enough to be exhausted by a test, large enough for the others.
+CONFIG = """
+[pool]
+max_kernels = 20
+ready = 2
+"""
+
+
+@pytest.fixture(scope="session")
+def appliance() -> Iterator[Appliance]:
+    """Serve one appliance to all tests of the session; check at the end that it leaves nothing."""
+    if shutil.which("setpriv") is None:
+        pytest.fail("setpriv (util-linux) is needed")
+    running = Appliance(CONFIG)
+    yield running
+    running.stop()
