@@ -42,7 +42,7 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float) -> Any:
             return result
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def free_port() -> int:

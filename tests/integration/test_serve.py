@@ -103,6 +103,33 @@ def test_a_wrong_configuration_is_one_sentence_that_names_the_key(
     assert list(directories.runtime.iterdir()) == []
 
 
+@as_root
+def test_an_interpreter_that_other_accounts_cannot_reach_is_refused_with_the_directory(
+    directories: Directories,
+) -> None:
+    private = directories.base / "private"
+    private.mkdir(mode=0o700)
+    (private / "python").symlink_to("/usr/bin/python3")
+    config = directories.write_config(f"[environment.python]\npython = '{private}/python'\n")
+    result = run_cellctl("serve", "--config", str(config), "--listen", "127.0.0.1:1")
+    assert result.returncode == 78
+    assert f"{private} cannot be read by other accounts" in result.stderr
+    assert list(directories.runtime.iterdir()) == []
+
+
+def test_doctor_says_what_confines_here() -> None:
+    result = run_cellctl("doctor", "--json")
+    document = json.loads(result.stdout)
+    layers = {layer["name"]: layer for layer in document["layers"]}
+    assert document["ok"] is (result.returncode == 0)
+    assert result.returncode == 0, result.stdout
+    for name in ("user namespace and uid pool", "pid namespace", "seccomp", "no_new_privs"):
+        assert layers[name]["state"] == "on", layers[name]
+    for layer in layers.values():
+        assert layer["detail"]
+        assert layer["state"] == "on" or layer["advice"] or layer["name"] == "Landlock"
+
+
 def killed(appliance: Appliance, role: str) -> int:
     pid = appliance.pid_of(role)
     os.kill(pid, signal.SIGKILL)
