@@ -143,8 +143,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.start(arguments.role, config.log_level)
 
     def build(reactor: Any, _leave: Exit) -> Any:
-        from appliance.notify import notifying
+        from appliance.notify import keep_inherited_sockets, notifying
 
+        keep_inherited_sockets()
         return notifying(make_role(arguments.role, config, reactor), reactor)
 
     return run(build)

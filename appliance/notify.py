@@ -62,6 +62,11 @@ def _inherited() -> Mapping[int, str]:
     return fds
 
 
+def keep_inherited_sockets() -> None:
+    """Note what systemd passed. Must come first: `twisted.internet.endpoints` takes it out of the environment."""
+    _inherited()
+
+
 def inherited_socket(name: str) -> int | None:
     """Return the listening descriptor that systemd passed under ``FileDescriptorName=name``, or None."""
     return next((fd for fd, given in _inherited().items() if given == name), None)

@@ -144,3 +144,14 @@ def test_inherited_sockets_are_found_by_name(monkeypatch: pytest.MonkeyPatch) ->
         assert calls == [True]
     finally:
         notify._inherited.cache_clear()
+
+
+def test_inherited_sockets_outlast_what_twisted_does_to_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [{3: "web"}, {}]
+    monkeypatch.setattr(notify.daemon, "listen_fds_with_names", lambda **_: names.pop(0))
+    notify._inherited.cache_clear()
+    try:
+        notify.keep_inherited_sockets()
+        assert notify.inherited_socket("web") == 3
+    finally:
+        notify._inherited.cache_clear()
