@@ -60,6 +60,8 @@ class CellKernel(IPythonKernel):
         self._ticker = Ticker(self.flush_streams)
         self.stdout = Stream("stdout", 1, self._publish_stream, self._ticker.wake)
         self.stderr = Stream("stderr", 2, self._publish_stream, self._ticker.wake)
+        # A process that visitor's code forks must not say again what this one has still to say.
+        os.register_at_fork(before=self.flush_streams, after_in_child=self._forget_streams)
 
     # -- life -------------------------------------------------------------------------------------------------
 
@@ -264,6 +266,10 @@ class CellKernel(IPythonKernel):
         """Publish gathered output."""
         self.stdout.flush()
         self.stderr.flush()
+
+    def _forget_streams(self) -> None:
+        self.stdout.forget()
+        self.stderr.forget()
 
     def _publish_stream(self, name: str, text: str) -> None:
         if self.publisher.attached:

@@ -111,7 +111,7 @@ class Stream(io.TextIOBase):
         if not self._parts:
             return
         with self._lock:
-            parts, self._parts, self._size = self._parts, [], 0
+            parts = self._take()
             # Published under the lock: two threads that flush must not swap their texts.
             self._publish(self._name, "".join(parts))
 
@@ -130,10 +130,21 @@ class Stream(io.TextIOBase):
             if len(data) < READ_BYTES:
                 return found
 
+    def forget(self) -> None:
+        """In a process that was just forked, drop what the parent will publish."""
+        self._take()
+        self._lock = threading.RLock()
+
+    def _take(self) -> list[str]:
+        """Remove and return what has gathered; what another thread adds meanwhile stays."""
+        parts = self._parts[:]
+        del self._parts[: len(parts)]
+        self._size = 0
+        return parts
+
     def _flush_in_fork(self) -> None:
         """In a process the visitor forked, write to the captured descriptor: the parent publishes it."""
-        parts, self._parts, self._size = self._parts, [], 0
-        data = "".join(parts).encode("utf-8", "backslashreplace")
+        data = "".join(self._take()).encode("utf-8", "backslashreplace")
         while data:
             data = data[os.write(self._descriptor, data) :]
 

@@ -248,8 +248,7 @@ class Pool:
         if self._draining or self._promised() >= self._limit(request.kind):
             return [self._refusal(request, errors.PoolExhausted)]
         if self._failed_starts >= MAX_FAILED_STARTS:
-            message = f"{errors.EnvironmentUnavailable.sentence()} Starting a kernel failed: {self._last_failure}"
-            return [Refuse(request.token, errors.EnvironmentUnavailable(message))]
+            return [self._start_refusal(request)]
         self._waiting.append(_Waiting(request, now + self._settings.lease_wait))
         effects = list(self._deal(now))
         # Whoever was dealt a ready kernel runs first; only who still waits needs a start at once.
@@ -279,7 +278,7 @@ class Pool:
         effects = self._end(kernel, DeathReason.CRASHED, why, now)
         if self._failed_starts >= MAX_FAILED_STARTS:
             while self._waiting:
-                effects.append(self._refusal(self._waiting.popleft().request, errors.EnvironmentUnavailable))
+                effects.append(self._start_refusal(self._waiting.popleft().request))
         return effects
 
     def died(self, slot: int, reason: DeathReason, detail: str, now: float) -> list[Effect]:
@@ -452,6 +451,11 @@ class Pool:
         del self._kernels[kernel.slot]
         del self._by_id[kernel.kernel_id]
         return [Died(kernel.slot, kernel.kernel_id, reason, detail, leased=kernel.leased_at is not None)]
+
+    def _start_refusal(self, request: LeaseRequest) -> Refuse:
+        message = f"{errors.EnvironmentUnavailable.sentence()} Starting a kernel failed: {self._last_failure}"
+        error = errors.EnvironmentUnavailable(message, retry_after_seconds=self._settings.retry_after)
+        return Refuse(request.token, error)
 
     def _refusal(self, request: LeaseRequest, error: type[errors.ApplianceError]) -> Refuse:
         return Refuse(request.token, error(retry_after_seconds=self._settings.retry_after))

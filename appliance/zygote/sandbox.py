@@ -22,7 +22,9 @@ HOME = "/home/visitor"
 HOST_NAME = "cell"
 SCRATCH = "/run/scratch"
 
-#: Files larger than the whole scratch space cannot exist; core dumps are off.
+#: When the whole host runs out of memory, Linux should end a kernel before any role (proc(5)).
+OOM_SCORE_ADJUSTMENT = 500
+
 _NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWNET | linux.CLONE_NEWCGROUP
 
 
@@ -138,6 +140,8 @@ def _setup_limits(limits: Limits, confinement: Confinement) -> None:
     set_limit(resource.RLIMIT_MSGQUEUE, 65536)
     # Counted for each user id within its user namespace since Linux 5.14, so one kernel never takes from another.
     set_limit(resource.RLIMIT_NPROC, limits.processes)
+    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write(str(OOM_SCORE_ADJUSTMENT))
     if confinement.cgroup is None:
         # Not RLIMIT_AS: numpy reserves far more address space than it uses.
         set_limit(resource.RLIMIT_DATA, limits.memory_bytes)

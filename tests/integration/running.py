@@ -97,7 +97,9 @@ def run_cellctl(*arguments: str, seconds: float = 30) -> subprocess.CompletedPro
 class Appliance:
     """A running appliance: ``url``, ``config`` (the effective one), ``process`` and what it printed."""
 
-    def __init__(self, toml: str = "", prefix: Sequence[str] = (), owner: int = 0) -> None:
+    def __init__(
+        self, toml: str = "", prefix: Sequence[str] = (), owner: int = 0, *, wait_until_ready: bool = True
+    ) -> None:
         self.directories = Directories(owner)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -117,7 +119,10 @@ class Appliance:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
-            self._wait_ready()
+            if wait_until_ready:
+                self._wait_ready()
+            else:
+                wait_for("the web role answers", self._answers, READY_SECONDS)
             self.config = configuration.load(self.directories.runtime / "effective.toml")
         except BaseException:
             self.kill()
@@ -143,6 +148,12 @@ class Appliance:
             if line.startswith("Cell Appliance is ready: "):
                 assert line.rstrip("\n").endswith(self.url)
                 return
+
+    def _answers(self) -> bool:
+        try:
+            return self.request("GET", "/static/none")[0] == 404
+        except (OSError, http.client.HTTPException):
+            return False
 
     def text(self) -> str:
         """Return everything printed so far."""

@@ -1,0 +1,3 @@
+from tests.integration.conftest import appliance
+
+__all__ = ["appliance"]

@@ -1,0 +1,81 @@
+"""Each role is killed while a cell runs: kernels live on, the role comes back, nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import psutil
+import pytest
+
+from tests.integration.running import wait_for
+from tests.integration.sage_client import SageClient
+
+SLOW_CELL = "import time\nfor step in range(30):\n    print(step, flush=True); time.sleep(0.1)"
+
+
+def zygote_pid(appliance):
+    """Return the process that forks kernels: the one below the keeper whose command is the zygote's module."""
+    base = appliance.config.ids.base
+    for process in appliance.family():
+        try:
+            if process.uids().real == base and "appliance.zygote" in process.cmdline():
+                return process.pid
+        except psutil.NoSuchProcess:
+            continue
+    return None
+
+
+def kill(appliance, role):
+    pid = zygote_pid(appliance) if role == "zygote" else appliance.pid_of(role)
+    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("role", ["web", "pool", "permalink", "zygote"])
+def test_a_killed_role_is_back_and_kernels_lived_on(appliance, role):
+    wait_for("kernels can be leased", appliance.evaluates, 10)
+    _, _, body = appliance.request("POST", "/permalink", {"code": f"print({role!r})", "language": "python"})
+    permalink = json.loads(body)["query"]
+
+    client = SageClient(appliance.url)
+    client.run("kept = 6 * 7")
+    running = client.start(SLOW_CELL)
+    kill(appliance, role)
+
+    if role == "web":
+        # its connection went with it: the client finds the same kernel again
+        wait_for("the web role answers", appliance.evaluates, 2)
+        client.close()
+        client.connect()
+    else:
+        # the cell that was running never noticed
+        assert client.finish(running).stdout == "".join(f"{step}\n" for step in range(30))
+        wait_for("the role answers", appliance.evaluates, 2)
+    assert client.run("print(kept)").stdout == "42\n"
+    client.close()
+
+    def fetched():
+        status, _, body = appliance.request("GET", f"/permalink?q={permalink}")
+        return status == 200 and json.loads(body)[0] == f"print({role!r})"
+
+    wait_for("the permalink is there", fetched, 2)
+
+
+def test_a_kernel_can_still_be_interrupted_and_ended_after_its_zygote_is_gone(appliance):
+    wait_for("kernels can be leased", appliance.evaluates, 10)
+    with SageClient(appliance.url) as client:
+        client.run("1")
+        kill(appliance, "zygote")
+        wait_for("a zygote is there", appliance.evaluates, 5)
+        running = client.start("import time\nprint('started', flush=True)\ntime.sleep(60)")
+        while client.receive()["msg_type"] != "stream":
+            continue
+        client.send("interrupt_request", {}, channel="control")
+        assert client.finish(running).reply["ename"] == "KeyboardInterrupt"
+        assert appliance.request("DELETE", f"/kernel/{client.kernel_id}")[0] == 200
+        while True:
+            message = client.receive()
+            if message["content"].get("execution_state") == "dead":
+                break
+        assert message["content"]["reason"] == "stopped"

@@ -1,0 +1,59 @@
+"""When messages go out, and when an interrupt may come in."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from appliance.kernel.publisher import Publisher
+
+
+class Socket:
+    def __init__(self, during=None):
+        self.sent = []
+        self._during = during
+
+    def send_multipart(self, parts, flags):
+        if self._during is not None:
+            self._during()
+        self.sent.append(list(parts))
+
+
+def test_nothing_goes_out_before_a_socket_is_attached():
+    publisher = Publisher()
+    publisher.send_multipart([b"early"])
+    socket = Socket()
+    publisher.attach(socket)
+    publisher.send_multipart([b"late"])
+    assert socket.sent == [[b"late"]]
+
+
+def test_a_forked_process_sends_nothing():
+    publisher, socket = Publisher(), Socket()
+    publisher.attach(socket)
+    publisher._pid = -1
+    publisher.send_multipart([b"from a fork"])
+    assert not publisher.attached
+    assert socket.sent == []
+
+
+def test_an_interrupt_reaches_visitors_code_only():
+    publisher = Publisher()
+    publisher.on_interrupt(signal.SIGINT, None)
+    publisher.interruptible = True
+    with pytest.raises(KeyboardInterrupt):
+        publisher.on_interrupt(signal.SIGINT, None)
+
+
+def test_an_interrupt_in_the_middle_of_a_message_comes_after_it():
+    publisher = Publisher()
+    socket = Socket(during=lambda: publisher.on_interrupt(signal.SIGINT, None))
+    publisher.attach(socket)
+    publisher.interruptible = True
+    with pytest.raises(KeyboardInterrupt):
+        publisher.send_multipart([b"whole"])
+    assert socket.sent == [[b"whole"]]
+    socket._during = None
+    publisher.send_multipart([b"next"])
+    assert socket.sent == [[b"whole"], [b"next"]]

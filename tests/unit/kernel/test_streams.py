@@ -1,0 +1,101 @@
+"""What a kernel's streams publish, and when."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from appliance.kernel import streams
+from appliance.kernel.streams import Stream
+
+
+@pytest.fixture
+def made():
+    published, woken = [], []
+    stream = Stream("stdout", 1, lambda name, text: published.append((name, text)), lambda: woken.append(True))
+    return stream, published, woken
+
+
+def test_text_gathers_until_it_is_flushed(made):
+    stream, published, woken = made
+    assert stream.write("a") == 1
+    stream.write("b\n")
+    assert published == []
+    assert woken == [True]
+    stream.flush()
+    assert published == [("stdout", "ab\n")]
+
+
+def test_nothing_is_published_when_nothing_was_written(made):
+    stream, published, woken = made
+    assert stream.write("") == 0
+    stream.flush()
+    assert published == []
+    assert woken == []
+
+
+def test_much_text_goes_out_at_once(made, monkeypatch):
+    monkeypatch.setattr(streams, "FLUSH_CHARACTERS", 10)
+    stream, published, _ = made
+    stream.write("123456789")
+    assert published == []
+    stream.write("0")
+    assert published == [("stdout", "1234567890")]
+
+
+def test_each_first_write_after_a_flush_asks_for_a_tick(made):
+    stream, _, woken = made
+    stream.write("a")
+    stream.flush()
+    stream.write("b")
+    assert woken == [True, True]
+
+
+@pytest.mark.parametrize("wrong", [b"bytes", 1, None])
+def test_only_text_is_accepted(made, wrong):
+    with pytest.raises(TypeError, match=f"must be str, not {type(wrong).__name__}"):
+        made[0].write(wrong)
+
+
+def test_bytes_go_through_the_buffer(made):
+    stream, published, _ = made
+    assert stream.buffer.write(b"caf\xc3\xa9 \xff") == 7
+    stream.buffer.flush()
+    assert published == [("stdout", "café �")]
+
+
+def test_what_was_written_to_the_descriptor_is_taken_in_order(made):
+    stream, published, _ = made
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    stream._pipe = read
+    stream.write("before ")
+    os.write(write, "é".encode()[:1])
+    assert stream.drain()
+    os.write(write, "é".encode()[1:])
+    stream.flush()
+    os.close(read)
+    os.close(write)
+    assert published == [("stdout", "before é")]
+
+
+def test_a_forked_process_forgets_what_its_parent_will_say(made):
+    stream, published, _ = made
+    stream.write("parent's")
+    stream.forget()
+    stream.flush()
+    assert published == []
+
+
+def test_a_forked_process_writes_to_the_descriptor(made):
+    stream, published, _ = made
+    read, write = os.pipe()
+    stream._descriptor = write
+    stream._pid = -1
+    stream.write("child's \udc80")
+    stream.flush()
+    assert os.read(read, 100) == b"child's \\udc80"
+    os.close(read)
+    os.close(write)
+    assert published == []
