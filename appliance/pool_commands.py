@@ -12,6 +12,11 @@ from twisted.protocols import amp
 
 from appliance import errors
 
+# amp's argument classes have no annotations
+_Float: Any = amp.Float
+_String: Any = amp.String
+_Unicode: Any = amp.Unicode
+
 ERRORS: dict[type[Exception], bytes] = {
     errors.PoolExhausted: b"pool_exhausted",
     errors.EnvironmentUnavailable: b"environment_unavailable",
@@ -30,15 +35,15 @@ class Lease(amp.Command):
     """
 
     arguments: ClassVar[list[tuple[bytes, Any]]] = [
-        (b"kind", amp.Unicode()),
-        (b"environment", amp.Unicode()),
-        (b"profile", amp.Unicode()),
-        (b"idle_seconds", amp.Float()),
+        (b"kind", _Unicode()),
+        (b"environment", _Unicode()),
+        (b"profile", _Unicode()),
+        (b"idle_seconds", _Float()),
     ]
     response: ClassVar[list[tuple[bytes, Any]]] = [
-        (b"kernel_id", amp.Unicode()),
-        (b"key", amp.String()),
-        (b"directory", amp.Unicode()),
+        (b"kernel_id", _Unicode()),
+        (b"key", _String()),
+        (b"directory", _Unicode()),
     ]
     errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
 
@@ -46,7 +51,7 @@ class Lease(amp.Command):
 class Attach(amp.Command):
     """Ask for the connection of a leased kernel by id (another web instance, or a restarted one, takes it over)."""
 
-    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"kernel_id", amp.Unicode())]
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"kernel_id", _Unicode())]
     response: ClassVar[list[tuple[bytes, Any]]] = Lease.response
     errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
 
@@ -54,7 +59,7 @@ class Attach(amp.Command):
 class Release(amp.Command):
     """End a leased kernel. ``reason`` is a `DeathReason` code: ``released``, ``stopped`` or ``client_gone``."""
 
-    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"kernel_id", amp.Unicode()), (b"reason", amp.Unicode())]
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"kernel_id", _Unicode()), (b"reason", _Unicode())]
     response: ClassVar[list[tuple[bytes, Any]]] = []
     errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
 
@@ -62,7 +67,7 @@ class Release(amp.Command):
 class Interrupt(amp.Command):
     """Send SIGINT to a leased kernel."""
 
-    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"kernel_id", amp.Unicode())]
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"kernel_id", _Unicode())]
     response: ClassVar[list[tuple[bytes, Any]]] = []
     errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
 
@@ -71,7 +76,7 @@ class PoolStatus(amp.Command):
     """Ask for the counts and layers, as JSON text: ``{"limit", "leased", "ready", "starting", "layers": {...}}``."""
 
     arguments: ClassVar[list[tuple[bytes, Any]]] = []
-    response: ClassVar[list[tuple[bytes, Any]]] = [(b"status", amp.Unicode())]
+    response: ClassVar[list[tuple[bytes, Any]]] = [(b"status", _Unicode())]
     errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
 
 
@@ -79,8 +84,8 @@ class KernelDied(amp.Command):
     """Pool to web, to each connection that leased or attached the kernel: it ended, and why."""
 
     arguments: ClassVar[list[tuple[bytes, Any]]] = [
-        (b"kernel_id", amp.Unicode()),
-        (b"reason", amp.Unicode()),
-        (b"detail", amp.Unicode()),
+        (b"kernel_id", _Unicode()),
+        (b"reason", _Unicode()),
+        (b"detail", _Unicode()),
     ]
     response: ClassVar[list[tuple[bytes, Any]]] = []
