@@ -18,6 +18,7 @@ from twisted.logger import (
     Logger,
     LogLevel,
     LogLevelFilterPredicate,
+    PredicateResult,
     formatEvent,
     formatTime,
     globalLogBeginner,
@@ -41,6 +42,8 @@ _LEVELS: dict[str, Any] = {
     "warn": LogLevel.warn,
     "error": LogLevel.error,
 }
+
+_FACTORY_FORMATS = ("Starting factory {factory!r}", "Stopping factory {factory!r}")
 
 #: syslog(3) priorities, as journald wants them.
 _PRIORITIES = {
@@ -164,6 +167,12 @@ def connected_to_journal(environ: Mapping[str, str], fd: int) -> bool:
         return False
 
 
+def _no_factories(event: LogEvent) -> Any:
+    """Drop what Twisted says in the name of each factory when it is first or last used."""
+    says = event.get("log_format")
+    return PredicateResult.no if says in _FACTORY_FORMATS else PredicateResult.maybe
+
+
 def observer(role: str, level: str, stream: TextIO, environ: Mapping[str, str]) -> ILogObserver:
     """Return the observer for this process: the journal's if standard error leads there, else lines on ``stream``."""
     try:
@@ -172,11 +181,13 @@ def observer(role: str, level: str, stream: TextIO, environ: Mapping[str, str]) 
         to_journal = False
     target = JournalObserver(role) if to_journal else LineObserver(stream)
     predicate = LogLevelFilterPredicate(_LEVELS[level])
+    predicates: list[Any] = [predicate]
     if level == "info":
         # At this level Twisted reports each port and connection it opens and closes.
         for namespace in ("log_legacy", "twisted"):
             predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
-    return FilteringLogObserver(target, [predicate])
+        predicates.append(_no_factories)
+    return FilteringLogObserver(target, predicates)
 
 
 def start(role: str, level: str, stream: TextIO | None = None, environ: Mapping[str, str] = os.environ) -> None:
