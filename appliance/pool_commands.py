@@ -1,6 +1,6 @@
 """AMP commands between the web role and the pool role (trust line T3).
 
-The pool listens on ``<runtime_dir>/pool.sock``; both sides check ``SO_PEERCRED``. AMP limits each value to 64 KiB.
+The pool listens on ``<runtime_dir>/pool/pool.sock``; both sides check ``SO_PEERCRED``. AMP limits each value to 64 KiB.
 No command carries a path, an argument vector or an environment towards the pool.
 """
 

@@ -14,7 +14,8 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import zmq
-from jupyter_client.session import Session
+
+from appliance.kernel.wire import KernelSession
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,7 +35,7 @@ def start(kernel: Any, loop: asyncio.AbstractEventLoop, listeners: list[int], *,
         _bind(context, kind, fd)
         for kind, fd in zip((zmq.ROUTER, zmq.PUB, zmq.ROUTER, zmq.ROUTER, zmq.ROUTER), listeners, strict=True)
     )
-    _adopt_session(kernel.session, key)
+    kernel.session.adopt(uuid.uuid4().hex, key)
     kernel.ident = kernel_id
     kernel.shell.displayhook.topic = kernel._topic("execute_result")
     kernel.stdin_socket = stdin
@@ -59,14 +60,6 @@ def _bind(context: zmq.Context[Any], kind: int, fd: int) -> Any:
     return socket
 
 
-def _adopt_session(session: Session, key: bytes) -> None:
-    session.session = uuid.uuid4().hex
-    session.pid = os.getpid()
-    session.key = key
-    session.message_count = 0
-    session.digest_history.clear()
-
-
 def _beat(socket: Any) -> None:
     try:
         zmq.proxy(socket, socket)
@@ -81,8 +74,8 @@ class _Control:
         self._kernel = kernel
         self._socket = socket
         self._pipes = dict(pipes)
-        self._session = Session(username="visitor")
-        _adopt_session(self._session, key)
+        self._session = KernelSession(username="visitor")
+        self._session.adopt(uuid.uuid4().hex, key)
 
     def run(self) -> None:
         poller = zmq.Poller()

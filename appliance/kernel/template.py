@@ -73,13 +73,13 @@ def build(preload: list[str]) -> Template:
 
     from appliance.kernel import channels
     from appliance.kernel.cell_kernel import CellKernel
+    from appliance.kernel.wire import KernelSession
 
     config = Config()
     config.HistoryManager.enabled = False
     config.Session.key = b""
-    from jupyter_client.session import Session
 
-    session = Session(config=config, username="visitor")
+    session = KernelSession(config=config, username="visitor")
     kernel = CellKernel.instance(config=config, session=session)
     sage_api.install()
     kernel.shell.user_ns.update({"sys": sys, "os": os})

@@ -90,6 +90,8 @@ class LeaseConnection(amp.AMP):
 class LeaseFactory(Factory):
     """Every connected web role."""
 
+    noisy = False
+
     def __init__(self, pool: PoolService) -> None:
         self._pool = pool
         self.connections: set[LeaseConnection] = set()

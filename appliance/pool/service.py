@@ -10,22 +10,20 @@ import json
 import os
 import secrets
 import signal
-import socket
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import psutil
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import AdoptedStreamServerEndpoint, UNIXServerEndpoint
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from appliance import errors
+from appliance import errors, unix_socket
 from appliance.config import Config, uid_of
 from appliance.notify import inherited_socket
-from appliance.peercred import require_peer
+from appliance.peercred import ROOT_UID, require_peer
 from appliance.pool.exit_status import explain
 from appliance.pool.kernel_process import KernelProcess
 from appliance.pool.leases import LeaseFactory
@@ -34,6 +32,9 @@ from appliance.pool.zygote_link import ZygoteLink, ZygoteListener
 from appliance.protocol import pool as decisions
 from appliance.protocol.death import DeathReason
 from appliance.zmq_sockets import Sockets
+
+if TYPE_CHECKING:
+    import socket
 
 log = Logger()
 
@@ -83,6 +84,7 @@ class PoolService(MultiService):
         self._answers: dict[object, Deferred[Record]] = {}
         self._tick_call: Any = None
         self._port: Any = None
+        self._inherited: int | None = None
         self._memory_look = LoopingCall(self._look_at_memory)
         self._memory_look.clock = reactor
         self._leases = LeaseFactory(self)
@@ -97,19 +99,11 @@ class PoolService(MultiService):
         super().startService()  # type: ignore[no-untyped-call]
         self._orphans = {record.slot: record for record in self._directories.load()}
         self._zygotes.start()
-        fd = inherited_socket("pool")
-        path = self._config.pool_socket
-        if fd is None:
-            path.unlink(missing_ok=True)
-            endpoint: Any = UNIXServerEndpoint(  # type: ignore[no-untyped-call]
-                self._reactor, str(path), mode=0o660
-            )
-        else:
-            endpoint = AdoptedStreamServerEndpoint(  # type: ignore[no-untyped-call]
-                self._reactor, fd, socket.AF_UNIX
-            )
-        uids = frozenset({uid_of(self._config.users.web), os.getuid(), 0})
-        endpoint.listen(require_peer(self._leases, uids)).addCallbacks(self._listening, self._cannot_listen)
+        uids = frozenset({uid_of(self._config.users.web), os.getuid(), ROOT_UID})
+        factory = require_peer(self._leases, uids)
+        factory.noisy = False
+        self._inherited = inherited_socket("pool")
+        self._port = unix_socket.listen(self._reactor, factory, self._config.pool_socket, inherited=self._inherited)
         self._memory_look.start(MEMORY_LOOK_SECONDS).addErrback(
             lambda failure: log.failure("memory can no longer be looked at", failure=failure)
         )
@@ -127,7 +121,9 @@ class PoolService(MultiService):
             process.close()
         self._sockets.shutdown()
         self._leases.disconnect()
-        stopping = self._port.stopListening() if self._port is not None else None
+        stopping = maybeDeferred(self._port.stopListening) if self._port is not None else None
+        if self._inherited is None:
+            unix_socket.remove(self._config.pool_socket)
         super().stopService()  # type: ignore[no-untyped-call]
         return stopping
 
@@ -148,13 +144,6 @@ class PoolService(MultiService):
         if self._pool.last_failure:
             text += f"; last start failed: {self._pool.last_failure}"
         return text
-
-    def _listening(self, port: Any) -> None:
-        self._port = port
-
-    def _cannot_listen(self, failure: Any) -> None:
-        log.failure("the pool's socket cannot be opened", failure=failure)
-        self._reactor.stop()
 
     def _look_at_memory(self) -> None:
         available = psutil.virtual_memory().available
