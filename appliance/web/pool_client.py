@@ -107,7 +107,8 @@ class PoolClient(ClientService):
     @property
     def connected(self) -> bool:
         """Whether there is a link now."""
-        return self._protocol is not None and bool(self._protocol.transport.connected)
+        transport = self._protocol.transport if self._protocol is not None else None
+        return transport is not None and bool(transport.connected)
 
     def _prepare(self, protocol: Any) -> None:
         self._protocol = protocol
