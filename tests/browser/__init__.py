@@ -1,0 +1,1 @@
+"""The appliance in a real browser."""

@@ -1,0 +1,117 @@
+"""A browser, and pages that are watched for what a visitor's browser would complain about."""
+
+import os
+import re
+import shutil
+import urllib.parse
+
+import attrs
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser.embedding import ForeignSite
+from tests.integration.conftest import appliance
+
+__all__ = ["appliance"]
+
+#: Names under which distributions install Chromium; nothing is ever downloaded.
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+#: No services of the browser's own may reach for the network.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+WAIT_MILLISECONDS = 30_000
+
+
+@attrs.define
+class Watch:
+    """What a page asked for, and what the browser said about it."""
+
+    allowed_hosts: set[str]
+    expected: list[str] = attrs.field(factory=list)
+    """Patterns of console messages that a test provokes."""
+
+    complaints: list[str] = attrs.field(factory=list)
+    strangers: list[str] = attrs.field(factory=list)
+    requests: list[str] = attrs.field(factory=list)
+
+    def attach(self, page: Page) -> None:
+        page.on("console", lambda message: self._said(message.type, message.text))
+        page.on("pageerror", lambda error: self._said("error", str(error)))
+        page.on("request", lambda request: self._asked(request.url))
+        page.on("requestfailed", lambda request: self._failed(request.url, request.failure))
+        page.on("websocket", lambda socket: self._asked(socket.url))
+
+    def _said(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.complaints.append(text)
+
+    def _asked(self, url: str) -> None:
+        self.requests.append(url)
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("data", "blob", "about") and parts.netloc not in self.allowed_hosts:
+            self.strangers.append(url)
+
+    def _failed(self, url: str, failure: str | None) -> None:
+        # What the page's own policy refused never left the browser.
+        if failure == "csp" and url in self.strangers:
+            self.strangers.remove(url)
+
+    def verify(self) -> None:
+        """Fail when the browser complained, or when another host was asked for anything."""
+        surprises = [text for text in self.complaints if not any(re.search(pattern, text) for pattern in self.expected)]
+        assert surprises == []
+        assert self.strangers == []
+
+
+@pytest.fixture(scope="session")
+def site(request):
+    """Return the address of a running appliance, without a slash at the end.
+
+    CELL_APPLIANCE_URL names one that runs already; otherwise one is started.
+    """
+    url = os.environ.get("CELL_APPLIANCE_URL") or request.getfixturevalue("appliance").url
+    return url.rstrip("/")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    assert executable is not None, f"these tests need one of {', '.join(CHROMIUM)}"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, headless=True, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def watch(site):
+    return Watch(allowed_hosts={urllib.parse.urlsplit(site).netloc})
+
+
+@pytest.fixture
+def page(browser: Browser, watch: Watch):
+    """Return a page whose console must stay silent and which may ask the appliance alone."""
+    context = browser.new_context(viewport={"width": 900, "height": 700})
+    page = context.new_page()
+    page.set_default_timeout(WAIT_MILLISECONDS)
+    watch.attach(page)
+    yield page
+    context.close()
+    watch.verify()
+
+
+@pytest.fixture
+def foreign(watch):
+    """Return a web site of another origin that embeds cells."""
+    with ForeignSite() as foreign:
+        watch.allowed_hosts.add(foreign.host)
+        yield foreign

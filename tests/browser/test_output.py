@@ -1,0 +1,133 @@
+"""What kernels send, shown in the output frame."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.cells import CellOnPage
+
+PLOT = """import numpy as np
+import matplotlib.pyplot as plt
+t = np.linspace(0, 1, 50)
+plt.plot(t, t**2)
+plt.show()"""
+
+
+@pytest.fixture
+def cell(page, site):
+    page.goto(site + "/")
+    return CellOnPage(page)
+
+
+def natural_width(cell, selector):
+    return cell.output.locator(selector).evaluate("image => image.decode().then(() => image.naturalWidth)")
+
+
+def test_a_plot_is_a_picture(cell):
+    cell.evaluate(PLOT)
+    assert natural_width(cell, "[data-mime='image/png'] img") > 100
+    assert cell.frame_height > 200
+
+
+def test_formulas_are_typeset_with_fonts_of_the_server(cell, watch, site):
+    cell.evaluate("from sympy import *\nx = symbols('x')\nintegrate(exp(-x**2), (x, -oo, oo)) / x")
+    expect(cell.output.locator(".katex .mfrac")).to_be_visible()
+    cell.frame.evaluate("document.fonts.ready")
+    assert cell.frame.evaluate("document.fonts.check('16px KaTeX_Main')")
+    fonts = [url for url in watch.requests if url.endswith(".woff2")]
+    assert fonts
+    assert all(url.startswith(f"{site}/static/fonts/") for url in fonts)
+
+
+def test_nothing_of_katex_is_loaded_before_a_formula(cell, watch):
+    cell.evaluate("1")
+    assert [url for url in watch.requests if "katex" in url.lower()] == []
+
+
+def test_html_svg_jpeg_json_and_markdown(cell):
+    cell.evaluate(
+        "import pandas as pd\n"
+        "from IPython.display import SVG, Markdown, JSON, display\n"
+        "display(pd.DataFrame({'n': [1, 2]}))\n"
+        'display(SVG(\'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"/>\'))\n'
+        "display(Markdown('*stressed*'))\n"
+        "display({'application/json': {'key': [1]}}, raw=True)\n"
+        "import io, matplotlib.pyplot as plt\n"
+        "plt.figure(figsize=(1, 1)); plt.savefig(b := io.BytesIO(), format='jpeg'); plt.close()\n"
+        "import base64; display({'image/jpeg': base64.b64encode(b.getvalue()).decode()}, raw=True)"
+    )
+    expect(cell.output.locator("table.dataframe td").first).to_have_text("1")
+    assert natural_width(cell, "[data-mime='image/svg+xml'] img") == 40
+    assert natural_width(cell, "[data-mime='image/jpeg'] img") == 100
+    expect(cell.output.get_by_text("*stressed*")).to_be_visible()
+    expect(cell.output.get_by_text('"key": [')).to_be_visible()
+
+
+def test_a_traceback_has_colours(cell):
+    cell.evaluate("def f():\n    return 1/0\nf()")
+    expect(cell.output.locator(".error")).to_contain_text("ZeroDivisionError: division by zero")
+    expect(cell.output.locator(".error .ansi-red-fg").first).to_be_visible()
+    expect(cell.announced).to_have_text("Error. ZeroDivisionError: division by zero")
+
+
+def test_streams_stay_apart_and_in_order(cell):
+    cell.evaluate(
+        "import sys\nprint('out 1', flush=True)\nprint('error', file=sys.stderr, flush=True)\n"
+        "print('out 2', flush=True)"
+    )
+    expect(cell.output.locator(".output")).to_have_text(["out 1\n", "error\n", "out 2\n"])
+    expect(cell.output.locator(".stderr")).to_have_count(1)
+
+
+def test_progress_bars_overwrite_their_line(cell):
+    cell.evaluate(
+        "import time\nfor i in range(5):\n    print(f'\\r{i * 25} %', end='', flush=True)\n    time.sleep(0.02)"
+    )
+    expect(cell.output.locator(".stdout")).to_have_text("100 %")
+
+
+def test_displays_are_updated_and_cleared(cell):
+    cell.evaluate(
+        "from IPython.display import HTML, clear_output, display\n"
+        "print('cleared')\nclear_output(wait=True)\n"
+        "handle = display(HTML('<p>before</p>'), display_id=True)\n"
+        "handle.update(HTML('<p>after</p>'))"
+    )
+    expect(cell.output.locator("#outputs")).to_have_text("after")
+
+
+def test_a_flood_of_print_leaves_the_page_alive(cell):
+    cell.evaluate("for i in range(400_000):\n    print('a line of the flood, number', i)")
+    expect(cell.output.locator(".notice")).to_contain_text("longer than a page can show")
+    assert cell.frame.evaluate("document.body.textContent.length") < 2_200_000
+    cell.evaluate("print('alive')")
+    expect(cell.output.get_by_text("alive")).to_be_visible()
+
+
+def test_long_output_scrolls_inside_and_follows_what_is_printed(cell):
+    cell.evaluate("for i in range(300):\n    print('line', i)")
+    expect(cell.output.get_by_text("line 299", exact=False)).to_be_visible()
+    assert cell.frame_height == 640
+    position = "document.documentElement.scrollTop + document.documentElement.clientHeight"
+    cell.frame.wait_for_function(f"() => {position} > document.documentElement.scrollHeight - 30")
+
+
+def test_output_that_grows_later_gets_its_room(cell):
+    cell.evaluate(
+        "from IPython.display import HTML\n"
+        'HTML(\'<div id="late">small</div><script>setTimeout(() => late.style.height = "300px", 200)</script>\')'
+    )
+    cell.page.wait_for_function(
+        "() => document.querySelector('code-cell').shadowRoot.querySelector('iframe').clientHeight > 300"
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_output_wears_the_colours_of_the_page(page, site, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.goto(site + "/")
+    cell = CellOnPage(page)
+    cell.evaluate("print('text')")
+    red, green, blue = cell.frame.evaluate("getComputedStyle(document.body).color.match(/[0-9]+/g).map(Number)")
+    ground = cell.root.locator(".ca-output").evaluate("part => getComputedStyle(part).backgroundColor.match(/[0-9]+/g)")
+    assert (red + green + blue > 384) == (scheme == "dark")
+    assert (sum(map(int, ground[:3])) > 384) == (scheme == "light")
