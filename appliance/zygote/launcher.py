@@ -127,16 +127,27 @@ def _find_cgroup(owner: int) -> tuple[str | None, str]:
     return path, ""
 
 
-def _notify(state: str) -> None:
-    """Send ``state`` to the service manager, if there is one (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
-        sock.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
+class ServiceManager:
+    """The service manager that started this process, if there is one (sd_notify(3)).
+
+    Must be made before the keeper: pivot_root(2) moves the root of every process in the mount namespace, and with it
+    goes the path of the notification socket.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._socket: socket.socket | None = None
+        if address:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.connect("\0" + address[1:] if address.startswith("@") else address)
+
+    def tell(self, state: str) -> None:
+        """Send ``state``; a service manager that is gone is told nothing."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.send(state.encode())
 
 
-def _hold(keeper_pid: int, ready_fd: int) -> int:
+def _hold(keeper_pid: int, ready_fd: int, service_manager: ServiceManager) -> int:
     """Wait for the keeper; end it on SIGTERM or SIGINT; tell the service manager when a zygote is ready."""
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
@@ -147,12 +158,12 @@ def _hold(keeper_pid: int, ready_fd: int) -> int:
     while True:
         readable, _, _ = select.select(waiting, [], [])
         if ready_fd in readable:
-            _notify("READY=1\nSTATUS=zygote ready")
+            service_manager.tell("READY=1\nSTATUS=zygote ready")
             waiting.remove(ready_fd)
         if wake_read in readable:
             for number in os.read(wake_read, 64):
                 if number in (signal.SIGTERM, signal.SIGINT):
-                    _notify("STOPPING=1")
+                    service_manager.tell("STOPPING=1")
                     os.kill(keeper_pid, signal.SIGKILL)
                     os.waitpid(keeper_pid, 0)
                     return 0
@@ -175,6 +186,7 @@ def launch(config: configuration.Config, name: str) -> int:
         seccomp_program = file.read()
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
     parent = os.getppid()
+    service_manager = ServiceManager(os.environ.get("NOTIFY_SOCKET", ""))
     socket_directory = os.open(config.zygote_socket.parent, os.O_PATH | os.O_DIRECTORY)
     ready_read, ready_write = os.pipe()
     root = str(config.zygote_socket.parent)
@@ -222,7 +234,7 @@ def launch(config: configuration.Config, name: str) -> int:
             )
         )
     os.close(ready_write)
-    return _hold(pid, ready_read)
+    return _hold(pid, ready_read, service_manager)
 
 
 def main() -> None:
