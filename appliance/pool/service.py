@@ -81,6 +81,7 @@ class PoolService(MultiService):
         self._links: dict[str, ZygoteLink] = {}
         self._greeting: set[ZygoteLink] = set()
         self._orphans: dict[int, Record] = {}
+        self._interrupts_due: set[int] = set()
         self._answers: dict[object, Deferred[Record]] = {}
         self._tick_call: Any = None
         self._port: Any = None
@@ -184,10 +185,10 @@ class PoolService(MultiService):
         self._perform(self._pool.release(kernel_id, why, self._now()))
 
     def interrupt(self, kernel_id: str) -> None:
-        """Send SIGINT to a leased kernel. Raises `errors.UnknownKernel` or `errors.EnvironmentUnavailable`."""
+        """Send SIGINT to a leased kernel, as soon as there is a zygote. Raises `errors.UnknownKernel`."""
         kernel = self._pool.kernel(kernel_id)
         if not self._signal(kernel.slot, signal.SIGINT):
-            raise errors.EnvironmentUnavailable
+            self._interrupts_due.add(kernel.slot)
 
     def status_document(self) -> str:
         """Return counts and layers as JSON text; its fields are those of `appliance.pool_commands.PoolStatus`."""
@@ -247,8 +248,12 @@ class PoolService(MultiService):
             del self._orphans[record.slot]
             self._directories.remove(record.kernel_id)
         for kernel in self._pool.kernels:
-            if kernel.environment == link.environment and kernel.state is decisions.State.ENDING:
+            if kernel.environment != link.environment:
+                continue
+            if kernel.state is decisions.State.ENDING:
                 self._signal(kernel.slot, signal.SIGKILL)
+            elif kernel.slot in self._interrupts_due and self._signal(kernel.slot, signal.SIGINT):
+                self._interrupts_due.discard(kernel.slot)
         self._perform(self._pool.zygote_connected(link.environment, self._now()))
 
     def zygote_forked(self, link: ZygoteLink, slot: int, pidfd: int) -> None:
@@ -369,6 +374,7 @@ class PoolService(MultiService):
             answer.errback(effect.error)
 
     def _forget(self, effect: decisions.Died) -> None:
+        self._interrupts_due.discard(effect.slot)
         process = self._processes.pop(effect.slot, None)
         if process is not None:
             process.close()
