@@ -28,6 +28,12 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
+#: Pictures for the documents are asked for; they have more pixels, also in frames, which get a process of their own
+#: otherwise and then not the emulated scale.
+PICTURES = os.environ.get("DEMONSTRATION_IMAGES") == "1"
+SCALE = 1.5 if PICTURES else 1
+PICTURE_ARGUMENTS = ["--disable-features=IsolateSandboxedIframes"]
+
 WAIT_MILLISECONDS = 30_000
 
 
@@ -86,8 +92,9 @@ def site(request):
 def browser():
     executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
     assert executable is not None, f"these tests need one of {', '.join(CHROMIUM)}"
+    arguments = ARGUMENTS + PICTURE_ARGUMENTS if PICTURES else ARGUMENTS
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, headless=True, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=executable, headless=True, args=arguments)
         yield browser
         browser.close()
 
@@ -100,7 +107,7 @@ def watch(site):
 @pytest.fixture
 def page(browser: Browser, watch: Watch):
     """Return a page whose console must stay silent and which may ask the appliance alone."""
-    context = browser.new_context(viewport={"width": 900, "height": 700})
+    context = browser.new_context(viewport={"width": 900, "height": 700}, device_scale_factor=SCALE)
     page = context.new_page()
     page.set_default_timeout(WAIT_MILLISECONDS)
     watch.attach(page)

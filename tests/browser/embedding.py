@@ -33,10 +33,14 @@ class ForeignSite:
 
     def publish(self, head: str, body: str) -> str:
         """Publish a page; returns its address."""
-        self._pages["/"] = (
+        return self.publish_text(
             '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Course notes</title>'
             f'<link rel="icon" href="data:,">{head}</head><body>{body}</body></html>'
         )
+
+    def publish_text(self, text: str) -> str:
+        """Publish a whole document; returns its address."""
+        self._pages["/"] = text
         return f"http://{self.host}/"
 
     def __enter__(self) -> Self:

@@ -52,7 +52,8 @@ function start(container: HTMLElement): void {
     if (!batch) return;
     const followed = atBottom();
     outputs.show(batch.items, batch.dropped);
-    if (followed && batch.items.at(-1)?.kind === "stream") page.scrollTop = page.scrollHeight;
+    const last = batch.items.at(-1)?.kind;
+    if (followed && (last === "stream" || last === "error")) page.scrollTop = page.scrollHeight;
     if (first) {
       // The page keeps earlier output in sight until this report.
       first = false;
