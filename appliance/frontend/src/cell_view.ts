@@ -9,7 +9,7 @@ const SQUARE = "M4.5 4.5h7v7h-7z";
 const LINK = "M6.5 9.5l3-3M7 4.5l1-1a3 3 0 0 1 4.2 4.2l-1.4 1.4M9 11.5l-1 1a3 3 0 0 1-4.2-4.2l1.4-1.4";
 
 /** Parts that `hide` can name. */
-export type Part = "editor" | "evalButton" | "language" | "share" | "output" | "status";
+export type Part = "editor" | "evalButton" | "language" | "share" | "output";
 
 export type Tone = "info" | "warning" | "error";
 

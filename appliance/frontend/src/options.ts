@@ -12,7 +12,6 @@ const PARTS: Readonly<Record<string, Part>> = {
   share: "share",
   permalink: "share",
   output: "output",
-  status: "status",
 };
 
 function strings(value: unknown): string[] {
