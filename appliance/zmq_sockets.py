@@ -43,6 +43,10 @@ MAX_PARTS = 64
 #: Pause before ZeroMQ connects again.
 RECONNECT_MILLISECONDS = 10
 
+# plain numbers: arithmetic with enumerations costs microseconds, several times for each message
+_EVENTS = int(zmq.EVENTS)
+_POLLIN = int(zmq.POLLIN)
+
 MessageCallback = Callable[[list[bytes]], None]
 
 
@@ -110,7 +114,7 @@ class BoundedConnection(ZmqConnection):  # type: ignore[misc]
             if self._paused or self.factory is None:
                 return
             try:
-                if not self.socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+                if not self.socket.getsockopt(_EVENTS) & _POLLIN:
                     return
                 parts = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
@@ -158,7 +162,7 @@ class BoundedConnection(ZmqConnection):  # type: ignore[misc]
             self._fail(exc)
             raise SendQueueFullError("the socket failed") from exc
         # the send has processed commands, and an edge with them
-        if not self._paused and self.socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+        if not self._paused and self.socket.getsockopt(_EVENTS) & _POLLIN:
             self._schedule()
 
     def pause(self) -> None:

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.protocols.haproxy import proxyEndpoint
 
 from appliance.config import Config, UnixAddress
+from appliance.errors import NotFound
 from appliance.notify import inherited_socket
 from appliance.web.health import MAX_FACTOR, MIN_FACTOR, Health
 from appliance.web.http import NO_STORE, Call, Response
@@ -59,8 +60,10 @@ def random_factor() -> int:
 
 
 async def no_terms(call: Call) -> Response:
-    """Answer clients that ask for terms of service: there are none."""
-    return Response(200, b"", "text/plain; charset=utf-8", NO_STORE)
+    """Answer clients that ask for terms of service before they evaluate: there are none to accept."""
+    if call.method == "POST":
+        return Response(200, b"", "text/plain; charset=utf-8", NO_STORE)
+    raise NotFound("There are no terms of service.")
 
 
 class WebService(MultiService):
@@ -131,7 +134,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
         *StaticFiles(config.static_path).routes(),
         *Page(permalinks, config.permalink.max_code_bytes).routes(),
         *Health(config, kernels, pool, permalinks, reactor, random_factor, utc_now).routes(),
-        Route(re.compile(r"/tos\.html"), {"POST": no_terms}),
+        Route(re.compile(r"/tos\.html"), {"GET": no_terms, "POST": no_terms}),
     )
     site = CellSite(Router(config, routes), config.web.max_body_bytes, reactor)
     listening = StreamServerEndpointService(listening_endpoint(config, reactor), site)  # type: ignore[no-untyped-call]

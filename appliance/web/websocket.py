@@ -18,6 +18,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.web.websocket import WebSocketResource
 from wsproto.connection import ConnectionState
+from wsproto.events import CloseConnection
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 from zope.interface import implementer
 
@@ -48,6 +49,10 @@ CLOSE_SECONDS = 10.0
 CLOSE_UNSUPPORTED = 1003
 CLOSE_TOO_BIG = 1009
 
+#: Messages that announce others wait this long for them, so that both cost one write: a write costs a tenth of a
+#: millisecond, more than everything else that is done for a message.
+HOLD_SECONDS = 0.004
+
 #: Up to this size header and text are joined, which costs less than two writes.
 JOINED_BYTES = 65_536
 
@@ -62,6 +67,14 @@ def text_frame(payload: bytes) -> bytes:
     if length < 65_536:
         return struct.pack("!BBH", _FIN_TEXT, 126, length)
     return struct.pack("!BBQ", _FIN_TEXT, 127, length)
+
+
+def _announces(frame: KernelFrame) -> bool:
+    """Return whether another message follows this one closely: output after a busy, idle after a reply."""
+    kind = frame.msg_type
+    return kind in ("execute_input", "execute_reply") or (
+        kind == "status" and frame.content.get("execution_state") == "busy"
+    )
 
 
 class BoundedBuffer:
@@ -116,6 +129,8 @@ class ChannelsSocket:
         self._heard = clock.seconds()
         self._pinged = False
         self._abort: Any = None
+        self._held: list[bytes] = []
+        self._hold: Any = None
 
     # --- Twisted's side: WebSocketProtocol
 
@@ -155,6 +170,9 @@ class ChannelsSocket:
     def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802 - Twisted
         """Leave the session."""
         self._open = False
+        if self._hold is not None:
+            self._hold.cancel()
+            self._hold = None
         if self._abort is not None:
             self._abort.cancel()
             self._abort = None
@@ -202,15 +220,34 @@ class ChannelsSocket:
                 self._open = False
                 transport.abortConnection()
                 return
-        if len(text) < JOINED_BYTES:
-            transport.write(text_frame(text) + text)
-        else:
-            transport.writeSequence((text_frame(text), text))
+        if len(text) >= JOINED_BYTES:
+            transport.writeSequence((*self._held, text_frame(text), text))
+            self._held.clear()
+            return
+        self._held.append(text_frame(text) + text)
+        if not _announces(frame):
+            self._flush()
+        elif self._hold is None:
+            self._hold = self._clock.callLater(HOLD_SECONDS, self._flush_held)
+
+    def _flush(self) -> None:
+        if self._held:
+            self._wire.transport.write(self._held[0] if len(self._held) == 1 else b"".join(self._held))
+            self._held.clear()
+
+    def _flush_held(self) -> None:
+        self._hold = None
+        self._flush()
 
     def close(self, code: int) -> None:
-        """End the connection, in the end by force."""
+        """End the connection, in the end by force.
+
+        What the client is still sending is read until it has seen the end: a socket closed over unread data is reset,
+        and the client would never learn the code.
+        """
         if self._open:
-            self._wire.loseConnection(code)
+            self._flush()
+            self._wire.transport.write(self._wire._wsconn.send(CloseConnection(code)))
             self._leave()
 
     def tick(self) -> None:
