@@ -1,6 +1,7 @@
 #!/bin/sh
 # python-trees.sh DIRECTORY: make the two Python trees of the packages in DIRECTORY, from the locks, each file checked
 # by its hash: DIRECTORY/roles for web, pool, permalinks and cellctl; DIRECTORY/environments/NAME for kernels.
+# Does nothing where DIRECTORY already holds the trees of these locks.
 # They are relocated virtual environments: links to the system's interpreter, a pyvenv.cfg, site-packages, no scripts.
 set -eu
 trees=$1
@@ -8,9 +9,14 @@ python=${PYTHON:-/usr/bin/python3}
 prefix=/usr/lib/cell-appliance
 cd -- "$(dirname -- "$0")/.."
 
+stamp=$({ cat debian/python-trees.sh requirements-build.lock requirements.lock appliance/environments/*/requirements.lock
+  "$python" -VV; } | sha256sum)
+if [ "$(cat "$trees/stamp" 2>/dev/null)" = "$stamp" ]; then exit 0; fi
+rm -rf "$trees"
+mkdir -p "$trees/environments"
+
 # tree DIRECTORY LOCK FINAL_PATH
 tree() {
-  rm -rf "$1"
   "$python" -m venv "$1"
   "$1/bin/python" -m pip install --disable-pip-version-check --no-input --no-compile --quiet --require-hashes \
     --only-binary :all: -r requirements-build.lock
@@ -35,6 +41,6 @@ tree() {
 tree "$trees/roles" requirements.lock "$prefix"
 for lock in appliance/environments/*/requirements.lock; do
   name=$(basename "$(dirname "$lock")")
-  mkdir -p "$trees/environments"
   tree "$trees/environments/$name" "$lock" "$prefix/environments/$name"
 done
+printf '%s\n' "$stamp" >"$trees/stamp"

@@ -12,13 +12,16 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from .machine import need
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 BOOT_SECONDS = 90.0
 STOP_SECONDS = 30.0
@@ -115,7 +118,11 @@ def booted(root: Path, log: Path, *, binds: dict[Path, str]) -> Iterator[Machine
     environment = {**os.environ, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "yes"}
     with log.open("wb") as output:
         supervisor = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
             start_new_session=True,
         )
     machine = Machine(supervisor, log)

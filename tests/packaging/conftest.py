@@ -1,0 +1,117 @@
+"""Packages and the machine they are installed in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .machine import CACHE, ROOT, need
+from .nspawn import Machine, booted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BUILD_SECONDS = 600
+INPUTS = ("appliance/frontend/dist/embedded_cell.js", "appliance/zygote/seccomp.bpf")
+
+
+def built_inputs() -> None:
+    """Fail, with what to do, when the front end or the seccomp filter has not been built."""
+    missing = [name for name in INPUTS if not (ROOT / name).exists()]
+    if missing:
+        pytest.fail(f"{', '.join(missing)}: not built yet; ./dev test builds them")
+
+
+def run(*command: str, **environment: str) -> str:
+    """Run a build script; return what it printed, fail with that when it fails."""
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PYTHON": "/usr/bin/python3", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=BUILD_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def bare_trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return Python trees with no distribution in them: with these, building and checking a package takes seconds."""
+    trees = tmp_path_factory.mktemp("bare") / "trees"
+    version = subprocess.run(
+        ["/usr/bin/python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    for tree in (trees / "roles", trees / "environments" / "python"):
+        (tree / "lib" / f"python{version}" / "site-packages").mkdir(parents=True)
+        (tree / "bin").mkdir()
+        (tree / "bin" / "python3").symlink_to("/usr/bin/python3")
+        (tree / "bin" / "python").symlink_to("python3")
+        (tree / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    return trees
+
+
+@pytest.fixture(scope="session")
+def bare_debs(bare_trees: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with the Debian packages, without the distributions of the Python trees."""
+    built_inputs()
+    need("dh", "debhelper")
+    out = tmp_path_factory.mktemp("bare-debs")
+    run("debian/build.sh", str(out), CELL_TREES=str(bare_trees), CELL_COMPRESSION="gzip", CELL_LEVEL="1")
+    return out
+
+
+@pytest.fixture(scope="session")
+def bare_rpms(bare_trees: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with the RPMs, without the distributions of the Python trees."""
+    built_inputs()
+    need("rpmbuild", "rpm")
+    out = tmp_path_factory.mktemp("bare-rpms")
+    run("rpm/build.sh", str(out), CELL_TREES=str(bare_trees), CELL_PAYLOAD="w1.gzdio")
+    return out
+
+
+@pytest.fixture(scope="session")
+def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with the whole Debian packages."""
+    built_inputs()
+    need("dh", "debhelper")
+    trees = CACHE / "trees"
+    run("debian/python-trees.sh", str(trees))
+    out = tmp_path_factory.mktemp("debs")
+    run("debian/build.sh", str(out), CELL_TREES=str(trees), CELL_COMPRESSION="gzip", CELL_LEVEL="1")
+    return out
+
+
+@pytest.fixture(scope="session")
+def debian_root() -> Path:
+    """Return a bare Debian with systemd, made once and kept."""
+    need("mmdebstrap", "mmdebstrap")
+    root, script = CACHE / "root", ROOT / "tests" / "packaging" / "rootfs.sh"
+    stamp, wanted = CACHE / "root.stamp", hashlib.sha256(script.read_bytes()).hexdigest()
+    if not (root.exists() and stamp.exists() and stamp.read_text() == wanted):
+        CACHE.mkdir(parents=True, exist_ok=True)
+        run(str(script), str(root))
+        stamp.write_text(wanted)
+    return root
+
+
+@pytest.fixture(scope="module")
+def machine(debian_root: Path, debs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """Return a booted Debian that has the packages in /packages, nothing of ours installed."""
+    if os.geteuid() != 0:
+        pytest.fail("systemd-nspawn needs root: run this test with sudo")
+    log = tmp_path_factory.mktemp("nspawn") / "console.log"
+    with booted(debian_root, log, binds={debs: "/packages"}) as started:
+        yield started

@@ -1,0 +1,265 @@
+"""The Debian package on a machine with real systemd, from the installation to the purge.
+
+The tests of this file tell one story on one machine and run in their order.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .nspawn import Machine
+
+UNITS = (
+    "cell.target",
+    "cell.slice",
+    "cell-web.socket",
+    "cell-web.service",
+    "cell-pool.service",
+    "cell-permalink.service",
+    "cell-zygote@python.service",
+)
+ACCOUNTS = ("cell-web", "cell-pool", "cell-permalink", "cell-static", "cell-edge")
+FIRST_ID = 1_879_048_192
+#: Lines at priority "warning" or worse that a healthy run may have.
+EXPECTED_WARNINGS = (
+    # the pool, when the environment is stopped or killed under it
+    r"cell-pool\[\d+\]: zygote python went away",
+    # systemd, about the processes that the tests kill
+    r"systemd\[1\]: cell-[\w@]+\.service: (Failed with result 'signal'|Main process exited, code=killed, status=9/KILL)",
+)
+
+#: Sends one request from inside the machine and prints the answer as JSON.
+ASK = """
+import json, sys, urllib.request
+method, url, body, headers = json.load(sys.stdin)
+request = urllib.request.Request(url, method=method, data=body and body.encode(), headers=headers)
+try:
+    answer = urllib.request.urlopen(request, timeout=40)
+except urllib.error.HTTPError as error:
+    answer = error
+print(json.dumps([answer.status, dict(answer.headers.items()), answer.read().decode("utf-8", "replace")]))
+"""
+
+
+def ask(
+    machine: Machine,
+    method: str,
+    path: str,
+    body: str | None = None,
+    *,
+    at: str = "http://127.0.0.1:8888",
+    headers: dict[str, str] | None = None,
+) -> tuple[int, dict[str, str], str]:
+    """Send one request inside the machine."""
+    printed = machine.must(["python3", "-c", ASK], stdin=json.dumps([method, at + path, body, headers or {}]))
+    status, received, text = json.loads(printed)
+    return status, {name.lower(): value for name, value in received.items()}, text
+
+
+def evaluate(machine: Machine, code: str, *, at: str = "http://127.0.0.1:8888") -> dict[str, Any]:
+    """Evaluate ``code`` through POST /service."""
+    from urllib.parse import quote_plus
+
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    status, _, text = ask(machine, "POST", "/service", f"code={quote_plus(code)}", at=at, headers=form)
+    assert status == 200, text
+    answer: dict[str, Any] = json.loads(text)
+    assert answer["success"], answer
+    return answer
+
+
+def show(machine: Machine, unit: str, what: str) -> str:
+    """Return a property of a unit."""
+    return machine.must(["systemctl", "show", "--value", f"--property={what}", unit])
+
+
+def files(machine: Machine) -> set[str]:
+    """Return every path of the machine's disk that a package could leave behind."""
+    listed = machine.must(
+        "find / -xdev \\( -path /packages -o -path /var/cache -o -path /var/log -o -path /var/lib/dpkg -o -path /tmp "
+        "-o -path /var/lib/systemd -o -path /run -o -path /root \\) -prune -o -print"
+    )
+    return set(listed.splitlines())
+
+
+@pytest.fixture(scope="module")
+def before(machine: Machine) -> set[str]:
+    """Return what was there before the installation."""
+    return files(machine)
+
+
+def test_install(machine: Machine, before: set[str]) -> None:
+    assert not any("cell-appliance" in path for path in before)
+    machine.must("dpkg -i /packages/cell-appliance_*.deb", seconds=180)
+    states = {unit: machine.run(["systemctl", "is-active", unit]).output.strip() for unit in UNITS}
+    assert states == dict.fromkeys(UNITS, "active"), machine.run("journalctl -b -u 'cell*' --no-pager").output
+    assert machine.must("systemctl is-enabled cell.target") == "enabled"
+    restarts = {unit: show(machine, unit, "NRestarts") for unit in UNITS if unit.endswith(".service")}
+    assert set(restarts.values()) == {"0"}, restarts
+
+
+def test_the_page_and_its_files(machine: Machine) -> None:
+    status, headers, text = ask(machine, "GET", "/")
+    assert status == 200
+    assert headers["content-type"].startswith("text/html")
+    assert "<code-cell" in text
+    status, headers, text = ask(machine, "GET", "/static/embedded_cell.js")
+    assert status == 200
+    assert headers["access-control-allow-origin"] == "*"
+    assert "code-cell" in text
+
+
+def test_an_evaluation_goes_through_a_real_kernel(machine: Machine) -> None:
+    assert evaluate(machine, "print(2+2)")["stdout"] == "4\n"
+    assert evaluate(machine, "import numpy; print(numpy.arange(4).sum())")["stdout"] == "6\n"
+    status, _, text = ask(machine, "GET", "/healthz")
+    assert (status, json.loads(text)["status"]) == (200, "ok")
+
+
+def test_the_kernel_is_confined(machine: Machine) -> None:
+    code = (
+        "import os, re, json\n"
+        "status = dict(re.findall(r'(\\w+):\\s+(.*)', open('/proc/self/status').read()))\n"
+        "maps = open('/proc/self/uid_map').read().split()\n"
+        "print(json.dumps([os.getuid(), maps, status['CapEff'], status['CapBnd'], status['NoNewPrivs'],"
+        " status['Seccomp'], os.path.exists('/etc/cell-appliance'), os.path.exists('/run/cell-appliance/pool')]))"
+    )
+    uid, maps, effective, bounding, no_new_privs, seccomp, conf, pool = json.loads(evaluate(machine, code)["stdout"])
+    assert uid >= 1000
+    assert int(maps[1]) == FIRST_ID
+    assert int(effective, 16) == int(bounding, 16) == 0
+    assert (no_new_privs, seccomp) == ("1", "2")
+    assert (conf, pool) == (False, False)
+
+
+def test_a_permalink(machine: Machine) -> None:
+    status, _, text = ask(machine, "POST", "/permalink", "code=print(1)")
+    assert status == 200
+    link = json.loads(text)["query"]
+    status, _, text = ask(machine, "GET", f"/permalink?q={link}")
+    assert json.loads(text)[0] == "print(1)"
+
+
+def test_nothing_runs_as_root(machine: Machine) -> None:
+    """After the start, the appliance's processes belong to the roles' accounts or to the range of ids."""
+    processes = machine.must("find /sys/fs/cgroup -path '*cell.slice*' -name cgroup.procs -exec cat {} + | sort -u")
+    uids = set()
+    for pid in processes.split():
+        uids.add(int(machine.must(["stat", "-c", "%u", f"/proc/{pid}"])))
+    roles = {int(machine.must(["id", "-u", name])) for name in ("cell-web", "cell-pool", "cell-permalink")}
+    assert roles < uids
+    assert all(uid in roles or FIRST_ID <= uid < FIRST_ID + 65_536 for uid in uids), uids
+
+
+def test_systemctl_status_says_how_it_is(machine: Machine) -> None:
+    assert re.search(r"\d+ leased, \d+ ready, \d+ starting of 40", show(machine, "cell-pool.service", "StatusText"))
+    assert "pool connected" in show(machine, "cell-web.service", "StatusText")
+    assert "permalinks" in show(machine, "cell-permalink.service", "StatusText")
+    assert "ready" in show(machine, "cell-zygote@python.service", "StatusText")
+
+
+def test_administrators_command(machine: Machine) -> None:
+    assert "valid" in machine.must("cellctl config --check /etc/cell-appliance/appliance.toml")
+    doctor = machine.run("cellctl doctor")
+    assert doctor.status == 0, doctor.output
+
+
+@pytest.mark.parametrize("role", ["web", "pool", "permalink", "zygote@python"])
+def test_a_killed_role_comes_back(machine: Machine, role: str) -> None:
+    unit = f"cell-{role}.service"
+    first = show(machine, unit, "MainPID")
+    machine.must(["kill", "-9", first])
+    began = time.monotonic()
+    machine.wait(f"systemctl is-active --quiet {unit} && [ $(systemctl show -P MainPID {unit}) != {first} ]")
+    seconds = time.monotonic() - began
+    # a zygote imports its libraries again
+    assert seconds < (20 if role.startswith("zygote") else 4), seconds
+    assert show(machine, unit, "NRestarts") == "1"
+    machine.wait("python3 -c \"import urllib.request as u; u.urlopen('http://127.0.0.1:8888/healthz')\"")
+    assert evaluate(machine, "print(6*7)")["stdout"] == "42\n"
+
+
+def test_a_wrong_configuration_is_not_tried_again(machine: Machine) -> None:
+    file = "/etc/cell-appliance/appliance.toml"
+    machine.must(f"cp -a {file} /root/kept && echo 'no_such_key = 1' | cat - /root/kept > {file}")
+    machine.must("systemctl restart cell-permalink.service || true")
+    machine.wait("[ $(systemctl is-failed cell-permalink.service) = failed ]")
+    said = machine.must("journalctl -b -u cell-permalink.service -o cat --no-pager -n 20")
+    assert "unknown key no_such_key" in said
+    assert show(machine, "cell-permalink.service", "ExecMainStatus") == "78"
+    machine.must(f"cp -a /root/kept {file} && systemctl restart cell-permalink.service")
+
+
+def test_the_edge(machine: Machine) -> None:
+    """The three steps of administration.md, then the same page through HAProxy and nginx."""
+    machine.must(
+        "install -D -m 644 /usr/share/cell-appliance/edge/cell-web.socket.conf /etc/systemd/system/cell-web.socket.d/edge.conf"
+    )
+    machine.must("sed -i 's/^proxy_protocol = false/proxy_protocol = true/' /etc/cell-appliance/appliance.toml")
+    machine.must("systemctl daemon-reload")
+    machine.must("systemctl restart cell-web.socket cell.target", seconds=120)
+    machine.must("systemctl enable --now cell-edge.target", seconds=60)
+    for unit in ("cell-haproxy.service", "cell-nginx.service"):
+        assert machine.must(["systemctl", "is-active", unit]) == "active"
+    edge = "http://127.0.0.1:80"
+    machine.wait(f"python3 -c \"import urllib.request as u; u.urlopen('{edge}/healthz')\"")
+    assert evaluate(machine, "print(2+2)", at=edge)["stdout"] == "4\n"
+    status, _, text = ask(machine, "GET", "/", at=edge)
+    assert (status, "<code-cell" in text) == (200, True)
+    status, headers, _ = ask(machine, "GET", "/static/output_frame.html", at=edge)
+    assert status == 200
+    assert headers["server"] == "nginx"
+    assert "sandbox allow-scripts" in headers["content-security-policy"]
+    assert machine.must("stat -c '%U:%G %a' /run/cell-appliance/web/web.sock") == "root:cell-edge 660"
+    assert machine.run("systemctl is-active --quiet cell-web.service").status == 0
+    closed = machine.run("python3 -c \"import socket; socket.create_connection(('127.0.0.1', 8888), 2)\"")
+    assert "ConnectionRefusedError" in closed.output
+
+
+def test_the_journal_has_nothing_unexpected(machine: Machine) -> None:
+    lines = machine.must("journalctl -b -p warning -o short --no-pager -q").splitlines()
+    ours = [line for line in lines if "cell" in line.split(" ", 4)[-1].split(": ")[0] or ".service: " in line]
+    unexpected = [line for line in ours if not any(re.search(pattern, line) for pattern in EXPECTED_WARNINGS)]
+    traces = machine.run("journalctl -b -o short --no-pager -q | grep -A15 Traceback").output
+    assert [
+        line for line in unexpected if "cell-" in line and "no_such_key" not in line and "exit-code" not in line
+    ] == []
+    assert traces == ""
+
+
+def test_stop_leaves_nothing(machine: Machine) -> None:
+    machine.must("systemctl stop cell-edge.target cell.target 'cell-*.service' 'cell-*.socket'", seconds=60)
+    alive = machine.run("find /sys/fs/cgroup -path '*cell.slice*' -name cgroup.procs -exec cat {} +").output.strip()
+    assert alive == ""
+    left = machine.run("find /run/cell-appliance -mindepth 2").output.strip()
+    assert left == ""
+    assert "cell-appliance" not in machine.must("cat /proc/mounts").replace("/packages", "")
+
+
+def test_remove_keeps_what_is_the_administrators(machine: Machine) -> None:
+    machine.must("systemctl start cell.target", seconds=120)
+    machine.must("dpkg --remove cell-appliance", seconds=60)
+    assert machine.run("systemctl is-active cell-web.service").output.strip() == "inactive"
+    assert machine.run("pgrep -u cell-web,cell-pool,cell-permalink").output == ""
+    machine.must("test -s /var/lib/cell-appliance/permalinks.sqlite3")
+    machine.must("grep -q 'proxy_protocol = true' /etc/cell-appliance/appliance.toml")
+    machine.must("test ! -e /run/cell-appliance && test ! -e /usr/lib/cell-appliance")
+
+
+def test_purge_leaves_nothing(machine: Machine, before: set[str]) -> None:
+    machine.must("rm -r /etc/systemd/system/cell-web.socket.d")  # the administrator's own
+    machine.must("dpkg --purge cell-appliance", seconds=60)
+    left = files(machine) - before
+    # copies that the tools for accounts make of the files they change
+    assert {
+        path for path in left if not re.fullmatch(r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?", path)
+    } == set()
+    for account in ACCOUNTS:
+        assert machine.run(["getent", "passwd", account]).status != 0
+        assert machine.run(["getent", "group", account]).status != 0

@@ -1,0 +1,80 @@
+"""The RPMs, as far as a machine without RPM's own distribution can tell."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERSION = "0.1.0-1"
+
+
+def query(directory: Path, name: str, *options: str) -> list[str]:
+    """Ask rpm about the package ``name``."""
+    (file,) = directory.glob(f"{name}-{VERSION}*.rpm")
+    return subprocess.run(
+        ["rpm", "--query", "--package", *options, str(file)], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+
+def test_contents(bare_rpms: Path) -> None:
+    files = set(query(bare_rpms, "cell-appliance", "--list"))
+    for path in (
+        "/usr/bin/cellctl",
+        "/usr/lib/cell-appliance/bin/python",
+        "/usr/lib/cell-appliance/libexec/cell-web",
+        "/usr/lib/systemd/system/cell.target",
+        "/usr/lib/systemd/system-preset/90-cell-appliance.preset",
+        "/usr/lib/sysusers.d/cell-appliance.conf",
+        "/usr/share/cell-appliance/static/embedded_cell.js",
+    ):
+        assert path in files
+    assert query(bare_rpms, "cell-appliance-selinux", "--list") == ["/usr/share/selinux/packages/cell_appliance.pp.bz2"]
+
+
+def test_configuration_is_kept_on_upgrade(bare_rpms: Path) -> None:
+    assert set(query(bare_rpms, "cell-appliance", "--configfiles")) == {
+        "/etc/cell-appliance/appliance.toml",
+        "/etc/cell-appliance/haproxy/haproxy.cfg",
+        *(
+            f"/etc/cell-appliance/nginx/{name}.conf"
+            for name in ("headers", "maintenance", "nginx", "origin", "static", "types")
+        ),
+    }
+    flags = query(bare_rpms, "cell-appliance", "--queryformat", "[%{FILENAMES} %{FILEFLAGS:fflags}\n]")
+    assert "/etc/cell-appliance/appliance.toml cn" in flags
+
+
+def test_it_asks_for_the_interpreter_and_offers_no_private_library(bare_rpms: Path) -> None:
+    requires = query(bare_rpms, "cell-appliance", "--requires")
+    assert any(line.startswith("python(abi) = 3.") for line in requires)
+    assert not any(".so" in line or line.startswith("/usr/lib/cell-appliance") for line in requires)
+    assert not any(".so" in line for line in query(bare_rpms, "cell-appliance", "--provides"))
+
+
+def test_every_macro_was_expanded(bare_rpms: Path) -> None:
+    for name in ("cell-appliance", "cell-appliance-selinux"):
+        scripts = "\n".join(query(bare_rpms, name, "--scripts"))
+        assert "%" not in scripts.replace("%s", "")
+        assert "@ACCOUNTS@" not in scripts
+    assert "systemctl --no-reload preset cell.target cell-edge.target" in "\n".join(
+        query(bare_rpms, "cell-appliance", "--scripts")
+    )
+
+
+def test_files_arrive_in_a_root(bare_rpms: Path, tmp_path: Path) -> None:
+    """Unpacked by rpm itself; scriptlets and dependencies need a system of rpm's kind."""
+    (file,) = bare_rpms.glob(f"cell-appliance-{VERSION}*.rpm")
+    root = tmp_path / "root"
+    root.mkdir()
+    command = ["rpm", "--root", str(root), "--dbpath", "/var/lib/rpm"]
+    subprocess.run([*command, "--install", "--nodeps", "--noscripts", str(file)], check=True, capture_output=True)
+    verified = subprocess.run(
+        [*command, "--verify", "--nodeps", "--noscripts", "cell-appliance"], capture_output=True, text=True, check=False
+    )
+    assert verified.stdout.replace("missing     /run/cell-appliance\n", "") == ""
+    subprocess.run([*command, "--erase", "--noscripts", "cell-appliance"], check=True, capture_output=True)
+    left = [path for path in root.rglob("*") if "rpm" not in str(path.relative_to(root)) and "cell" in path.name]
+    assert left == []
