@@ -29,6 +29,15 @@ def test_an_element_is_a_cell(page, foreign, cell_script):
     expect(cell.output.get_by_text("embedded")).to_be_visible()
 
 
+def test_code_in_a_script_needs_no_escapes(page, foreign, cell_script):
+    code = 'if 1<2 and "a">"b" or 1&1:\n    print("<b>")'
+    page.goto(foreign.publish(cell_script, f'<code-cell><script type="text/x-python">\n{code}\n</script></code-cell>'))
+    cell = CellOnPage(page)
+    assert cell.code == code
+    cell.evaluate()
+    expect(cell.output.get_by_text("<b>")).to_be_visible()
+
+
 def test_an_element_evaluates_itself_and_may_be_read_only(page, foreign, cell_script):
     page.goto(foreign.publish(cell_script, "<code-cell autoeval readonly>print('by itself')</code-cell>"))
     cell = CellOnPage(page)
