@@ -85,6 +85,11 @@ class KernelProcess:
         self._missed = 0
         self._verified = False
 
+    @property
+    def ended(self) -> bool:
+        """Whether the process is known to have ended, be its exit status known or not."""
+        return self.pidfd >= 0 and self._death_watch is None
+
     def expect(self) -> socket.socket:
         """Open the birth socket and write the letter; return the end that the kernel gets.
 

@@ -119,6 +119,9 @@ class PoolService(MultiService):
         for link in [*self._links.values(), *self._greeting]:
             link.close()
         for process in self._processes.values():
+            # No record is worth more than no kernel: the next pool ends one that it finds without a record.
+            if process.ended or process.pidfd < 0:
+                self._directories.remove(process.record.kernel_id)
             process.close()
         self._sockets.shutdown()
         self._leases.disconnect()

@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService, Service
+from twisted.internet.defer import execute
 from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
     TCP4ServerEndpoint,
     TCP6ServerEndpoint,
     UNIXServerEndpoint,
 )
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.protocols.haproxy import proxyEndpoint
+from zope.interface import implementer
 
+from appliance import unix_socket
 from appliance.config import Config, UnixAddress
 from appliance.errors import NotFound
 from appliance.notify import inherited_socket
@@ -98,6 +102,19 @@ class _Closing(Service):
         return self._permalinks.close()
 
 
+@implementer(IStreamServerEndpoint)
+class PassedUnixSocket:
+    """The Unix socket that systemd passed: `AdoptedStreamServerEndpoint` would change and delete its file."""
+
+    def __init__(self, reactor: Any, fd: int) -> None:
+        self._reactor = reactor
+        self._fd = fd
+
+    def listen(self, factory: Any) -> Deferred[Any]:
+        """Accept connections for ``factory``."""
+        return execute(unix_socket.adopt, self._reactor, self._fd, factory)
+
+
 def listening_endpoint(config: Config, reactor: Any) -> Any:
     """Return where to listen: the socket that systemd passed, else ``web.listen``."""
     fd = inherited_socket(SOCKET_NAME)
@@ -107,7 +124,10 @@ def listening_endpoint(config: Config, reactor: Any) -> Any:
         with socket.socket(fileno=fd) as inherited:
             family = inherited.family
             inherited.detach()
-        endpoint = AdoptedStreamServerEndpoint(reactor, fd, family)  # type: ignore[no-untyped-call]
+        if family == socket.AF_UNIX:
+            endpoint = PassedUnixSocket(reactor, fd)
+        else:
+            endpoint = AdoptedStreamServerEndpoint(reactor, fd, family)  # type: ignore[no-untyped-call]
     elif isinstance(address, UnixAddress):
         endpoint = UNIXServerEndpoint(reactor, address.path, BACKLOG, SOCKET_MODE, wantPID=True)  # type: ignore[no-untyped-call]
     elif ":" in address.host:
