@@ -272,6 +272,7 @@ class CellKernel(IPythonKernel):
         self.stderr.forget()
 
     def _publish_stream(self, name: str, text: str) -> None:
+        __tracebackhide__ = True
         if self.publisher.attached:
             self.session.send(
                 self.publisher,

@@ -10,9 +10,6 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.embedding import ForeignSite
-from tests.integration.conftest import appliance
-
-__all__ = ["appliance"]
 
 #: Names under which distributions install Chromium; nothing is ever downloaded.
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")

@@ -1,3 +1,0 @@
-from tests.integration.conftest import appliance
-
-__all__ = ["appliance"]
