@@ -184,16 +184,20 @@ def edges_of_a_test() -> Iterator[StartEdge]:
     """Give a function that starts an edge with limits of its own; end everything it started."""
     edges: list[Edge] = []
 
-    def start(limits: dict[str, str] | None = None, *, web_socket: Path | None = None) -> Edge:
+    def start(limits: dict[str, str] | None = None, *, web_address: str | None = None) -> Edge:
         directory = Path(tempfile.mkdtemp(prefix="edge-", dir="/tmp"))
         directory.chmod(0o755)
         lay_out(directory)
         backend = None
-        if web_socket is None:
+        if web_address is None:
             backend = Backend(directory / "run" / "web" / "web.sock")
             backend.start()
         else:
-            (directory / "run" / "web" / "web.sock").symlink_to(web_socket)
+            configuration = directory / "haproxy" / "haproxy.cfg"
+            text = configuration.read_text()
+            socket_name = f"unix@{directory}/run/web/web.sock"
+            assert socket_name in text
+            configuration.write_text(text.replace(socket_name, web_address))
         port = free_port()
         edge = Edge(directory, port, backend)
         edges.append(edge)
