@@ -1,0 +1,351 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from appliance.errors import InvalidMessage, PoolUnavailable
+from appliance.protocol import session as machine
+from appliance.protocol.death import DeathReason
+from appliance.protocol.frames import KernelFrame, parse_client_message
+from appliance.protocol.session import (
+    CancelGrace,
+    Close,
+    Deliver,
+    InterruptKernel,
+    Phase,
+    Release,
+    Send,
+    Session,
+    StartGrace,
+    Synchronize,
+)
+
+NOW = "2026-01-01T00:00:00+00:00"
+
+
+def make(*, single=True, started=True):
+    session = Session("k", single=single, now=lambda: NOW)
+    session.leased()
+    session.client_opened(1)
+    if started:
+        session.subscription_confirmed()
+    return session
+
+
+def request(msg_id="a", msg_type="execute_request"):
+    content = {"code": "1"} if msg_type == "execute_request" else {}
+    return parse_client_message(
+        json.dumps({"header": {"msg_id": msg_id, "msg_type": msg_type}, "content": content}), NOW
+    )
+
+
+def frame(channel, msg_type, parent, **content):
+    return KernelFrame(channel, msg_type, "m", parent, content, b"{}")
+
+
+def reply(parent="a", msg_type="execute_reply"):
+    return frame("shell", msg_type, parent, status="ok")
+
+
+def status(state, parent="a"):
+    return frame("iopub", "status", parent, execution_state=state)
+
+
+def said(effects):
+    """What the session itself says: type, parent and the telling part of the content of each frame."""
+    lines = []
+    for effect in effects:
+        if isinstance(effect, Deliver):
+            content = effect.frame.content
+            word = content.get("execution_state") or content.get("ename") or content.get("text") or content.get("error")
+            lines.append((effect.frame.msg_type, effect.frame.parent_id, word or content.get("status")))
+    return lines
+
+
+RELEASED = [Close(1000), CancelGrace(), Release(DeathReason.RELEASED)]
+
+
+@pytest.mark.parametrize("order", [(reply(), status("idle")), (status("idle"), reply())])
+def test_a_single_session_ends_when_reply_and_idle_are_there_in_either_order(order):
+    session = make()
+    assert session.client_message(1, request()) == [Send(request())]
+    assert list(session.kernel_frame(status("busy"))) == [Deliver(status("busy"))]
+    assert list(session.kernel_frame(order[0])) == [Deliver(order[0])]
+    last, dead, *rest = session.kernel_frame(order[1])
+    assert last == Deliver(order[1])
+    assert said([dead]) == [("status", "", "dead")]
+    assert dead.frame.content["reason"] == "released"
+    assert rest == RELEASED
+
+
+def test_a_session_that_is_not_single_goes_on():
+    session = make(single=False)
+    session.client_message(1, request())
+    session.kernel_frame(reply())
+    assert list(session.kernel_frame(status("idle"))) == [Deliver(status("idle"))]
+    assert session.phase is Phase.OPEN
+    assert not session.busy
+
+
+def test_a_lone_kernel_info_request_does_not_end_a_single_session():
+    session = make()
+    session.client_message(1, request("i", "kernel_info_request"))
+    session.kernel_frame(reply("i", "kernel_info_reply"))
+    assert list(session.kernel_frame(status("idle", "i"))) == [Deliver(status("idle", "i"))]
+    assert session.phase is Phase.OPEN
+
+
+def test_a_single_session_waits_for_the_kernel_info_that_follows_its_evaluation():
+    session = make()
+    session.client_message(1, request("a"))
+    session.client_message(1, request("i", "kernel_info_request"))
+    session.kernel_frame(reply("a"))
+    session.kernel_frame(status("idle", "a"))
+    assert session.phase is Phase.OPEN
+    session.kernel_frame(reply("i", "kernel_info_reply"))
+    assert session.kernel_frame(status("idle", "i"))[-1] == Release(DeathReason.RELEASED)
+
+
+def test_a_single_session_waits_for_every_evaluation():
+    session = make()
+    session.client_message(1, request("a"))
+    session.client_message(1, request("b"))
+    session.kernel_frame(reply("a"))
+    session.kernel_frame(status("idle", "a"))
+    assert session.phase is Phase.OPEN
+    session.kernel_frame(reply("b"))
+    session.kernel_frame(status("idle", "b"))
+    assert session.phase is Phase.DEAD
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        status("idle", "x"),
+        reply("x"),
+        reply("a", "kernel_info_reply"),
+        frame("iopub", "execute_result", "a"),
+        frame("iopub", "status", "a", execution_state=["idle"]),
+    ],
+)
+def test_other_messages_answer_nothing(other):
+    session = make()
+    session.client_message(1, request())
+    session.kernel_frame(reply())
+    assert list(session.kernel_frame(other)) == [Deliver(other)]
+    assert session.busy
+
+
+def test_messages_wait_until_output_is_known_to_arrive():
+    session = make(started=False)
+    assert session.client_message(1, request("a")) == []
+    assert session.client_message(1, request("c", "comm_msg")) == []
+    assert session.subscription_confirmed() == [Send(request("a")), Send(request("c", "comm_msg"))]
+    assert session.subscription_confirmed() == []
+    assert session.client_message(1, request("b")) == [Send(request("b"))]
+
+
+def test_only_so_many_messages_wait():
+    session = make(started=False)
+    for number in range(machine.MAX_QUEUED_MESSAGES):
+        session.client_message(1, request(str(number)))
+    effects = session.client_message(1, request("late"))
+    assert said(effects) == [("execute_reply", "late", "RequestRefused"), ("status", "late", "idle")]
+    assert {effect.client for effect in effects} == {1}
+    assert len(session.subscription_confirmed()) == machine.MAX_QUEUED_MESSAGES
+
+
+def test_only_so_many_requests_are_open():
+    session = make()
+    for number in range(machine.MAX_OPEN_REQUESTS):
+        session.client_message(1, request(str(number), "complete_request"))
+    assert said(session.client_message(1, request("x"))) == [
+        ("execute_reply", "x", "RequestRefused"),
+        ("status", "x", "idle"),
+    ]
+    assert said(session.client_message(1, request("y", "inspect_request"))) == [("refused", "y", "refused")]
+    assert session.client_message(1, request("z", "comm_msg")) == [Send(request("z", "comm_msg"))]
+
+
+def test_an_id_in_use_is_refused():
+    session = make()
+    session.client_message(1, request("a"))
+    assert said(session.client_message(1, request("a"))) == [("invalid_message", "", "invalid_message")]
+
+
+def test_a_kernel_that_does_not_read_is_answered_for():
+    session = make()
+    session.client_message(1, request("a"))
+    effects = session.send_refused(request("a"))
+    assert said(effects) == [
+        ("execute_reply", "a", "RequestRefused"),
+        ("status", "a", "idle"),
+        ("status", "", "dead"),
+    ]
+    assert effects[-1] == Release(DeathReason.RELEASED)
+
+
+def test_an_interrupt_goes_to_the_pool_and_is_answered():
+    session = make()
+    session.client_message(1, request("a"))
+    interrupt = request("i", "interrupt_request")
+    assert session.client_message(1, interrupt) == [InterruptKernel(1, interrupt)]
+    (answer,) = session.interrupt_answered(1, interrupt, None)
+    assert (answer.client, answer.frame.channel, answer.frame.parent_id) == (1, "control", "i")
+    assert answer.frame.content == {"status": "ok"}
+    (answer,) = session.interrupt_answered(1, interrupt, PoolUnavailable())
+    assert answer.frame.content["ename"] == "pool_unavailable"
+
+
+def test_death_answers_every_evaluation_then_tells_why_then_closes():
+    session = make(single=False)
+    for msg_id in ("a", "b", "c"):
+        session.client_message(1, request(msg_id))
+    session.client_message(1, request("i", "kernel_info_request"))
+    session.kernel_frame(reply("a"))
+    session.kernel_frame(status("idle", "b"))
+    effects = session.kernel_died(DeathReason.MEMORY_LIMIT)
+    assert said(effects) == [
+        ("status", "a", "idle"),
+        ("execute_reply", "b", "KernelDied"),
+        ("execute_reply", "c", "KernelDied"),
+        ("status", "c", "idle"),
+        ("status", "", "dead"),
+    ]
+    assert effects[1].frame.content["evalue"] == DeathReason.MEMORY_LIMIT.sentence
+    dead = json.loads(effects[4].frame.text)
+    assert dead["channel"] == "iopub"
+    assert dead["msg_type"] == dead["header"]["msg_type"] == "status"
+    assert (dead["parent_header"], dead["metadata"]) == ({}, {})
+    assert dead["content"] == {
+        "execution_state": "dead",
+        "reason": "memory_limit",
+        "message": DeathReason.MEMORY_LIMIT.sentence,
+    }
+    assert effects[5:] == [Close(1000), CancelGrace()]
+
+
+def test_death_drops_what_waited_for_the_start():
+    session = make(started=False)
+    session.client_message(1, request("a"))
+    assert said(session.kernel_died(DeathReason.CRASHED))[0] == ("execute_reply", "a", "KernelDied")
+    assert session.subscription_confirmed() == []
+
+
+def test_after_death_nothing_happens():
+    session = make()
+    session.kernel_died(DeathReason.CRASHED)
+    assert session.kernel_died(DeathReason.IDLE) == []
+    assert session.stop(DeathReason.STOPPED) == []
+    assert session.client_message(1, request()) == []
+    assert session.kernel_frame(reply()) == []
+    assert session.client_closed(1) == []
+    assert session.grace_expired() == []
+    assert session.tick() == []
+    assert session.send_refused(request()) == []
+    assert session.frame_rejected("iopub", "not_json") == []
+
+
+def test_who_comes_after_death_learns_why():
+    session = make()
+    session.kernel_died(DeathReason.IDLE)
+    deliver, close = session.client_opened(2)
+    assert (deliver.client, deliver.frame.content["reason"]) == (2, "idle")
+    assert close == Close(1000, 2)
+
+
+def test_a_kernel_waits_for_its_first_client_and_then_for_its_last_one_to_come_back():
+    session = Session("k", single=False, now=lambda: NOW)
+    assert session.leased() == [StartGrace(machine.ATTACH_SECONDS)]
+    assert session.client_opened(1) == [CancelGrace()]
+    assert session.client_opened(2) == [CancelGrace()]
+    assert session.client_closed(1) == []
+    assert session.client_closed(2) == [StartGrace(machine.GRACE_SECONDS)]
+    assert session.client_closed(2) == []
+    assert session.client_opened(3) == [CancelGrace()]
+    assert session.grace_expired() == []
+    session.client_closed(3)
+    assert session.grace_expired()[-1] == Release(DeathReason.CLIENT_GONE)
+
+
+def test_bad_messages_are_explained_and_counted_for_each_client():
+    session = make()
+    session.client_opened(2)
+    for _ in range(machine.MAX_INVALID_MESSAGES - 1):
+        (deliver,) = session.client_invalid(1, InvalidMessage("No."))
+    assert deliver.client == 1
+    assert deliver.frame.channel == "error"
+    assert deliver.frame.content == {"error": "invalid_message", "message": "No."}
+    assert len(session.client_invalid(2, InvalidMessage("No."))) == 1
+    assert session.client_invalid(1, InvalidMessage("No."))[1:] == [Close(1008, 1)]
+    assert session.client_invalid(3, InvalidMessage("No.")) == []
+
+
+def test_a_dropped_message_is_told_in_the_running_evaluation():
+    session = make()
+    session.client_message(1, request("a"))
+    session.client_message(1, request("b"))
+    session.kernel_frame(status("idle", "a"))
+    (line,) = said(session.frame_rejected("iopub", "too_large"))
+    assert line[:2] == ("stream", "b")
+    assert "too_large" in line[2]
+    assert session.frame_rejected("shell", "too_large") == []
+
+
+def test_an_idle_that_was_lost_is_supplied_after_a_round_trip():
+    session = make()
+    session.client_message(1, request("a"))
+    session.kernel_frame(reply("a"))
+    assert session.tick() == []
+    assert session.tick() == [Synchronize()]
+    assert session.tick() == []
+    effects = session.synchronized()
+    assert said(effects) == [
+        ("stream", "a", machine.OUTPUT_LOST),
+        ("status", "a", "idle"),
+        ("status", "", "dead"),
+    ]
+    assert effects[-1] == Release(DeathReason.RELEASED)
+
+
+def test_a_reply_that_was_lost_is_supplied_after_a_round_trip():
+    session = make(single=False)
+    session.client_message(1, request("a"))
+    session.client_message(1, request("c", "complete_request"))
+    session.kernel_frame(status("idle", "a"))
+    session.kernel_frame(status("idle", "c"))
+    session.tick()
+    assert session.tick() == [Synchronize()]
+    assert said(session.synchronized()) == [("execute_reply", "a", "ReplyLost")]
+    assert not session.busy
+
+
+def test_an_idle_that_comes_before_the_round_trip_ends_is_not_supplied_again():
+    session = make(single=False)
+    session.client_message(1, request("a"))
+    session.kernel_frame(reply("a"))
+    session.tick()
+    session.tick()
+    session.kernel_frame(status("idle", "a"))
+    assert session.synchronized() == []
+
+
+def test_an_evaluation_that_runs_or_has_just_ended_is_not_suspected():
+    session = make(single=False)
+    session.client_message(1, request("a"))
+    assert session.tick() == []
+    assert session.tick() == []
+    session.kernel_frame(reply("a"))
+    assert session.tick() == []
+
+
+def test_a_request_is_not_taken_for_lost_by_a_round_trip_that_began_before_its_reply():
+    session = make(single=False)
+    session.client_message(1, request("a"))
+    session.kernel_frame(reply("a"))
+    session.tick()
+    assert session.tick() == [Synchronize()]
+    session.client_message(1, request("b"))
+    session.kernel_frame(reply("b"))
+    assert ("status", "b", "idle") not in said(session.synchronized())

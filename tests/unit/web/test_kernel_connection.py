@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import pytest
+from twisted.internet.task import Clock
+
+from appliance.protocol.frames import parse_client_message
+from appliance.web import kernel_connection
+from appliance.web.kernel_connection import (
+    FIRST_REPLY_SECONDS,
+    MAX_DEAF_ROUND_TRIPS,
+    MAX_FIRST_ROUND_TRIPS,
+    MAX_LOGGED_REJECTIONS,
+    RESEND_SECONDS,
+    KernelConnection,
+)
+from appliance.web.pool_client import KernelAddress
+from appliance.zmq_sockets import SEND_HIGH_WATER_MARK
+from tests.unit.web.fakes import KEY, FakeKernel, FakeSocket
+
+ADDRESS = KernelAddress("k", KEY, "/k")
+REQUEST = parse_client_message('{"header":{"msg_id":"a","msg_type":"execute_request"},"content":{"code":"1"}}', "now")
+
+
+class Listener:
+    def __init__(self):
+        self.events = []
+
+    def kernel_frame(self, frame):
+        self.events.append(frame.msg_type)
+
+    def kernel_frame_rejected(self, channel, code):
+        self.events.append((channel, code))
+
+    def round_trip_done(self):
+        self.events.append("done")
+
+    def kernel_unreachable(self):
+        self.events.append("unreachable")
+
+
+class World:
+    def __init__(self):
+        self.clock = Clock()
+        self.listener = Listener()
+        self.connection = KernelConnection(None, self.clock, ADDRESS, self.listener)
+        self.kernel = FakeKernel(ADDRESS)
+        self.connection.start()
+
+    @property
+    def events(self):
+        return self.listener.events
+
+    def header(self, number=-1):
+        return self.kernel.requests[number][0]
+
+
+@pytest.fixture
+def world(monkeypatch):
+    FakeSocket.made = []
+    monkeypatch.setattr(kernel_connection, "SubscriberConnection", FakeSocket)
+    monkeypatch.setattr(kernel_connection, "DealerConnection", FakeSocket)
+    return World()
+
+
+@pytest.fixture
+def proved(world):
+    world.kernel.answer()
+    world.events.clear()
+    return world
+
+
+def test_iopub_connects_before_shell(world):
+    assert [socket.address for socket in FakeSocket.made] == ["ipc:///k/iopub", "ipc:///k/shell"]
+
+
+@pytest.mark.parametrize("first", ["reply", "idle"])
+def test_a_round_trip_is_done_when_reply_and_idle_are_there(world, first):
+    header = world.header()
+    assert header["msg_type"] == "kernel_info_request"
+    steps = {"reply": world.kernel.reply, "idle": world.kernel.idle}
+    steps.pop(first)(header)
+    assert world.events == []
+    next(iter(steps.values()))(header)
+    assert world.events == ["done"]
+    assert world.clock.getDelayedCalls() == []
+
+
+def test_a_late_subscription_is_tried_again(world):
+    world.kernel.reply(world.header())
+    world.clock.advance(RESEND_SECONDS)
+    assert len(world.kernel.requests) == 2
+    world.kernel.idle(world.header(0))
+    assert world.events == []
+    world.kernel.answer()
+    assert world.events == ["done"]
+
+
+def test_a_kernel_that_replies_and_publishes_nothing_is_unreachable(world):
+    for number in range(MAX_FIRST_ROUND_TRIPS):
+        assert len(world.kernel.requests) == number + 1
+        world.kernel.reply(world.header())
+        world.clock.advance(kernel_connection.MAX_RESEND_SECONDS)
+    assert world.events == ["unreachable"]
+
+
+def test_a_silent_kernel_is_unreachable(world):
+    world.clock.advance(FIRST_REPLY_SECONDS)
+    assert world.events == ["unreachable"]
+
+
+def test_what_answers_our_own_requests_is_not_passed_on(world):
+    world.kernel.say("iopub", "status", world.header(), {"execution_state": "busy"})
+    world.kernel.answer()
+    world.connection.round_trip()
+    world.kernel.say("iopub", "status", world.header(0), {"execution_state": "idle"})
+    assert world.events == ["done"]
+
+
+def test_messages_of_clients_are_signed_and_their_answers_passed_on(proved):
+    assert proved.connection.send(REQUEST)
+    assert proved.kernel.requests[-1] == (dict(REQUEST.header), {"code": "1", "allow_stdin": False})
+    proved.kernel.print("x")
+    proved.kernel.answer()
+    assert proved.events == ["stream", "execute_reply", "status"]
+
+
+def test_bad_messages_are_told_a_few_times_and_unlisted_types_never(proved):
+    for _ in range(2 * MAX_LOGGED_REJECTIONS):
+        proved.kernel.socket("iopub").on_message([b"x"])
+        proved.kernel.say("iopub", "iopub_welcome", {}, {})
+    assert proved.events == [("iopub", "not_a_message")] * MAX_LOGGED_REJECTIONS
+
+
+def test_a_kernel_that_does_not_read_is_told_to_the_caller(proved):
+    for _ in range(SEND_HIGH_WATER_MARK):
+        assert proved.connection.send(REQUEST)
+    proved.kernel.socket("shell").full = True
+    assert not proved.connection.send(REQUEST)
+    proved.connection.round_trip()
+    assert len(FakeSocket.made) == 2
+
+
+def test_a_shell_socket_that_zeromq_gave_up_is_replaced(proved):
+    proved.kernel.socket("shell").dead = True
+    old = proved.kernel.socket("shell")
+    assert proved.connection.send(REQUEST)
+    assert old.closed
+    assert proved.kernel.requests == [(dict(REQUEST.header), {"code": "1", "allow_stdin": False})]
+
+
+def test_an_iopub_socket_that_hears_nothing_more_is_replaced(proved):
+    old = proved.kernel.socket("iopub")
+    proved.connection.round_trip()
+    for _ in range(MAX_DEAF_ROUND_TRIPS):
+        proved.kernel.reply(proved.header())
+        proved.clock.advance(kernel_connection.MAX_RESEND_SECONDS)
+    assert old.closed
+    assert not proved.kernel.socket("iopub").closed
+    proved.kernel.answer()
+    assert proved.events == ["done"]
+
+
+def test_a_round_trip_through_a_busy_kernel_takes_its_time(proved):
+    proved.connection.round_trip()
+    proved.clock.advance(3600)
+    assert proved.events == []
+    proved.kernel.answer()
+    assert proved.events == ["done"]
+
+
+def test_pausing_stops_both_sockets(proved):
+    sockets = [proved.kernel.socket("shell"), proved.kernel.socket("iopub")]
+    proved.connection.pause()
+    assert [socket.paused for socket in sockets] == [True, True]
+    proved.connection.resume()
+    assert [socket.paused for socket in sockets] == [False, False]
+
+
+def test_a_failing_socket_makes_the_kernel_unreachable(proved):
+    proved.kernel.socket("shell").on_failure(OSError())
+    assert proved.events == ["unreachable"]
+
+
+def test_closing_closes_both_sockets_and_forgets_what_was_awaited(world):
+    world.connection.close()
+    assert all(socket.closed for socket in FakeSocket.made)
+    assert world.clock.getDelayedCalls() == []

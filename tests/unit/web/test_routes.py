@@ -1,0 +1,307 @@
+"""Kernels, service, permalinks and page, as a client sees them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import zlib
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from appliance.errors import PermalinksUnavailable, PoolExhausted
+from appliance.protocol.permalink import SharedCell, zip_text
+from appliance.web import service_routes
+from appliance.web.kernel_routes import KernelRoutes
+from appliance.web.page import Page
+from appliance.web.permalink_routes import PermalinkRoutes
+from appliance.web.service_routes import ServiceRoutes
+from tests.unit.web.fakes import NOW, FakePermalinks
+from tests.unit.web.serving import Answer, Connection, ask
+
+FORM = ("Content-Type: application/x-www-form-urlencoded",)
+JSON = ("Content-Type: application/json",)
+ID = "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.fixture
+def routes(world):
+    return KernelRoutes(world.config, world.kernels, world.clock, lambda: NOW).routes()
+
+
+@pytest.fixture
+def permalinks():
+    return FakePermalinks()
+
+
+# kernels
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "body"),
+    [
+        ("/kernel", (), b""),
+        ("/kernel?CellSessionID=0123456789abcdef&timeout=0&accepted_tos=true", JSON, b"{}"),
+        ("/kernel", JSON, b'{"accepted_tos": tru'),
+        ("/kernel", FORM, b"accepted_tos=true&timeout=0&unknown=1"),
+    ],
+)
+def test_a_kernel_is_leased_whatever_the_form_of_the_request(world, routes, path, headers, body):
+    answer = ask(routes, "POST", path, headers, body)
+    document = json.loads(answer.body)
+    (kernel_id,) = world.pool.known
+    assert document == {"ws_url": "ws://cells.example/", "id": kernel_id}
+    assert answer.headers["jupyter-kernel-id"] == kernel_id
+    assert answer.headers["cache-control"] == "no-store"
+    assert world.pool.leases[0][0] == "visitor"
+
+
+@pytest.mark.parametrize("place", ["query", "form"])
+def test_the_timeout_may_be_in_query_or_form(world, routes, place):
+    path, headers, body = ("/kernel?timeout=60", (), b"") if place == "query" else ("/kernel", FORM, b"timeout=60")
+    assert ask(routes, "POST", path, headers, body).status == 200
+    assert world.pool.leases[0][3] == 60
+
+
+@pytest.mark.parametrize("timeout", ["x", "nan", "-1", ""])
+def test_a_timeout_that_is_no_number_is_refused_before_a_kernel_is_taken(world, routes, timeout):
+    answer = ask(routes, "POST", f"/kernel?timeout={timeout}")
+    assert (answer.status, json.loads(answer.body)["error"]) == (400, "bad_request")
+    assert world.pool.leases == []
+
+
+def test_a_host_that_is_none_is_refused_before_a_kernel_is_taken(world, routes):
+    connection = Connection(routes)
+    connection.send(b"POST /kernel HTTP/1.1\r\nHost: a b\r\nContent-Length: 0\r\n\r\n")
+    assert b" 400 " in connection.received()
+    assert world.pool.leases == []
+
+
+def test_all_kernels_taken_is_503_with_retry_after(world, routes):
+    world.pool.error = PoolExhausted()
+    answer = ask(routes, "POST", "/kernel", ["Origin: null"])
+    assert (answer.status, json.loads(answer.body)["error"]) == (503, "pool_exhausted")
+    assert answer.headers["retry-after"] == "5"
+    assert answer.headers["access-control-allow-origin"] == "null"
+
+
+def test_a_kernel_for_a_client_that_did_not_wait_goes_back_at_once(world, routes):
+    world.pool.waiting = Deferred()
+    connection = Connection(routes)
+    assert connection.ask("POST", "/kernel?timeout=inf") is None
+    connection.lose()
+    world.pool.waiting.callback(None)
+    assert [reason for _, reason in world.pool.released] == ["client_gone"]
+
+
+def test_a_kernel_is_ended_by_delete_or_by_a_post_that_says_so(world, routes):
+    for method, path, headers, body in (
+        ("DELETE", "", (), b""),
+        ("POST", "", FORM, b"method=DELETE"),
+        ("POST", "?method=delete", (), b""),
+    ):
+        kernel_id = json.loads(ask(routes, "POST", "/kernel").body)["id"]
+        answer = ask(routes, method, f"/kernel/{kernel_id}{path}", headers, body)
+        assert (answer.status, answer.body) == (200, b"")
+        assert world.pool.released[-1] == (kernel_id, "stopped")
+
+
+@pytest.mark.parametrize("kernel_id", [ID, "a-b-c-d-e", "x"])
+def test_ending_a_kernel_that_is_not_there_is_no_error(routes, kernel_id):
+    assert ask(routes, "DELETE", f"/kernel/{kernel_id}").status == 200
+
+
+def test_other_methods_are_refused(routes):
+    assert ask(routes, "GET", "/kernel").headers["allow"] == "OPTIONS, POST"
+    assert ask(routes, "PUT", f"/kernel/{ID}").status == 405
+    assert ask(routes, "POST", f"/kernel/{ID}").status == 405
+    assert ask(routes, "POST", f"/kernel/{ID}?method=OPTIONS", ["Origin: null"]).status == 200
+    assert ask(routes, "POST", "/kernel?method=OPTIONS").status == 200
+
+
+def test_an_answer_for_a_frame_is_a_page_with_one_script(world, routes):
+    answer = ask(routes, "POST", "/kernel", FORM, b"frame=on")
+    script = re.fullmatch(rb"<script>(parent\.postMessage\((.*),\"\*\"\);)</script>", answer.body)
+    assert json.loads(json.loads(script[2]))["id"] in world.pool.known
+    digest = base64.b64encode(hashlib.sha256(script[1]).digest()).decode()
+    assert answer.headers["content-security-policy"] == f"default-src 'none'; script-src 'sha256-{digest}'"
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+# service
+
+
+def serve(world, body, headers=FORM):
+    connection = Connection(ServiceRoutes(world.config, world.kernels, lambda: NOW).routes(), world.config, world.clock)
+    return connection, connection.ask("POST", "/service", headers, body)
+
+
+def test_service_tells_output_and_reply(world):
+    connection, answer = serve(
+        world, b"code=print(1)%0A&code=1&accepted_tos=true&user_expressions=%7B%22a%22:%221%22%7D"
+    )
+    assert answer is None
+    kernel = world.start()
+    assert kernel.requests[-1][1]["code"] == "print(1)\n1"
+    assert kernel.requests[-1][1]["user_expressions"] == {"a": "1"}
+    kernel.print("1\n")
+    kernel.answer(execution_count=1)
+    document = json.loads(Answer(connection.received()).body)
+    assert document == {"success": True, "stdout": "1\n", "execute_reply": {"status": "ok", "execution_count": 1}}
+    assert world.pool.leases[0][0] == "service"
+
+
+def test_service_answers_200_to_code_that_fails_and_to_code_that_takes_too_long(world):
+    connection, _ = serve(world, b"code=1/0")
+    world.start().answer(status="error", ename="ZeroDivisionError")
+    answer = Answer(connection.received())
+    assert answer.status == 200
+    assert json.loads(answer.body) == {
+        "success": False,
+        "execute_reply": {"status": "error", "ename": "ZeroDivisionError"},
+    }
+    connection, _ = serve(world, b"code=loop")
+    world.start().print("x")
+    world.clock.advance(world.config.web.service_seconds)
+    answer = Answer(connection.received())
+    assert (answer.status, json.loads(answer.body)) == (200, {"success": False, "stdout": "x"})
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"x=1", 400, "missing_argument"),
+        (b"code=1&user_expressions=%7B", 400, "bad_request"),
+        (b"code=1&user_expressions=[1]", 400, "bad_request"),
+        (b"code=1&user_expressions=%7B%22a%22:1%7D", 400, "bad_request"),
+        (b"code=" + b"x" * (service_routes.MAX_CODE_CHARS + 1), 413, "too_large"),
+    ],
+)
+def test_service_says_what_is_wrong(world, body, status, code):
+    _, answer = serve(world, body)
+    assert (answer.status, json.loads(answer.body)["error"]) == (status, code)
+    assert world.pool.leases == []
+
+
+# permalinks
+
+
+def test_a_permalink_is_made_from_code_that_is_kept_to_the_last_character(permalinks):
+    routes = PermalinkRoutes(permalinks).routes()
+    body = b"code=%20%20x%0D%0A%0A&language=python&interacts=%5B1%5D&n=3"
+    document = json.loads(ask(routes, "POST", "/permalink", FORM, body).body)
+    assert document == {
+        "query": "abcdef",
+        "zip": zip_text("  x\n\n"),
+        "interacts": zip_text("[1]"),
+        "n": 3,
+    }
+    assert permalinks.cells["abcdef"] == SharedCell(code="  x\n\n", language="python", interacts="[1]")
+    answer = ask(routes, "GET", "/permalink?q=abcdef", ["Origin: null"])
+    assert json.loads(answer.body) == ["  x\n\n", "python", "[1]"]
+    assert answer.headers["access-control-allow-origin"] == "null"
+    assert "max-age" in answer.headers["cache-control"]
+
+
+def test_a_permalink_for_a_frame_cannot_leave_its_script(permalinks):
+    routes = PermalinkRoutes(permalinks).routes()
+    answer = ask(routes, "POST", "/permalink", FORM, b"code=x&frame=1&n=1")
+    assert answer.body.count(b"<") == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("POST", "/permalink", 400, "missing_argument"),
+        ("POST", "/permalink?code=1&n=x", 400, "bad_request"),
+        ("POST", f"/permalink?code=1&n={'1' * 40}", 400, "bad_request"),
+        ("GET", "/permalink", 400, "missing_argument"),
+        ("GET", "/permalink?q=none", 404, "unknown_permalink"),
+    ],
+)
+def test_permalinks_say_what_is_wrong(permalinks, method, path, status, code):
+    answer = ask(PermalinkRoutes(permalinks).routes(), method, path)
+    assert (answer.status, json.loads(answer.body)["error"]) == (status, code)
+
+
+def test_permalinks_that_are_away_come_back(permalinks):
+    permalinks.error = PermalinksUnavailable()
+    answer = ask(PermalinkRoutes(permalinks).routes(), "GET", "/permalink?q=x")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+
+
+# page
+
+
+def show(permalinks, query):
+    return ask(Page(permalinks, 1000).routes(), "GET", f"/?{query}")
+
+
+def cell(answer):
+    text = answer.body.decode()
+    code = re.search(r'<script type="application/json" class="cell-code">(.*?)</script>', text)[1]
+    tag = re.search(r"<code-cell ([^>]*)>", text)[1]
+    return json.loads(code), re.search('language="([^"]*)"', tag)[1], "autoeval" in tag
+
+
+def test_the_empty_page_evaluates_nothing(permalinks):
+    assert cell(show(permalinks, "")) == ("", "python", False)
+
+
+def test_code_comes_from_c_before_z_before_q(permalinks):
+    permalinks.cells["q"] = SharedCell(code="from q", language="sage")
+    zipped = zip_text("from z")
+    assert cell(show(permalinks, f"q=q&z={zipped}&c=from+c")) == ("from c", "python", True)
+    assert cell(show(permalinks, f"q=q&z={zipped}")) == ("from z", "python", True)
+    assert cell(show(permalinks, "q=q&lang=python")) == ("from q", "sage", True)
+
+
+def test_z_needs_no_padding(permalinks):
+    assert cell(show(permalinks, "lang=r&z=" + zip_text("1+1").rstrip("=")))[:2] == ("1+1", "r")
+
+
+def test_autoeval_can_be_turned_off_and_is_never_reflected(permalinks):
+    assert cell(show(permalinks, "c=1&autoeval=false"))[2] is False
+    answer = show(permalinks, "c=1&autoeval=alert(document.domain)")
+    assert b"alert" not in answer.body
+
+
+@pytest.mark.parametrize(
+    "code", ["</script><script>alert(1)</script>", "<!--<script>", "&lt;", "é\u2028\u2029", "$code"]
+)
+def test_code_stays_inside_its_element(permalinks, code):
+    permalinks.cells["q"] = SharedCell(code=code, language='"><b>', interacts=json.dumps([code]))
+    answer = show(permalinks, "q=q")
+    assert cell(answer)[0] == code
+    assert b"<b>" not in answer.body
+    assert answer.body.count(b"</script>") == 3
+
+
+def test_the_page_runs_no_inline_script(permalinks):
+    answer = show(permalinks, "c=1")
+    policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
+    assert policy["script-src"] == "'self'"
+    assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == "'none'"
+    assert "ws://cells.example" in policy["connect-src"]
+    inline = [tag for tag in re.findall(rb"<script([^>]*)>", answer.body) if b"src=" not in tag]
+    assert all(b'type="application/json"' in tag for tag in inline)
+    assert not re.search(rb"\son[a-z]+=", answer.body)
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("z=%25%25", 400, "invalid_zip"),
+        ("z=" + base64.urlsafe_b64encode(zlib.compress(b"\xff")).decode(), 400, "invalid_zip"),
+        ("z=" + zip_text("x" * 1001), 400, "invalid_zip"),
+        ("z=" + zip_text("0" * 10_000_000), 400, "invalid_zip"),
+        ("c=1&interacts=x", 400, "invalid_zip"),
+        ("c=1&lang=%22%3E", 400, "bad_request"),
+        ("q=none", 404, "unknown_permalink"),
+    ],
+)
+def test_the_page_says_what_is_wrong(permalinks, query, status, code):
+    answer = show(permalinks, query)
+    assert (answer.status, json.loads(answer.body)["error"]) == (status, code)
