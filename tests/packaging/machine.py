@@ -20,3 +20,11 @@ def need(command: str, package: str) -> str:
     if found is None:
         pytest.fail(f"{command} is needed: apt-get install {package}")
     return found
+
+
+#: Configuration files of both kinds of package: what an administrator changed is kept on upgrade.
+CONFIGURATION = {
+    "/etc/cell-appliance/appliance.toml",
+    "/etc/cell-appliance/haproxy/haproxy.cfg",
+    *(f"/etc/cell-appliance/nginx/{path.name}" for path in (ROOT / "nginx").glob("*.conf")),
+}

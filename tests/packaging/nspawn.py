@@ -1,7 +1,7 @@
 """A Debian root booted with real systemd by systemd-nspawn, on a host whose own pid 1 may be anything.
 
-Each start is from a clean copy (``--volatile=overlay``). The machine has a network of its own with a loopback only. Commands
-run inside through nsenter, since neither machined nor a login is at hand.
+Each start is from a clean copy (``--volatile=overlay``). The machine has a network of its own with a loopback only.
+Commands run inside through nsenter, since neither machined nor a login is at hand.
 """
 
 from __future__ import annotations

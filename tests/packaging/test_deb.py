@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
-from .machine import need
+from .machine import CONFIGURATION, need
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,14 +71,7 @@ def test_contents(bare_debs: Path) -> None:
 
 def test_configuration_is_kept_on_upgrade(bare_debs: Path, tmp_path: Path) -> None:
     subprocess.run(["dpkg-deb", "--control", deb(bare_debs, "cell-appliance"), str(tmp_path)], check=True)
-    assert set((tmp_path / "conffiles").read_text().split()) == {
-        "/etc/cell-appliance/appliance.toml",
-        "/etc/cell-appliance/haproxy/haproxy.cfg",
-        *(
-            f"/etc/cell-appliance/nginx/{name}.conf"
-            for name in ("headers", "maintenance", "nginx", "origin", "static", "types")
-        ),
-    }
+    assert set((tmp_path / "conffiles").read_text().split()) == CONFIGURATION
     for name in ("postinst", "prerm", "postrm"):
         subprocess.run(["sh", "-n", str(tmp_path / name)], check=True)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+from .machine import CONFIGURATION
+
 VERSION = "0.1.0-1"
 
 
@@ -35,14 +37,7 @@ def test_contents(bare_rpms: Path) -> None:
 
 
 def test_configuration_is_kept_on_upgrade(bare_rpms: Path) -> None:
-    assert set(query(bare_rpms, "cell-appliance", "--configfiles")) == {
-        "/etc/cell-appliance/appliance.toml",
-        "/etc/cell-appliance/haproxy/haproxy.cfg",
-        *(
-            f"/etc/cell-appliance/nginx/{name}.conf"
-            for name in ("headers", "maintenance", "nginx", "origin", "static", "types")
-        ),
-    }
+    assert set(query(bare_rpms, "cell-appliance", "--configfiles")) == CONFIGURATION
     flags = query(bare_rpms, "cell-appliance", "--queryformat", "[%{FILENAMES} %{FILEFLAGS:fflags}\n]")
     assert "/etc/cell-appliance/appliance.toml cn" in flags
 
