@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import zmq
 from twisted.internet.task import Clock
@@ -167,8 +169,8 @@ def test_closing_in_the_middle_of_a_turn_stops_it(dealer):
 
 def test_a_full_queue_refuses_a_whole_message(dealer):
     sent = 0
-    with pytest.raises(SendQueueFullError):
-        for _ in range(10_000):
+    with contextlib.suppress(SendQueueFullError):
+        while sent < 10_000:
             dealer.connection.send([b"a", b"b"])
             sent += 1
     assert sent <= SEND_HIGH_WATER_MARK + 10
