@@ -26,7 +26,7 @@ tree() {
   "$1/bin/python" -m pip uninstall --disable-pip-version-check --yes --quiet setuptools pip
   find "$1/bin" -mindepth 1 ! -name 'python*' -delete
   # Nor are extensions of JupyterLab and manual pages: nothing here reads them.
-  rm -rf "$1/include" "$1/lib64" "$1/share" "$1/etc"
+  rm -rf "${1:?}/include" "${1:?}/lib64" "${1:?}/share" "${1:?}/etc"
   find "$1/lib" -name '*.so*' -type f -exec chmod a-x {} +
   version=$("$python" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
   printf 'home = /usr/bin\ninclude-system-site-packages = false\nversion = %s\n' "$version" >"$1/pyvenv.cfg"

@@ -184,7 +184,7 @@ def edges_of_a_test() -> Iterator[StartEdge]:
     """Give a function that starts an edge with limits of its own; end everything it started."""
     edges: list[Edge] = []
 
-    def start(limits: dict[str, str] | None = None, *, web_address: str | None = None) -> Edge:
+    def start(limits: dict[str, str] | None = None, *, web_address: str | None = None, port: int = 0) -> Edge:
         directory = Path(tempfile.mkdtemp(prefix="edge-", dir="/tmp"))
         directory.chmod(0o755)
         lay_out(directory)
@@ -198,7 +198,7 @@ def edges_of_a_test() -> Iterator[StartEdge]:
             socket_name = f"unix@{directory}/run/web/web.sock"
             assert socket_name in text
             configuration.write_text(text.replace(socket_name, web_address))
-        port = free_port()
+        port = port or free_port()
         edge = Edge(directory, port, backend)
         edges.append(edge)
         environment = {

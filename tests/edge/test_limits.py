@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import socket
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+
+from .conftest import ROOT, free_port
 
 if TYPE_CHECKING:
     from .conftest import Edge, StartEdge
@@ -44,6 +48,29 @@ def test_computations_and_permalinks_are_counted_apart(start_edge: StartEdge) ->
     assert statuses(edge, "/kernel", 3, "127.0.0.1") == [200] * 3
     assert statuses(edge, "/service", 3, "127.0.0.1") == [200, 200, 429]
     assert statuses(edge, "/permalink", 3, "127.0.0.1") == [200] * 3
+
+
+def test_addresses_stay_apart_where_both_families_come_in(start_edge: StartEdge) -> None:
+    port = free_port()
+    edge = start_edge({**COMPUTATIONS, "CELL_HTTP_ADDRESS": f"127.0.0.1:{port},[::1]:{port}"}, port=port)
+    assert statuses(edge, "/kernel", 6, "127.0.0.1") == [200] * 5 + [429]
+    assert statuses(edge, "/kernel", 1, "127.0.0.2") == [200]
+    connection = http.client.HTTPConnection("::1", port, timeout=20)
+    connection.request("POST", "/kernel", body=b"code=1")
+    answer = connection.getresponse()
+    seen = json.loads(answer.read())
+    connection.close()
+    assert (answer.status, seen["source"]) == (200, "::1")
+    assert edge.backend is not None
+    assert [request["source"] for request in edge.backend.requests] == ["127.0.0.1"] * 5 + ["127.0.0.2", "::1"]
+
+
+def test_ipv4_never_arrives_as_ipv6() -> None:
+    """A visitor's address written as IPv6 has the same /64 as every other one."""
+    lines = (ROOT / "haproxy" / "haproxy.cfg").read_text().splitlines()
+    binds = [line.split() for line in lines if line.strip().startswith("bind ")]
+    assert len(binds) == 2
+    assert all("v6only" in words and "v4v6" not in words for words in binds)
 
 
 @pytest.mark.parametrize("path", ["/%6bernel", "/kernel?x=1", "//kernel", "/kernel/", "/serv%69ce", "/kern%65l/"])

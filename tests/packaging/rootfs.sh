@@ -12,6 +12,7 @@ mirror=$(
 mkdir -p "$archives/partial"
 rm -rf "$root.new"
 # Manuals are left out; dpkg need not wait for the disk, since a half-made root is thrown away.
+# shellcheck disable=SC2016 # mmdebstrap gives the hooks their own $1
 mmdebstrap --quiet --variant=minbase --dpkgopt=force-unsafe-io \
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
   --setup-hook='mkdir -p "$1/var/cache/apt/archives"' --setup-hook="sync-in $archives /var/cache/apt/archives" \

@@ -15,6 +15,9 @@ import pytest
 if TYPE_CHECKING:
     from .nspawn import Machine
 
+#: The first test may have to make the root and the Python trees.
+pytestmark = pytest.mark.timeout(900)
+
 UNITS = (
     "cell.target",
     "cell.slice",
@@ -49,6 +52,15 @@ try:
 except urllib.error.HTTPError as error:
     answer = error
 print(json.dumps([answer.status, dict(answer.headers.items()), answer.read().decode("utf-8", "replace")]))
+"""
+
+#: Asks HAProxy's admin socket.
+SHOW_TABLE = """
+import socket, sys
+control = socket.socket(socket.AF_UNIX)
+control.connect("/run/cell-appliance/edge/admin.sock")
+control.sendall(sys.argv[1].encode() + b"\\n")
+print(control.makefile().read())
 """
 
 
@@ -223,6 +235,9 @@ def test_the_edge(machine: Machine) -> None:
     assert status == 200
     assert headers["server"] == "nginx"
     assert "sandbox allow-scripts" in headers["content-security-policy"]
+    # the limit belongs to this address, not to all of IPv4
+    table = machine.must(["python3", "-c", SHOW_TABLE, "show table computations_by_address"])
+    assert "key=::ffff:127.0.0.1 " in table
     assert machine.must("stat -c '%U:%G %a' /run/cell-appliance/web/web.sock") == "root:cell-edge 660"
     assert machine.run("systemctl is-active --quiet cell-web.service").status == 0
     closed = machine.run("python3 -c \"import socket; socket.create_connection(('127.0.0.1', 8888), 2)\"")
