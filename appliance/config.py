@@ -27,6 +27,9 @@ SYSTEM_FILE = pathlib.Path("/etc/cell-appliance/appliance.toml")
 #: Environments that packages install, one directory each.
 PACKAGED_ENVIRONMENTS_DIR = pathlib.Path("/usr/lib/cell-appliance/environments")
 
+#: Layers of confinement that not every host offers.
+OPTIONAL_LAYERS = ("cgroup", "landlock", "selinux")
+
 PACKAGE_DIR = pathlib.Path(__file__).resolve().parent
 
 #: sun_path holds 108 bytes (unix(7)); the longest name below the runtime directory is kernels/<36>/control.
@@ -71,12 +74,15 @@ class Pool:
 
     max_kernels: int = _key(40, "Kernels alive at once, ready ones included. About 12 MiB each when idle.")
     ready: int = _key(4, "Kernels kept started and verified for the next visitors.")
+    ready_max: int = _key(12, "Kernels kept ready at most, when many are asked for: the number follows the arrivals.")
+    ready_age_seconds: float = _key(1800.0, "A ready kernel older than this is replaced by a fresh one.")
     max_starting: int = _key(2, "Kernels being started at once: each costs about 40 ms of one core.")
     refill_delay_seconds: float = _key(0.15, "Pause before a dealt kernel is replaced, so that it does not compete.")
     start_seconds: float = _key(15.0, "A kernel not verified by then is ended and its start counted as failed.")
     lease_wait_seconds: float = _key(10.0, "Longest wait for a kernel that is still starting.")
     retry_after_seconds: int = _key(5, "Retry-After of a 503 when the pool is exhausted.")
-    memory_reserve_bytes: int = _key(536_870_912, "With less memory available, no kernel is started ahead of need.")
+    memory_reserve_bytes: int = _key(536_870_912, "With less memory available, no kernel is kept ready.")
+    memory_pressure_percent: float = _key(10.0, "Share of time that tasks waited for memory (PSI) counting as short.")
     zygote_max_forks: int = _key(2000, "A zygote is replaced after this many forks: forks share one address layout.")
 
 
@@ -86,6 +92,7 @@ class Clocks:
 
     idle_seconds: float = _key(900.0, "No evaluation for this long ends the kernel.")
     busy_seconds: float = _key(120.0, "One evaluation longer than this ends the kernel.")
+    cpu_seconds: float = _key(60.0, "Processor time of one evaluation after which the kernel ends; 0 is no limit.")
     life_seconds: float = _key(3600.0, "Age at which a kernel ends whatever it does.")
 
 
@@ -99,6 +106,15 @@ class Profile:
     scratch_bytes: int = _key(268_435_456, "All files a cell writes (/home/visitor, /tmp, /dev/shm) together.")
     scratch_inodes: int = _key(16_384, "Number of files a cell may have.")
     open_files: int = _key(1024, "RLIMIT_NOFILE.")
+
+
+@attrs.frozen(kw_only=True)
+class Sandbox:
+    """What every kernel is confined by."""
+
+    require: tuple[str, ...] = _key(
+        (), "Layers without which no kernel may start: cgroup, landlock, selinux. All others are always required."
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -152,6 +168,7 @@ class Config:
     pool: Pool = attrs.field(factory=Pool)
     clocks: Clocks = attrs.field(factory=Clocks)
     permalink: Permalink = attrs.field(factory=Permalink)
+    sandbox: Sandbox = attrs.field(factory=Sandbox)
     ids: Ids = attrs.field(factory=Ids)
     users: Users = attrs.field(factory=Users)
     profile: Mapping[str, Profile] = attrs.field(factory=lambda: {"default": Profile()})
@@ -313,6 +330,7 @@ _TABLES: dict[str, Any] = {
     "pool": Pool,
     "clocks": Clocks,
     "permalink": Permalink,
+    "sandbox": Sandbox,
     "ids": Ids,
     "users": Users,
 }
@@ -363,6 +381,9 @@ def _check(config: Config) -> None:
             f"runtime_dir: {config.runtime_dir!r} is longer than {MAX_RUNTIME_DIR_BYTES} bytes, "
             "too long for the names of the sockets in it (unix(7))"
         )
+    for layer in config.sandbox.require:
+        if layer not in OPTIONAL_LAYERS:
+            raise ConfigError(f"sandbox.require: expected names out of {', '.join(OPTIONAL_LAYERS)}, found {layer!r}")
     if config.log_level not in LOG_LEVELS:
         raise ConfigError(f"log_level: expected {', '.join(LOG_LEVELS)}, found {config.log_level!r}")
     listen_address(config.web.listen)

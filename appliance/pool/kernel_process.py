@@ -8,6 +8,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
+import psutil
 import zmq
 from twisted.logger import Logger
 
@@ -29,6 +30,15 @@ MAX_LETTER_BYTES = 4096
 
 #: Seconds to wait, after a process has ended, for its zygote to tell how.
 EXIT_STATUS_SECONDS = 0.5
+
+
+def pid_of(pidfd: int) -> int:
+    """Return the process id behind a pidfd, in this pid namespace. Raises `OSError` or `ValueError` (pidfd_open(2))."""
+    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("Pid:"):
+                return int(line.split()[1])
+    raise ValueError(f"descriptor {pidfd} is no pidfd")
 
 
 class KernelOwner(Protocol):
@@ -84,6 +94,8 @@ class KernelProcess:
         self._gone_call: Any = None
         self._missed = 0
         self._verified = False
+        self._process: psutil.Process | None = None
+        self._cpu_at_start: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -106,6 +118,24 @@ class KernelProcess:
         """Take over the pidfd of the kernel's process."""
         self.pidfd = pidfd
         self._death_watch = WatchedDescriptor(self._reactor, pidfd, self._ended)
+
+    def evaluation(self, *, running: bool) -> None:
+        """Note that an evaluation begins or has ended: its processor time counts from here."""
+        self._cpu_at_start = self._cpu_seconds() if running else None
+
+    def evaluation_cpu_seconds(self) -> float:
+        """Return the processor time of the running evaluation; 0 when none runs."""
+        return self._cpu_seconds() - self._cpu_at_start if self._cpu_at_start is not None else 0.0
+
+    def _cpu_seconds(self) -> float:
+        """Return the processor time of the kernel's main process and of its children that have ended."""
+        try:
+            if self._process is None:
+                self._process = psutil.Process(pid_of(self.pidfd))
+            times = self._process.cpu_times()
+        except (OSError, ValueError, psutil.Error):
+            return self._cpu_at_start or 0.0
+        return float(times.user + times.system + times.children_user + times.children_system)
 
     def connect(self) -> None:
         """Connect heartbeat and status, and send the first beat."""

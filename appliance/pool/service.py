@@ -24,6 +24,7 @@ from appliance import errors, unix_socket
 from appliance.config import Config, uid_of
 from appliance.notify import inherited_socket
 from appliance.peercred import ROOT_UID, require_peer
+from appliance.pool import pressure
 from appliance.pool.exit_status import explain
 from appliance.pool.kernel_process import KernelProcess
 from appliance.pool.leases import LeaseFactory
@@ -41,8 +42,14 @@ log = Logger()
 #: Slots below are the zygote's own id and those that /etc/passwd names; see `appliance.zygote.zygote`.
 FIRST_SLOT = 1000
 
+#: Layers without which there is no kernel at all.
+ALWAYS_ON = ("user namespace", "uid pool", "namespaces", "read-only root", "no new privileges", "seccomp")
+
 #: Seconds between looks at the host's memory.
 MEMORY_LOOK_SECONDS = 5.0
+
+#: Seconds between looks at the processor time of busy kernels.
+CPU_LOOK_SECONDS = 1.0
 
 
 def settings(config: Config) -> decisions.Settings:
@@ -50,6 +57,8 @@ def settings(config: Config) -> decisions.Settings:
     return decisions.Settings(
         max_kernels=config.pool.max_kernels,
         ready=config.pool.ready,
+        ready_max=config.pool.ready_max,
+        ready_age=config.pool.ready_age_seconds,
         max_starting=config.pool.max_starting,
         refill_delay=config.pool.refill_delay_seconds,
         start_limit=config.pool.start_seconds,
@@ -86,8 +95,11 @@ class PoolService(MultiService):
         self._tick_call: Any = None
         self._port: Any = None
         self._inherited: int | None = None
-        self._memory_look = LoopingCall(self._look_at_memory)
-        self._memory_look.clock = reactor
+        self._memory_low = False
+        self._looks = [
+            (LoopingCall(self._look_at_memory), MEMORY_LOOK_SECONDS),
+            (LoopingCall(self._look_at_processor_time), CPU_LOOK_SECONDS),
+        ]
         self._leases = LeaseFactory(self)
         self._zygotes = ZygoteListener(
             reactor, config.zygote_socket, frozenset({config.ids.base, os.getuid()}), self._zygote_accepted
@@ -105,14 +117,15 @@ class PoolService(MultiService):
         factory.noisy = False
         self._inherited = inherited_socket("pool")
         self._port = unix_socket.listen(self._reactor, factory, self._config.pool_socket, inherited=self._inherited)
-        self._memory_look.start(MEMORY_LOOK_SECONDS).addErrback(
-            lambda failure: log.failure("memory can no longer be looked at", failure=failure)
-        )
+        for look, seconds in self._looks:
+            look.clock = self._reactor
+            look.start(seconds).addErrback(lambda failure: log.failure("a look at the host failed", failure=failure))
 
     def stopService(self) -> Any:  # noqa: N802 - IService
         """Stop listening; kernels go on and the next pool finds them."""
-        if self._memory_look.running:
-            self._memory_look.stop()
+        for look, _ in self._looks:
+            if look.running:
+                look.stop()
         if self._tick_call is not None and self._tick_call.active():
             self._tick_call.cancel()
         self._zygotes.stop()
@@ -150,9 +163,22 @@ class PoolService(MultiService):
         return text
 
     def _look_at_memory(self) -> None:
-        available = psutil.virtual_memory().available
-        self._pool.memory(low=available < self._config.pool.memory_reserve_bytes)
-        self._schedule_tick()
+        low = psutil.virtual_memory().available < self._config.pool.memory_reserve_bytes
+        low = low or pressure.memory_percent() > self._config.pool.memory_pressure_percent
+        if low != self._memory_low:
+            self._memory_low = low
+            if low:
+                log.warn("the host is short of memory: no kernel is kept ready")
+            else:
+                log.info("the host has memory again")
+        self._pool.memory(low=low)
+        self._tick()
+
+    def _look_at_processor_time(self) -> None:
+        limit = self._config.clocks.cpu_seconds
+        for process in list(self._processes.values()):
+            if limit and process.evaluation_cpu_seconds() > limit:
+                self._perform(self._pool.over_cpu(process.record.slot, self._now()))
 
     # -- what web roles ask (T3) --------------------------------------------------------------------------------------
 
@@ -192,13 +218,15 @@ class PoolService(MultiService):
         kernel = self._pool.kernel(kernel_id)
         if not self._signal(kernel.slot, signal.SIGINT):
             self._interrupts_due.add(kernel.slot)
+        self._pool.interrupted(kernel_id, self._now())
+        self._schedule_tick()
 
     def status_document(self) -> str:
         """Return counts and layers as JSON text; its fields are those of `appliance.pool_commands.PoolStatus`."""
         count = self._pool.count
-        reasons = sorted({link.cgroup_reason for link in self._links.values() if link.cgroup_reason})
-        layers = dict.fromkeys(("user namespace", "uid pool", "namespaces", "read-only root", "seccomp"), "on")
-        layers["cgroup"] = f"unavailable: {reasons[0]}" if reasons else "on" if self._links else "unknown: no zygote"
+        layers = dict.fromkeys(ALWAYS_ON, "on")
+        for link in self._links.values():
+            layers |= {name: f"unavailable: {reason}" if reason else "on" for name, reason in link.layers.items()}
         return json.dumps(
             {
                 "limit": self._config.pool.max_kernels,
@@ -303,6 +331,7 @@ class PoolService(MultiService):
 
     def kernel_status(self, slot: int, *, busy: bool) -> None:
         """Feed the clocks."""
+        self._processes[slot].evaluation(running=busy)
         self._pool.status(slot, busy=busy, now=self._now())
         self._schedule_tick()
 
@@ -421,7 +450,7 @@ class PoolService(MultiService):
         log.info("kernel in slot {slot} taken over, {state}", slot=record.slot, state=state.name.lower())
 
     def _schedule_tick(self) -> None:
-        due = self._pool.next_event_at()
+        due = self._pool.next_event_at(self._now())
         if due is None:
             return
         delay = max(0.0, due - self._now())
@@ -433,7 +462,6 @@ class PoolService(MultiService):
         self._tick_call = self._reactor.callLater(delay, self._tick)
 
     def _tick(self) -> None:
-        self._tick_call = None
         self._perform(self._pool.tick(self._now()))
 
 

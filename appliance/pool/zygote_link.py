@@ -61,7 +61,8 @@ class ZygoteLink:
 
     def __init__(self, reactor: Any, sock: socket.socket, owner: LinkOwner) -> None:
         self.environment = ""
-        self.cgroup_reason = ""
+        #: Layers a host may lack: name to why it is missing, empty when it is there.
+        self.layers: dict[str, str] = {}
         self._socket = sock
         self._owner = owner
         self._open = True
@@ -120,7 +121,7 @@ class ZygoteLink:
     def _take(self, message: dict[str, Any], descriptors: list[int]) -> None:
         if "hello" in message:
             self.environment = str(message["hello"])
-            self.cgroup_reason = "" if message["cgroup"] else str(message["cgroup_reason"])
+            self.layers = {str(name): str(reason) for name, reason in message["layers"].items()}
             self._owner.zygote_hello(self)
         elif "alive" in message:
             self._owner.zygote_alive(self, int(message["alive"]), _only(descriptors))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from appliance import errors
+from appliance.protocol.arrivals import Arrivals
 from appliance.protocol.death import DeathReason
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ MAX_FAILED_STARTS = 3
 
 #: Seconds to wait after a failed start before the next, times the number of consecutive failures.
 FAILED_START_PAUSE = 1.0
+
+#: Seconds in which an interrupted kernel must have stopped what it did; after that it is ended.
+INTERRUPT_GRACE = 1.0
+
+#: Seconds that the ready set must last: in about this time a burst has brought new kernels.
+READY_HORIZON = 1.0
 
 #: Leases of the health check allowed beyond the limit, so that a full server is not an ill one.
 PROBE_RESERVE = 1
@@ -52,6 +59,8 @@ class Settings:
 
     max_kernels: int
     ready: int
+    ready_max: int
+    ready_age: float
     max_starting: int
     refill_delay: float
     start_limit: float
@@ -92,6 +101,7 @@ class Kernel:
     idle_since: float = 0.0
     busy_since: float | None = None
     leased_at: float | None = None
+    interrupted_at: float | None = None
     reason: DeathReason | None = None
     detail: str = ""
 
@@ -160,6 +170,7 @@ class Pool:
         self._kernels: dict[int, Kernel] = {}
         self._by_id: dict[str, Kernel] = {}
         self._waiting: deque[_Waiting] = deque()
+        self._arrivals: dict[str, Arrivals] = {}
         self._environments: set[str] = set()
         self._next_slot = settings.first_slot
         self._refill_at = 0.0
@@ -201,19 +212,23 @@ class Pool:
         """Why the last start failed, or empty when starts succeed."""
         return self._last_failure
 
-    def next_event_at(self) -> float | None:
+    def next_event_at(self, now: float) -> float | None:
         """Return when `tick` next has something to do, or None."""
         times = [waiting.deadline for waiting in self._waiting]
         for kernel in self._kernels.values():
             if kernel.state is State.STARTING:
                 times.append(kernel.since + self._settings.start_limit)
+            elif kernel.state is State.READY:
+                times.append(kernel.since + self._settings.ready_age)
             elif kernel.state is State.LEASED:
                 times.append(kernel.since + self._settings.life)
+                if kernel.interrupted_at is not None:
+                    times.append(kernel.interrupted_at + INTERRUPT_GRACE)
                 if kernel.busy_since is not None:
                     times.append(kernel.busy_since + self._settings.busy)
                 else:
                     times.append(kernel.idle_since + kernel.idle_limit)
-        if self._wants_more():
+        if self._wants_more(now):
             times.append(self._fill_due())
         return min(times, default=None)
 
@@ -249,6 +264,8 @@ class Pool:
             return [self._refusal(request, errors.PoolExhausted)]
         if self._failed_starts >= MAX_FAILED_STARTS:
             return [self._start_refusal(request)]
+        if request.kind != "probe":
+            self._arrivals.setdefault(request.environment, Arrivals()).note(now)
         self._waiting.append(_Waiting(request, now + self._settings.lease_wait))
         effects = list(self._deal(now))
         # Whoever was dealt a ready kernel runs first; only who still waits needs a start at once.
@@ -300,7 +317,20 @@ class Pool:
         if busy:
             kernel.busy_since = now
         else:
-            kernel.busy_since, kernel.idle_since = None, now
+            kernel.busy_since, kernel.idle_since, kernel.interrupted_at = None, now, None
+
+    def interrupted(self, kernel_id: str, now: float) -> None:
+        """Note that a busy kernel was interrupted: it has `INTERRUPT_GRACE` to become idle."""
+        kernel = self._by_id.get(kernel_id)
+        if kernel is not None and kernel.busy_since is not None and kernel.interrupted_at is None:
+            kernel.interrupted_at = now
+
+    def over_cpu(self, slot: int, now: float) -> list[Effect]:
+        """End a kernel whose evaluation used more processor time than it may."""
+        kernel = self._kernels.get(slot)
+        if kernel is None or kernel.state is not State.LEASED:
+            return []
+        return self._end(kernel, DeathReason.CPU_LIMIT, "", now)
 
     def release(self, kernel_id: str, reason: DeathReason, now: float) -> list[Effect]:
         """End a leased kernel. Raises `errors.UnknownKernel`."""
@@ -323,10 +353,14 @@ class Pool:
         for kernel in list(self._kernels.values()):
             if kernel.state is State.STARTING and kernel.since + self._settings.start_limit <= now:
                 effects += self.start_failed(kernel.slot, "it was not ready in time", now)
+            elif kernel.state is State.READY and kernel.since + self._settings.ready_age <= now:
+                effects += self._end(kernel, DeathReason.LIFETIME, "", now)
             elif kernel.state is State.LEASED:
                 reason = self._over(kernel, now)
                 if reason is not None:
-                    effects += self._end(kernel, reason, "", now)
+                    detail = "it ignored an interrupt" if kernel.interrupted_at is not None else ""
+                    effects += self._end(kernel, reason, detail, now)
+        effects += self._shed(now)
         effects += self._fill(now)
         return effects
 
@@ -358,6 +392,8 @@ class Pool:
     def _over(self, kernel: Kernel, now: float) -> DeathReason | None:
         if kernel.since + self._settings.life <= now:
             return DeathReason.LIFETIME
+        if kernel.interrupted_at is not None and kernel.interrupted_at + INTERRUPT_GRACE <= now:
+            return DeathReason.STOPPED
         if kernel.busy_since is not None:
             return DeathReason.BUSY if kernel.busy_since + self._settings.busy <= now else None
         return DeathReason.IDLE if kernel.idle_since + kernel.idle_limit <= now else None
@@ -387,18 +423,33 @@ class Pool:
                 return kernel
         return None
 
-    def _wants_more(self) -> bool:
-        return bool(self._environments) and not self._draining and self._room() > 0 and self._missing() > 0
+    def ready_target(self, environment: str, now: float) -> int:
+        """Return how many kernels of an environment to keep ready: more when many come, none when memory is short."""
+        if self._memory_low:
+            return 0
+        arrivals = self._arrivals.get(environment)
+        expected = arrivals.expected(now, READY_HORIZON) if arrivals is not None else 0
+        return min(max(self._settings.ready, expected), max(self._settings.ready, self._settings.ready_max))
+
+    def _shed(self, now: float) -> Iterator[Effect]:
+        """End ready kernels while the host is short of memory: before Linux must end something."""
+        if self._memory_low:
+            for kernel in list(self._kernels.values()):
+                if kernel.state is State.READY:
+                    yield from self._end(kernel, DeathReason.RELEASED, "", now)
+
+    def _wants_more(self, now: float) -> bool:
+        return bool(self._environments) and not self._draining and self._room() > 0 and self._missing(now) > 0
 
     def _room(self) -> int:
         limit = self._settings.max_kernels + PROBE_RESERVE
         starting = self.count(State.STARTING)
         return min(limit - len(self._kernels), self._settings.max_starting - starting)
 
-    def _missing(self) -> int:
-        """Return how many more kernels should be started for the ready set and for those who wait."""
+    def _missing(self, now: float) -> int:
+        """Return how many more kernels should be started for the ready sets and for those who wait."""
         coming = self.count(State.STARTING) + self.count(State.READY)
-        ahead = 0 if self._memory_low else self._settings.ready
+        ahead = sum(self.ready_target(environment, now) for environment in self._environments)
         return ahead + len(self._waiting) - coming
 
     def _fill_due(self) -> float:
@@ -410,25 +461,33 @@ class Pool:
         self._pause_until = now + FAILED_START_PAUSE * self._failed_starts
 
     def _fill(self, now: float) -> Iterator[Effect]:
-        while now >= self._fill_due() and self._wants_more():
-            environment, profile = self._most_wanted()
+        while now >= self._fill_due() and self._wants_more(now):
+            environment, profile = self._most_wanted(now)
             kernel = Kernel(self._take_slot(), self._new_id(), environment, profile, State.STARTING, now)
             self._add(kernel)
             yield Start(kernel.slot, kernel.kernel_id, environment, profile)
 
-    def _most_wanted(self) -> tuple[str, str]:
+    def _most_wanted(self, now: float) -> tuple[str, str]:
         """Return the environment and profile to start next: of who waits unserved, else the emptiest ready set."""
-        coming: dict[tuple[str, str], int] = {(name, "default"): 0 for name in sorted(self._environments)}
+        coming = {(name, "default"): -self.ready_target(name, now) for name in sorted(self._environments)}
+        missing: dict[tuple[str, str], int] = {}
         for kernel in self._kernels.values():
             if kernel.state in (State.STARTING, State.READY):
                 key = (kernel.environment, kernel.profile)
                 coming[key] = coming.get(key, 0) + 1
         for waiting in self._waiting:
             key = (waiting.request.environment, waiting.request.profile)
-            coming[key] = coming.get(key, 0) - 1
-            if coming[key] < 0 and key[0] in self._environments:
+            missing[key] = missing.get(key, 0) + 1
+            if missing[key] > self._coming(key) and key[0] in self._environments:
                 return key
         return min((key for key in coming if key[0] in self._environments), key=coming.__getitem__)
+
+    def _coming(self, key: tuple[str, str]) -> int:
+        return sum(
+            1
+            for kernel in self._kernels.values()
+            if kernel.state in (State.STARTING, State.READY) and (kernel.environment, kernel.profile) == key
+        )
 
     def _take_slot(self) -> int:
         while True:

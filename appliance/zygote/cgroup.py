@@ -7,6 +7,7 @@ says why and kernels fall back to rlimits. Source: Documentation/admin-guide/cgr
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ MOUNT_POINT = "/run/cgroup"
 CONTROLLERS = ("memory", "pids", "cpu")
 #: cpu.max period in microseconds, the kernel's default.
 CPU_PERIOD = 100_000
+#: cpu.weight of a kernel; 100 is what every role has, so that roles are served first under load.
+CPU_WEIGHT = 50
 
 
 class NotDelegated(Exception):
@@ -73,6 +76,7 @@ class Subtree:
             _write(f"{leaf}/memory.swap.max", "0")
         _write(f"{leaf}/memory.oom.group", "1")
         _write(f"{leaf}/pids.max", str(processes))
+        _write(f"{leaf}/cpu.weight", str(CPU_WEIGHT))
         _write(f"{leaf}/cpu.max", f"{cpu_percent * CPU_PERIOD // 100} {CPU_PERIOD}")
         _write(f"{leaf}/cgroup.procs", "0")
 
@@ -93,6 +97,13 @@ class Subtree:
         except FileNotFoundError:
             return False
         return int(events.get("oom_kill", "0")) > 0
+
+    def sweep(self) -> None:
+        """Remove the leaves of kernels that ended while no zygote was their parent; others are busy and stay."""
+        for name in os.listdir(self.path):
+            if name.startswith("kernel-"):
+                with contextlib.suppress(OSError):
+                    os.rmdir(f"{self.path}/{name}")
 
     def _leaf(self, uid: int) -> str:
         return f"{self.path}/kernel-{uid}"

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from appliance import config as configuration
 from appliance.errors import ApplianceError, ConfigError
-from appliance.zygote import cgroup, keeper, linux, staging
+from appliance.zygote import cgroup, keeper, landlock, linux, selinux, staging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,6 +147,22 @@ class ServiceManager:
                 self._socket.send(state.encode())
 
 
+def _find_layers(config: configuration.Config, cgroup_reason: str) -> dict[str, str]:
+    """Return why each layer that a host may lack is missing, empty for those that are there.
+
+    Raises `ConfigError` when one is missing that ``sandbox.require`` names.
+    """
+    layers = {
+        "cgroup": cgroup_reason,
+        "landlock": "" if landlock.version() else "this kernel has no Landlock, or it is switched off",
+        "selinux": selinux.unavailable(),
+    }
+    for name in config.sandbox.require:
+        if layers[name]:
+            raise ConfigError(f"sandbox.require names {name}, which this host does not offer: {layers[name]}")
+    return layers
+
+
 def _hold(keeper_pid: int, ready_fd: int, service_manager: ServiceManager) -> int:
     """Wait for the keeper; end it on SIGTERM or SIGINT; tell the service manager when a zygote is ready."""
     wake_read, wake_write = os.pipe()
@@ -193,13 +209,15 @@ def launch(config: configuration.Config, name: str) -> int:
 
     if os.geteuid() == 0:
         cgroup_path, cgroup_reason = _find_cgroup(config.ids.base)
+        layers = _find_layers(config, cgroup_reason)
         linux.unshare(linux.CLONE_NEWNS)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
         staging.stage(root, python, cgroup_path, recursive=False)
         _enter_user_namespace(lambda pid: _write_map_as_root(pid, config.ids.base, config.ids.count))
         linux.unshare(_NAMESPACES)
     else:
-        cgroup_path, cgroup_reason = None, "started by an ordinary user outside a delegated unit"
+        cgroup_path = None
+        layers = _find_layers(config, "started by an ordinary user outside a delegated unit")
         _enter_user_namespace(lambda pid: _write_map_as_user(pid, config.ids.count))
         linux.unshare(_NAMESPACES)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
@@ -208,15 +226,15 @@ def launch(config: configuration.Config, name: str) -> int:
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         return EX_OSERR
-    if cgroup_path is None:
-        print(f"launcher: no cgroup for each kernel: {cgroup_reason}", file=sys.stderr, flush=True)
+    for layer, reason in layers.items():
+        if reason:
+            print(f"launcher: without {layer}: {reason}", file=sys.stderr, flush=True)
 
     spec = json.dumps(
         {
             "environment": name,
             "preload": list(environment.preload),
-            "cgroup": cgroup_path is not None,
-            "cgroup_reason": cgroup_reason,
+            "layers": layers,
             "max_forks": config.pool.zygote_max_forks,
             "ids": config.ids.count,
         }

@@ -13,7 +13,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from appliance.zygote import cgroup, linux
+from appliance.zygote import cgroup, landlock, linux, selinux
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,22 @@ SCRATCH = "/run/scratch"
 
 #: When the whole host runs out of memory, Linux should end a kernel before any role (proc(5)).
 OOM_SCORE_ADJUSTMENT = 500
+
+#: What of /proc tells of the host or its kernel and no program needs.
+MASKED = (
+    "/proc/config.gz",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/key-users",
+    "/proc/keys",
+    "/proc/kmsg",
+    "/proc/sched_debug",
+    "/proc/sysrq-trigger",
+    "/proc/timer_list",
+)
+
+#: Where a visitor may make and change files: all of it is the scratch space, but for the terminals.
+WRITABLE = (HOME, "/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - private ones
 
 _NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWNET | linux.CLONE_NEWCGROUP
 
@@ -66,6 +82,8 @@ class Confinement:
     seccomp_program: bytes
     last_capability: int
     cgroup: cgroup.Subtree | None
+    landlock: int = 0
+    selinux: bool = False
 
 
 def enter(uid: int, limits: Limits, confinement: Confinement, keep_fds: list[int]) -> None:
@@ -85,7 +103,9 @@ def enter(uid: int, limits: Limits, confinement: Confinement, keep_fds: list[int
         ("bounding capabilities", lambda: linux.drop_bounding_capabilities(confinement.last_capability)),
         ("account", lambda: _setup_account(uid)),
         ("capabilities", linux.clear_capabilities),
-        ("no new privileges", lambda: _setup_no_new_privs()),
+        ("no new privileges", _setup_no_new_privs),
+        ("landlock", lambda: _setup_landlock(confinement)),
+        ("selinux", lambda: _setup_selinux(uid, confinement)),
         ("seccomp", lambda: linux.load_seccomp(confinement.seccomp_program)),
         ("check", lambda: _check_dropped(uid)),
     )
@@ -126,6 +146,9 @@ def _setup_mounts(uid: int, limits: Limits) -> None:
         "devpts", "/dev/pts", "devpts", linux.MS_NOSUID | linux.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"
     )
     linux.mount("proc", "/proc", "proc", flags | linux.MS_NOEXEC, "hidepid=2")
+    for name in MASKED:
+        if os.path.isfile(name):
+            linux.mount("/dev/null", name, "", linux.MS_BIND)
     os.chdir(HOME)
 
 
@@ -157,6 +180,16 @@ def _setup_account(uid: int) -> None:
 
 def _setup_no_new_privs() -> None:
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _setup_landlock(confinement: Confinement) -> None:
+    if confinement.landlock:
+        landlock.restrict(confinement.landlock, WRITABLE, "/dev", "/proc")
+
+
+def _setup_selinux(uid: int, confinement: Confinement) -> None:
+    if confinement.selinux:
+        selinux.confine(uid)
 
 
 def _check_dropped(uid: int) -> None:

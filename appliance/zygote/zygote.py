@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass
 from typing import NoReturn
 
-from appliance.zygote import cgroup, linux, sandbox
+from appliance.zygote import cgroup, landlock, linux, sandbox
 
 #: Slots are uids inside the namespace; below are the zygote's own and what /etc/passwd names.
 FIRST_SLOT = 1000
@@ -33,18 +33,20 @@ FORK_DESCRIPTORS = 6
 #: Seconds between attempts to reach a pool that is not there.
 CONNECT_INTERVAL = 0.05
 
+#: Seconds between looks at the environment on disk; a change must rest for as long before it counts.
+LOOK_SECONDS = 10
+
 #: Seconds a pool may leave a datagram unread before the zygote drops the connection and starts over.
 SEND_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Specification:
-    """What the launcher says about this environment."""
+    """What the launcher says about this environment; ``layers``: name to why it is missing, empty when it is there."""
 
     environment: str
     preload: list[str]
-    cgroup: bool
-    cgroup_reason: str
+    layers: dict[str, str]
     max_forks: int
     ids: int
 
@@ -86,6 +88,8 @@ class Zygote:
         self._slots: dict[int, int] = {}  # pid -> slot of the kernels this zygote forked
         self._forks = 0
         self._spare = 0
+        self._loaded = self._last_seen = environment_stamp()
+        self._look_at = time.monotonic() + LOOK_SECONDS
         self._alive_write = -1
         self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY)
         program = b""
@@ -95,7 +99,9 @@ class Zygote:
         self._confinement = sandbox.Confinement(
             seccomp_program=program,
             last_capability=linux.last_capability(),
-            cgroup=cgroup.Subtree() if specification.cgroup else None,
+            cgroup=None if specification.layers["cgroup"] else cgroup.Subtree(),
+            landlock=0 if specification.layers["landlock"] else landlock.version(),
+            selinux=not specification.layers["selinux"],
         )
 
     def preload(self) -> None:
@@ -159,16 +165,12 @@ class Zygote:
                 pool.close()
                 self._reap()
                 time.sleep(CONNECT_INTERVAL)
+        if self._confinement.cgroup is not None:
+            self._confinement.cgroup.sweep()
         pool.settimeout(SEND_SECONDS)
         self._pool = pool
         with contextlib.suppress(ConnectionError, TimeoutError):
-            self._send(
-                {
-                    "hello": self._specification.environment,
-                    "cgroup": self._specification.cgroup,
-                    "cgroup_reason": self._specification.cgroup_reason,
-                }
-            )
+            self._send({"hello": self._specification.environment, "layers": self._specification.layers})
             for pid, slot in running_kernels():
                 with contextlib.suppress(ProcessLookupError):
                     self._send_with_pidfd({"alive": slot}, pid)
@@ -187,13 +189,31 @@ class Zygote:
         poller.register(self._pool, select.POLLIN)
         poller.register(self._wake_read, select.POLLIN)
         while True:
-            for fd, _ in poller.poll():
+            for fd, _ in poller.poll(LOOK_SECONDS * 1000):
                 if fd == self._wake_read:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._wake_read, 4096)
                     self._reap()
                 else:
                     self._answer(self._pool)
+            self._look_at_environment()
+
+    def _look_at_environment(self) -> None:
+        """End this zygote when the environment on disk is another than the one it has loaded, and has come to rest."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_SECONDS
+        seen, self._last_seen = self._last_seen, environment_stamp()
+        if self._last_seen != self._loaded and self._last_seen == seen:
+            self._say("the environment has changed on disk")
+            self._retire()
+
+    def _retire(self) -> NoReturn:
+        """End, so that the keeper starts another zygote from nothing; kernels live on."""
+        # The spare has loaded the same libraries and shares the address layout.
+        os.kill(self._spare, signal.SIGKILL)
+        os._exit(0)
 
     def _answer(self, pool: socket.socket) -> None:
         data, fds, _, _ = socket.recv_fds(pool, MAX_DATAGRAM_BYTES, FORK_DESCRIPTORS)
@@ -207,9 +227,7 @@ class Zygote:
                 self._signal(request, fds)
             elif request.get("retire"):
                 self._say("retiring")
-                # The spare shares the address layout that is to be given up.
-                os.kill(self._spare, signal.SIGKILL)
-                os._exit(0)
+                self._retire()
             else:
                 self._say(f"unknown request {sorted(request)}")
         except (ValueError, KeyError, TypeError) as exc:
@@ -306,6 +324,17 @@ class Zygote:
 
     def _say(self, text: str) -> None:
         print(f"zygote {self._specification.environment}: {text}", file=sys.__stderr__, flush=True)
+
+
+def environment_stamp() -> tuple[tuple[str, int, int], ...]:
+    """Return what changes when a package is installed, upgraded or removed: each module folder's inode and time."""
+    stamp = []
+    for path in sys.path:
+        if path:
+            with contextlib.suppress(OSError):
+                status = os.stat(path)
+                stamp.append((path, status.st_ino, status.st_mtime_ns))
+    return tuple(stamp)
 
 
 def running_kernels(*, any_account: bool = False) -> list[tuple[int, int]]:

@@ -7,6 +7,7 @@ import uuid
 
 import pytest
 
+from tests.integration.running import Appliance
 from tests.integration.sage_client import SageClient
 
 
@@ -162,3 +163,28 @@ def test_completion_and_inspection_answer(client):
                 break
         assert key in message["content"]
         assert message["content"].get("status", "ok") in ("ok", "incomplete")
+
+
+def test_a_kernel_that_ignores_an_interrupt_is_ended(client):
+    running = client.start(
+        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('on', flush=True)\ntime.sleep(60)"
+    )
+    while client.receive()["msg_type"] != "stream":
+        continue
+    started = time.monotonic()
+    client.send("interrupt_request", {}, channel="control")
+    answer = client.finish(running)
+    assert answer.reply["ename"] == "KernelDied"
+    assert time.monotonic() - started < 4
+    assert client.receive()["content"]["reason"] == "stopped"
+
+
+def test_an_evaluation_that_uses_too_much_processor_time_is_ended():
+    running = Appliance("[clocks]\ncpu_seconds = 2.0\n")
+    try:
+        with SageClient(running.url) as client:
+            assert client.run("import time\nwhile time.process_time() < 1: pass\nprint(1)").stdout == "1\n"
+            assert client.run("while True: pass").reply["ename"] == "KernelDied"
+            assert client.receive()["content"]["reason"] == "cpu_limit"
+    finally:
+        running.stop()

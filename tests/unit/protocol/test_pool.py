@@ -25,6 +25,8 @@ from appliance.protocol.pool import (
 SETTINGS = Settings(
     max_kernels=4,
     ready=2,
+    ready_max=8,
+    ready_age=600.0,
     max_starting=2,
     refill_delay=0.15,
     start_limit=15.0,
@@ -79,19 +81,19 @@ def test_starts_are_limited_at_once():
 def test_a_ready_kernel_is_dealt_at_once_and_replaced_after_the_delay():
     pool = warm_pool()
     assert pool.lease(request("a"), 1.0) == [Grant("a", "kernel-0")]
-    assert pool.next_event_at() == pytest.approx(1.15)
+    assert pool.next_event_at(1.0) == pytest.approx(1.15)
     assert pool.tick(1.1) == []
     assert pool.tick(1.15) == [Start(1002, "kernel-2", "python", "default")]
 
 
 def test_who_waits_is_served_by_the_next_kernel_without_delay():
-    pool = warm_pool(ready=0)
+    pool = warm_pool(ready=0, ready_max=0)
     assert pool.lease(request("a"), 1.0) == [Start(1000, "kernel-0", "python", "default")]
     assert pool.verified(1000, 1.04) == [Grant("a", "kernel-0")]
 
 
 def test_requests_are_served_first_come_first_served():
-    pool = warm_pool(ready=0)
+    pool = warm_pool(ready=0, ready_max=0)
     pool.lease(request("a"), 1.0)
     pool.lease(request("b"), 1.0)
     assert pool.verified(1001, 1.1) == [Grant("a", "kernel-1")]
@@ -164,7 +166,7 @@ def test_half_made_kernels_go_with_their_zygote():
 
 
 def test_an_abandoned_request_is_not_served():
-    pool = warm_pool(ready=0)
+    pool = warm_pool(ready=0, ready_max=0)
     token = object()
     pool.lease(request(token), 1.0)
     pool.abandon(token)
@@ -285,6 +287,68 @@ def test_an_unresponsive_kernel_is_ended():
 
 
 def test_each_environment_gets_its_own_start():
-    pool = warm_pool(ready=0, max_kernels=10)
+    pool = warm_pool(ready=0, ready_max=0, max_kernels=10)
     pool.zygote_connected("sage", 0.0)
     assert pool.lease(request("a", environment="sage"), 1.0) == [Start(1000, "kernel-0", "sage", "default")]
+
+
+def test_an_ignored_interrupt_ends_the_kernel_after_a_second():
+    pool = warm_pool()
+    pool.lease(request("a"), 1.0)
+    pool.status(1000, busy=True, now=2.0)
+    pool.interrupted("kernel-0", 3.0)
+    assert End(1000, "kernel-0") not in pool.tick(3.9)
+    assert End(1000, "kernel-0") in pool.tick(4.0)
+    died = pool.died(1000, DeathReason.CRASHED, "SIGKILL", 4.1)[0]
+    assert died == Died(1000, "kernel-0", DeathReason.STOPPED, "it ignored an interrupt", leased=True)
+
+
+def test_an_obeyed_interrupt_changes_nothing():
+    pool = warm_pool()
+    pool.lease(request("a"), 1.0)
+    pool.status(1000, busy=True, now=2.0)
+    pool.interrupted("kernel-0", 3.0)
+    pool.status(1000, busy=False, now=3.2)
+    assert End(1000, "kernel-0") not in pool.tick(5.0)
+
+
+def test_an_interrupt_of_an_idle_kernel_is_nothing_to_obey():
+    pool = warm_pool()
+    pool.lease(request("a"), 1.0)
+    pool.interrupted("kernel-0", 3.0)
+    assert End(1000, "kernel-0") not in pool.tick(5.0)
+
+
+def test_many_arrivals_make_the_ready_set_larger_up_to_its_maximum():
+    pool = warm_pool(max_kernels=400)
+    assert pool.ready_target("python", 0.0) == 2
+    for number in range(100):
+        pool.lease(request(number), number / 50)
+    assert 2 < pool.ready_target("python", 2.0) <= 8
+    assert pool.ready_target("python", 2000.0) == 2
+
+
+def test_short_memory_ends_ready_kernels_but_no_visitors():
+    pool = warm_pool()
+    pool.lease(request("a"), 1.0)
+    pool.memory(low=True)
+    assert pool.tick(1.05) == [End(1001, "kernel-1")]
+    pool.died(1001, DeathReason.CRASHED, "", 1.1)
+    assert pool.tick(5.0) == []
+    pool.memory(low=False)
+    assert Start in kinds(pool.tick(6.0))
+
+
+def test_a_ready_kernel_that_waited_too_long_is_replaced():
+    pool = warm_pool()
+    effects = pool.tick(600.0)
+    assert kinds(effects) == [End, End]
+    assert Start in kinds(pool.died(1000, DeathReason.CRASHED, "", 601.0))
+
+
+def test_too_much_processor_time_ends_a_leased_kernel_only():
+    pool = warm_pool()
+    pool.lease(request("a"), 1.0)
+    assert pool.over_cpu(1000, 2.0) == [End(1000, "kernel-0")]
+    assert pool.over_cpu(1001, 2.0) == []
+    assert pool.died(1000, DeathReason.CRASHED, "", 2.1)[0].reason is DeathReason.CPU_LIMIT

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from appliance.zygote import staging
+from appliance.zygote import staging, zygote
 
 
 @pytest.mark.parametrize(
@@ -45,3 +47,13 @@ def test_a_base_below_usr_needs_no_tree_of_its_own(tmp_path):
 def test_a_missing_interpreter_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         staging.interpreter_trees(str(tmp_path / "bin" / "python"))
+
+
+def test_an_environment_that_changes_on_disk_is_noticed(tmp_path, monkeypatch):
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    monkeypatch.setattr(zygote.sys, "path", ["", str(packages), str(tmp_path / "absent")])
+    before = zygote.environment_stamp()
+    assert zygote.environment_stamp() == before
+    os.utime(packages, (1, 1))
+    assert zygote.environment_stamp() != before

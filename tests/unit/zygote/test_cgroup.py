@@ -1,0 +1,69 @@
+"""Which hosts delegate a cgroup, and what a kernel's leaf gets; plain directories stand for a cgroup file system."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import pytest
+
+from appliance.zygote import cgroup
+
+
+@pytest.fixture
+def subtree(tmp_path, monkeypatch):
+    monkeypatch.setattr(cgroup, "_write", lambda path, text: pathlib.Path(path).write_text(text))
+    return cgroup.Subtree(str(tmp_path))
+
+
+def test_a_leaf_gets_every_limit_before_the_process_joins(subtree, tmp_path, monkeypatch):
+    order = []
+    monkeypatch.setattr(cgroup, "_write", lambda path, text: order.append((os.path.basename(path), text)))
+    subtree.join(1007, memory_bytes=1 << 30, processes=64, cpu_percent=150)
+    assert dict(order) == {
+        "memory.max": "1073741824",
+        "memory.oom.group": "1",
+        "pids.max": "64",
+        "cpu.weight": "50",
+        "cpu.max": "150000 100000",
+        "cgroup.procs": "0",
+    }
+    assert order[-1] == ("cgroup.procs", "0")
+    assert (tmp_path / "kernel-1007").is_dir()
+
+
+def test_swap_is_off_where_it_is_counted(subtree, tmp_path, monkeypatch):
+    written = {}
+    monkeypatch.setattr(cgroup, "_write", lambda path, text: written.setdefault(os.path.basename(path), text))
+    monkeypatch.setattr(cgroup.os.path, "exists", lambda path: path.endswith("memory.swap.max"))
+    subtree.join(1007, memory_bytes=1, processes=1, cpu_percent=1)
+    assert written["memory.swap.max"] == "0"
+
+
+def test_a_leaf_is_never_shared(subtree):
+    subtree.join(1007, memory_bytes=1, processes=1, cpu_percent=1)
+    with pytest.raises(FileExistsError):
+        subtree.join(1007, memory_bytes=1, processes=1, cpu_percent=1)
+
+
+@pytest.mark.parametrize(("events", "hit"), [("low 0\noom 1\noom_kill 2\n", True), ("oom_kill 0\n", False)])
+def test_removing_a_leaf_tells_whether_memory_ran_out(subtree, tmp_path, monkeypatch, events, hit):
+    leaf = tmp_path / "kernel-1007"
+    leaf.mkdir()
+    (leaf / "memory.events").write_text(events)
+    removed = []
+    monkeypatch.setattr(cgroup.os, "rmdir", removed.append)
+    assert subtree.remove(1007) is hit
+    assert removed == [str(leaf)]
+
+
+def test_what_is_gone_is_removed_and_killed_without_error(subtree):
+    assert subtree.remove(1007) is False
+    subtree.kill(1007)
+
+
+def test_a_sweep_removes_empty_leaves_only(subtree, tmp_path):
+    for name in ("kernel-1001", "kernel-1002/inside", "keeper"):
+        (tmp_path / name).mkdir(parents=True)
+    subtree.sweep()
+    assert sorted(os.listdir(tmp_path)) == ["keeper", "kernel-1002"]
