@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -56,6 +57,11 @@ _PRIORITIES = {
 
 #: What could end a line, or drive a terminal: C0 and C1 controls, and the Unicode line separators.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def kernel_name(kernel_id: str) -> str:
+    """Return a name of a kernel for logs: its id is what lets a client in, so it is never written down."""
+    return hashlib.blake2b(kernel_id.encode(), digest_size=4).hexdigest()
 
 
 def escape(text: str) -> str:

@@ -10,6 +10,7 @@ from twisted.protocols import amp
 
 from appliance import errors
 from appliance.pool_commands import Attach, Interrupt, KernelDied, Lease, PoolStatus, Release
+from appliance.protocol.death import DeathReason
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -31,6 +32,15 @@ class LeaseConnection(amp.AMP):
         super().__init__()  # type: ignore[no-untyped-call]
         self._pool = pool
         self._waiting: set[object] = set()
+        self._held: set[str] = set()
+
+    def holds(self, kernel_id: str) -> bool:
+        """Return whether this web role uses a kernel."""
+        return kernel_id in self._held
+
+    def forget(self, kernel_id: str) -> None:
+        """Note that a kernel has ended."""
+        self._held.discard(kernel_id)
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted
         """Join the connections that deaths are announced to."""
@@ -58,13 +68,16 @@ class LeaseConnection(amp.AMP):
         return answer.addBoth(done).addCallback(self._describe)
 
     @Attach.responder
-    def attach(self, kernel_id: str) -> dict[str, Any]:
+    def attach(self, kernel_id: str) -> Deferred[dict[str, Any]]:
         """Answer `Attach`."""
-        return self._describe(self._pool.record(_short(kernel_id)))
+        return self._pool.attach(_short(kernel_id)).addCallback(self._describe)
 
     @Release.responder
     def release(self, kernel_id: str, reason: str) -> dict[str, Any]:
-        """Answer `Release`."""
+        """Answer `Release`: a web role that only lost its client lets go, and the last one ends the kernel."""
+        self._held.discard(kernel_id)
+        if reason == DeathReason.CLIENT_GONE.value and self.factory.is_held(kernel_id):
+            return {}
         self._pool.release(_short(kernel_id), _short(reason))
         return {}
 
@@ -80,6 +93,7 @@ class LeaseConnection(amp.AMP):
         return {"status": self._pool.status_document()}
 
     def _describe(self, record: Record) -> dict[str, Any]:
+        self._held.add(record.kernel_id)
         return {
             "kernel_id": record.kernel_id,
             "key": record.key,
@@ -102,9 +116,14 @@ class LeaseFactory(Factory):
         connection.factory = self
         return connection
 
+    def is_held(self, kernel_id: str) -> bool:
+        """Return whether any web role uses a kernel."""
+        return any(connection.holds(kernel_id) for connection in self.connections)
+
     def announce(self, kernel_id: str, reason: str, detail: str) -> None:
-        """Tell every web role that a leased kernel ended; those that do not use it ignore it."""
-        for connection in self.connections:
+        """Tell the web roles that use a kernel that it ended."""
+        for connection in [connection for connection in self.connections if connection.holds(kernel_id)]:
+            connection.forget(kernel_id)
             calling = connection.callRemote(  # type: ignore[no-untyped-call]
                 KernelDied, kernel_id=kernel_id, reason=reason, detail=detail[:1000]
             )

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import attrs
 from twisted.logger import Logger
 
+from appliance.log import kernel_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -116,5 +118,5 @@ class Directories:
                     leased=(self.path(name) / _LEASED).exists(),
                 )
             except (OSError, ValueError, KeyError, TypeError) as exc:
-                log.warn("record of kernel {kernel_id} dropped: {why}", kernel_id=name, why=str(exc))
+                log.warn("record of kernel {kernel} dropped: {why}", kernel=kernel_name(name), why=str(exc))
                 self.remove(name)

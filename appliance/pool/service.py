@@ -22,6 +22,7 @@ from twisted.logger import Logger
 
 from appliance import errors, unix_socket
 from appliance.config import Config, uid_of
+from appliance.log import kernel_name
 from appliance.notify import inherited_socket
 from appliance.peercred import ROOT_UID, require_peer
 from appliance.pool import pressure
@@ -90,6 +91,7 @@ class PoolService(MultiService):
         self._links: dict[str, ZygoteLink] = {}
         self._greeting: set[ZygoteLink] = set()
         self._orphans: dict[int, Record] = {}
+        self._awaited: dict[str, list[Deferred[Record]]] = {}
         self._interrupts_due: set[int] = set()
         self._answers: dict[object, Deferred[Record]] = {}
         self._tick_call: Any = None
@@ -201,6 +203,24 @@ class PoolService(MultiService):
         """Return the record of a leased kernel. Raises `errors.UnknownKernel`."""
         return self._processes[self._pool.kernel(kernel_id).slot].record
 
+    def attach(self, kernel_id: str) -> Deferred[Record]:
+        """Return the record of a leased kernel, waiting for one of an earlier pool to be taken over.
+
+        Fails with `errors.UnknownKernel`.
+        """
+        if any(record.kernel_id == kernel_id for record in self._orphans.values()):
+            answer: Deferred[Record] = Deferred()
+            self._awaited.setdefault(kernel_id, []).append(answer)
+            return answer
+        return maybeDeferred(self.record, kernel_id)
+
+    def _answer_awaited(self, kernel_id: str) -> None:
+        for answer in self._awaited.pop(kernel_id, []):
+            try:
+                answer.callback(self.record(kernel_id))
+            except errors.UnknownKernel as exc:
+                answer.errback(exc)
+
     def directory(self, kernel_id: str) -> str:
         """Return the directory of a kernel's sockets."""
         return str(self._directories.path(kernel_id))
@@ -269,6 +289,7 @@ class PoolService(MultiService):
             process.forked(pidfd)
             self._adopt(record)
             process.connect()
+            self._answer_awaited(record.kernel_id)
         else:
             link.signal(slot, signal.SIGKILL, pidfd)
             os.close(pidfd)
@@ -278,6 +299,7 @@ class PoolService(MultiService):
         for record in [record for record in self._orphans.values() if record.environment == link.environment]:
             del self._orphans[record.slot]
             self._directories.remove(record.kernel_id)
+            self._answer_awaited(record.kernel_id)
         for kernel in self._pool.kernels:
             if kernel.environment != link.environment:
                 continue
@@ -413,7 +435,8 @@ class PoolService(MultiService):
         self._directories.remove(effect.kernel_id)
         if effect.leased:
             log.info(
-                "kernel in slot {slot} ended: {reason} {detail}",
+                "kernel {kernel} in slot {slot} ended: {reason} {detail}",
+                kernel=kernel_name(effect.kernel_id),
                 slot=effect.slot,
                 reason=effect.reason.value,
                 detail=effect.detail,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jupyter_client.session import Session as WireSession
 from twisted.logger import Logger
 
+from appliance.log import kernel_name
 from appliance.protocol.frames import (
     ClientMessage,
     FrameRejectedError,
@@ -117,14 +118,14 @@ class KernelConnection:
         try:
             self._send(self._wire.serialize(message))
         except SendQueueFullError as exc:
-            log.info("kernel {kernel_id} does not read: {exc}", kernel_id=self._kernel_id, exc=exc)
+            log.info("kernel {kernel} does not read: {exc}", kernel=kernel_name(self._kernel_id), exc=exc)
 
     def send(self, message: ClientMessage) -> bool:
         """Send a message to the kernel; False when its queue is full."""
         try:
             self._send(serialize(self._key, message))
         except SendQueueFullError as exc:
-            log.info("message for kernel {kernel_id} refused: {exc}", kernel_id=self._kernel_id, exc=exc)
+            log.info("message for kernel {kernel} refused: {exc}", kernel=kernel_name(self._kernel_id), exc=exc)
             return False
         return True
 
@@ -135,7 +136,7 @@ class KernelConnection:
             if self._shell.closed or self._unanswered >= SEND_HIGH_WATER_MARK:
                 raise
             # the queue cannot be full, so there is no connection to queue for
-            log.info("shell socket of kernel {kernel_id} replaced", kernel_id=self._kernel_id)
+            log.info("shell socket of kernel {kernel} replaced", kernel=kernel_name(self._kernel_id))
             self._shell.shutdown()
             self._shell = self._new_shell()
             self._shell.send(parts)
@@ -189,8 +190,8 @@ class KernelConnection:
         self._rejected += 1
         if self._rejected <= MAX_LOGGED_REJECTIONS:
             log.info(
-                "message of kernel {kernel_id} on {channel} dropped: {code}",
-                kernel_id=self._kernel_id,
+                "message of kernel {kernel} on {channel} dropped: {code}",
+                kernel=kernel_name(self._kernel_id),
                 channel=channel,
                 code=code,
             )
@@ -217,21 +218,21 @@ class KernelConnection:
     def _again(self) -> None:
         self._timer = None
         if self._proved and self._round_trips % MAX_DEAF_ROUND_TRIPS == 0:
-            log.info("iopub socket of kernel {kernel_id} replaced", kernel_id=self._kernel_id)
+            log.info("iopub socket of kernel {kernel} replaced", kernel=kernel_name(self._kernel_id))
             self._iopub.shutdown()
             self._iopub = self._new_iopub()
         if self._proved or self._round_trips < MAX_FIRST_ROUND_TRIPS:
             self.round_trip()
         else:
-            log.warn("kernel {kernel_id} replies but publishes nothing", kernel_id=self._kernel_id)
+            log.warn("kernel {kernel} replies but publishes nothing", kernel=kernel_name(self._kernel_id))
             self._listener.kernel_unreachable()
 
     def _silent(self) -> None:
         self._timer = None
         if not self._proved:
             log.warn(
-                "kernel {kernel_id} did not reply in {seconds} s",
-                kernel_id=self._kernel_id,
+                "kernel {kernel} did not reply in {seconds} s",
+                kernel=kernel_name(self._kernel_id),
                 seconds=FIRST_REPLY_SECONDS,
             )
             self._listener.kernel_unreachable()

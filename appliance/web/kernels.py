@@ -15,6 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from appliance.errors import PoolUnavailable, UnknownKernel
+from appliance.log import kernel_name
 from appliance.protocol.death import DeathReason
 from appliance.web.live_kernel import LiveKernel
 from appliance.zmq_sockets import Sockets
@@ -86,7 +87,7 @@ class Kernels(Service):
             try:
                 kernel.tick()
             except Exception:  # noqa: BLE001 - one session's trouble is not another's
-                log.failure("session of kernel {kernel_id} failed", kernel_id=kernel.kernel_id)
+                log.failure("session of kernel {kernel} failed", kernel=kernel_name(kernel.kernel_id))
 
     async def lease(self, kind: str, timeout_seconds: float) -> LiveKernel:
         """Take a kernel; ``timeout_seconds`` 0 means that it is returned after its first evaluations.
@@ -129,7 +130,7 @@ class Kernels(Service):
             for waiting in self._attaching.pop(kernel_id):
                 waiting.errback(exc)
             raise
-        log.info("kernel {kernel_id} attached", kernel_id=kernel_id)
+        log.info("kernel {kernel} attached", kernel=kernel_name(kernel_id))
         for waiting in self._attaching.pop(kernel_id):
             waiting.callback(kernel)
         return kernel
@@ -168,7 +169,7 @@ class Kernels(Service):
         except UnknownKernel:
             pass
         self._owed.pop(kernel_id, None)
-        log.info("kernel {kernel_id} released: {reason}", kernel_id=kernel_id, reason=reason.value)
+        log.info("kernel {kernel} released: {reason}", kernel=kernel_name(kernel_id), reason=reason.value)
 
     def forget(self, kernel: LiveKernel) -> None:
         """Drop a kernel from the table."""
@@ -181,7 +182,9 @@ class Kernels(Service):
         kernel = self._live.get(kernel_id)
         if kernel is None:
             return
-        log.info("kernel {kernel_id} ended: {reason} {detail}", kernel_id=kernel_id, reason=reason, detail=detail)
+        log.info(
+            "kernel {kernel} ended: {reason} {detail}", kernel=kernel_name(kernel_id), reason=reason, detail=detail
+        )
         kernel.died(_REASONS.get(reason, DeathReason.CRASHED))
 
     def pool_connected(self) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.logger import Logger
 
 from appliance.errors import ApplianceError
+from appliance.log import kernel_name
 from appliance.protocol import session as machine
 from appliance.protocol.death import DeathReason
 from appliance.protocol.session import Session
@@ -97,7 +98,9 @@ class LiveKernel:
 
     def client_invalid(self, number: int, error: ApplianceError) -> None:
         """Take note of a message that is none."""
-        log.info("message for kernel {kernel_id} refused: {reason}", kernel_id=self.kernel_id, reason=error.message)
+        log.info(
+            "message for kernel {kernel} refused: {reason}", kernel=kernel_name(self.kernel_id), reason=error.message
+        )
         self._perform(self._session.client_invalid(number, error))
 
     def client_full(self, number: int, *, full: bool) -> None:

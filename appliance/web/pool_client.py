@@ -15,6 +15,7 @@ from twisted.protocols import amp
 
 from appliance.config import Config, uid_of
 from appliance.errors import ApplianceError, PoolUnavailable
+from appliance.log import kernel_name
 from appliance.peercred import ROOT_UID, CheckedEndpoint
 from appliance.pool_commands import Attach, Interrupt, KernelDied, Lease, PoolStatus, Release
 
@@ -134,7 +135,7 @@ class PoolClient(ClientService):
         return KernelAddress(**answer)
 
     def _give_back(self, answer: dict[str, Any]) -> None:
-        log.warn("kernel {kernel_id} came too late", kernel_id=answer["kernel_id"])
+        log.warn("kernel {kernel} came too late", kernel=kernel_name(answer["kernel_id"]))
         releasing = Deferred.fromCoroutine(self.release(answer["kernel_id"], "released"))
         releasing.addErrback(lambda failure: log.failure("kernel could not be given back", failure=failure))
 

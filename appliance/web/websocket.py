@@ -23,6 +23,7 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 from zope.interface import implementer
 
 from appliance.errors import BadRequest, InvalidMessage
+from appliance.log import kernel_name
 from appliance.protocol.frames import KernelFrame, parse_client_message
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class ChannelsSocket:
         if self._full_since is not None:
             self._unread_bytes += len(text)
             if self._unread_bytes > MAX_UNREAD_BYTES:
-                log.info("client of kernel {kernel_id} is too slow", kernel_id=self._kernel.kernel_id)
+                log.info("client of kernel {kernel} is too slow", kernel=kernel_name(self._kernel.kernel_id))
                 self._open = False
                 transport.abortConnection()
                 return
@@ -254,10 +255,10 @@ class ChannelsSocket:
         """End the connection of a client that does not read or is not there any more."""
         now = self._clock.seconds()
         if self._full_since is not None and now - self._full_since > STALL_SECONDS:
-            log.info("client of kernel {kernel_id} does not read", kernel_id=self._kernel.kernel_id)
+            log.info("client of kernel {kernel} does not read", kernel=kernel_name(self._kernel.kernel_id))
             self._wire.transport.abortConnection()
         elif now - self._heard > LOST_SECONDS:
-            log.info("client of kernel {kernel_id} is gone", kernel_id=self._kernel.kernel_id)
+            log.info("client of kernel {kernel} is gone", kernel=kernel_name(self._kernel.kernel_id))
             self._wire.transport.abortConnection()
         elif now - self._heard > PING_SECONDS and not self._pinged and self._open:
             self._pinged = True
