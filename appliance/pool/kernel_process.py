@@ -173,8 +173,11 @@ class KernelProcess:
     def _read_birth(self) -> None:
         assert self._birth is not None  # noqa: S101 - only called while open
         data = b""
-        with contextlib.suppress(OSError):
-            data = self._birth.recv(MAX_LETTER_BYTES)
+        for _ in range(2):
+            # The first answer may be ECONNRESET, when the kernel ended with its letter unread; what it said comes next.
+            with contextlib.suppress(OSError):
+                data = self._birth.recv(MAX_LETTER_BYTES)
+                break
         self._close_birth()
         try:
             message = json.loads(data)
