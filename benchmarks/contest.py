@@ -47,15 +47,15 @@ class Sizes:
 
 
 FULL = Sizes(
-    start_rounds=20,
-    appliance_starts_per_round=5,
+    start_rounds=15,
+    appliance_starts_per_round=7,
     round_trip_rounds=5,
     round_trips_per_round=30,
     throughput_kernels=(1, 10, 50),
-    throughput_rounds=3,
-    throughput_seconds=2.0,
+    throughput_rounds=5,
+    throughput_seconds=1.2,
     print_rounds=7,
-    fresh_kernels=6,
+    fresh_kernels=4,
 )
 
 #: Shows that everything works; the numbers say little.

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from benchmarks.contest import Contestants, Sizes
     from benchmarks.server import Server
 
-#: Kernels started at once while preparing: each start of a peer's takes most of a core.
-STARTED_AT_ONCE = 4
+#: Kernels started, or ended, at once: each start of a peer's takes most of a core.
+AT_ONCE = 4
 
 #: The number of kernels that the bar is about.
 BAR_KERNELS = 10
 
 
-async def _prepare(server: Server, count: int) -> list[tuple[str, KernelChannels]]:
+async def _start(server: Server, count: int) -> list[tuple[str, KernelChannels]]:
     async def one() -> tuple[str, KernelChannels]:
         async with limit:
             kernel_id = await server.create()
@@ -29,8 +29,18 @@ async def _prepare(server: Server, count: int) -> list[tuple[str, KernelChannels
             await evaluate(channels)
             return kernel_id, channels
 
-    limit = asyncio.Semaphore(STARTED_AT_ONCE)
+    limit = asyncio.Semaphore(AT_ONCE)
     return await asyncio.gather(*(one() for _ in range(count)))
+
+
+async def _end(server: Server, kernels: list[tuple[str, KernelChannels]]) -> None:
+    async def one(kernel_id: str, channels: KernelChannels) -> None:
+        async with limit:
+            await channels.close()
+            await server.delete(kernel_id)
+
+    limit = asyncio.Semaphore(AT_ONCE)
+    await asyncio.gather(*(one(*kernel) for kernel in kernels))
 
 
 async def _rate(channels: list[KernelChannels], seconds: float) -> tuple[float, int]:
@@ -53,7 +63,7 @@ async def measure(contestants: Contestants, sizes: Sizes) -> tuple[list[Table], 
     """Measure rates in interleaved rounds."""
     most = max(sizes.throughput_kernels)
     labels = [server.label for server in contestants.servers]
-    kernels = {server.label: await _prepare(server, most) for server in contestants.servers}
+    kernels = {server.label: await _start(server, most) for server in contestants.servers}
     rates: dict[tuple[str, int], list[float]] = {(label, k): [] for label in labels for k in sizes.throughput_kernels}
     costs: dict[tuple[str, int], list[float]] = {key: [] for key in rates}
     for _ in range(sizes.throughput_rounds):
@@ -65,9 +75,7 @@ async def measure(contestants: Contestants, sizes: Sizes) -> tuple[list[Table], 
                 rates[server.label, count].append(rate)
                 costs[server.label, count].append(1000 * (server.daemon_seconds() - before) / evaluations)
     for server in contestants.servers:
-        for kernel_id, one in kernels[server.label]:
-            await one.close()
-            await server.delete(kernel_id)
+        await _end(server, kernels[server.label])
 
     tables = [
         Table(
