@@ -92,7 +92,7 @@ def enter(uid: int, limits: Limits, confinement: Confinement, keep_fds: list[int
     Raises `SetupFailed`; the caller must end the process then.
     """
     steps: tuple[tuple[str, Callable[[], None]], ...] = (
-        ("close inherited descriptors", lambda: linux.close_all_but(keep_fds)),
+        ("close inherited descriptors", lambda: _close_descriptors(keep_fds)),
         ("new session", os.setsid),
         ("cgroup", lambda: _setup_cgroup(uid, limits, confinement)),
         ("namespaces", lambda: linux.unshare(_NAMESPACES)),
@@ -114,6 +114,14 @@ def enter(uid: int, limits: Limits, confinement: Confinement, keep_fds: list[int
             step()
         except Exception as exc:
             raise SetupFailed(name, exc) from exc
+
+
+def _close_descriptors(keep_fds: list[int]) -> None:
+    """Keep the kernel's own descriptors, give it an empty standard input; its outputs become pipes of its own later."""
+    linux.close_all_but(keep_fds)
+    fd = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(fd, 0)
+    os.close(fd)
 
 
 def _setup_cgroup(uid: int, limits: Limits, confinement: Confinement) -> None:

@@ -100,6 +100,7 @@ def test_open_files_are_its_own(report):
         target.startswith(("/proc/", "socket:", "pipe:", "anon_inode:")) for target in report["files"].values()
     )
     assert not [target for target in report["files"].values() if "cell" in target or ".sock" in target]
+    assert report["files"]["0"] == "/dev/null"
 
 
 def test_nothing_of_the_host_is_named(report):

@@ -33,9 +33,16 @@ def test_other_values_are_refused_by_name(value):
 @pytest.mark.parametrize("failing", ["_setup_mounts", "_setup_limits", "_setup_account", "_check_dropped"])
 def test_a_failing_step_ends_the_set_up_and_is_named(monkeypatch, failing):
     done = []
-    for name in ("_setup_cgroup", "_setup_mounts", "_setup_limits", "_setup_account", "_check_dropped"):
+    for name in (
+        "_close_descriptors",
+        "_setup_cgroup",
+        "_setup_mounts",
+        "_setup_limits",
+        "_setup_account",
+        "_check_dropped",
+    ):
         monkeypatch.setattr(sandbox, name, lambda *_, name=name: done.append(name))
-    for name in ("close_all_but", "unshare", "bring_loopback_up", "drop_bounding_capabilities", "clear_capabilities"):
+    for name in ("unshare", "bring_loopback_up", "drop_bounding_capabilities", "clear_capabilities"):
         monkeypatch.setattr(sandbox.linux, name, lambda *_: None)
     monkeypatch.setattr(sandbox.linux, "prctl", lambda *_: 0)
     monkeypatch.setattr(sandbox.linux, "load_seccomp", lambda *_: None)
