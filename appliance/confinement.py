@@ -6,7 +6,6 @@ Nothing is guessed from a version or a file, except where a layer has no harmles
 
 from __future__ import annotations
 
-import ctypes
 import enum
 import errno
 import os
@@ -25,6 +24,7 @@ import psutil
 
 from appliance.errors import ConfigError
 from appliance.zygote import cgroup, linux
+from appliance.zygote import landlock as landlock_rules
 from appliance.zygote.keeper import SECCOMP_FILE
 from appliance.zygote.launcher import subordinate_range
 
@@ -45,10 +45,6 @@ MINIMUM_LINUX = (5, 14)
 #: Memory of one zygote with the default preload, and of one idle kernel beside it, as measured.
 ZYGOTE_BYTES = 200 << 20
 IDLE_KERNEL_BYTES = 12 << 20
-
-#: landlock_create_ruleset(2) has no wrapper; its number is the same on every architecture.
-_SYS_LANDLOCK_CREATE_RULESET = 444
-_LANDLOCK_CREATE_RULESET_VERSION = 1
 
 
 class State(enum.Enum):
@@ -334,25 +330,18 @@ def selinux(mount_point: pathlib.Path = pathlib.Path("/sys/fs/selinux")) -> Laye
 
 
 def landlock() -> Layer:
-    """Ask for the version of Landlock."""
+    """Try the fence that kernels get, on a child of this process."""
 
-    def ask() -> str:
-        libc = ctypes.CDLL(None, use_errno=True)
-        version = libc.syscall(
-            ctypes.c_long(_SYS_LANDLOCK_CREATE_RULESET),
-            None,
-            ctypes.c_size_t(0),
-            ctypes.c_uint32(_LANDLOCK_CREATE_RULESET_VERSION),
-        )
-        if version < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-        return f"version {version} is offered; kernels are confined by mount namespaces and do not use it"
+    def confine() -> str:
+        version = landlock_rules.version()
+        if not version:
+            raise OSError("this kernel has no Landlock, or it is switched off")
+        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+        landlock_rules.restrict(version, ("/tmp",), "/dev", "/proc")  # noqa: S108 - nothing is written
+        return f"version {version}: a second fence around the file system"
 
-    works, text = attempt(ask)
-    if works:
-        return Layer("Landlock", State.OFF, text)
-    return Layer("Landlock", State.UNAVAILABLE, text, "nothing needed")
+    advice = "nothing needed; Linux with Landlock (lsm=...,landlock) adds one more fence"
+    return _layer("Landlock", attempt(confine), "", advice, required=False)
 
 
 def memory(config: Config) -> Layer:

@@ -42,6 +42,16 @@ class CellShell(ZMQInteractiveShell):
         if gui not in (None, "inline", "asyncio"):
             raise UsageError(f"there is no screen for the {gui!r} event loop here: figures are shown inline")
 
+    def _get_exc_info(self, exc_tuple: Any = None) -> Any:
+        """Return what is to be shown of an error: the visitor's frames, not those of the kernel that lie below."""
+        kind, value, traceback = super()._get_exc_info(exc_tuple)
+        node = traceback
+        while node is not None and node.tb_next is not None:
+            if node.tb_next.tb_frame.f_globals.get("__name__", "").startswith("appliance."):
+                node.tb_next = None
+            node = node.tb_next
+        return kind, value, traceback
+
 
 class CellKernel(IPythonKernel):
     """One kernel: built in the zygote, brought to life in a fork by `start_in`."""
@@ -272,7 +282,6 @@ class CellKernel(IPythonKernel):
         self.stderr.forget()
 
     def _publish_stream(self, name: str, text: str) -> None:
-        __tracebackhide__ = True
         if self.publisher.attached:
             self.session.send(
                 self.publisher,

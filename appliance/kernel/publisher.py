@@ -42,7 +42,6 @@ class Publisher:
         self, parts: Sequence[Any], flags: int = 0, copy: bool = True, track: bool = False, **_: Any
     ) -> None:
         """Send one message whole, as jupyter_client's Session expects of a socket."""
-        __tracebackhide__ = True
         if not self.attached:
             return
         main = threading.current_thread() is threading.main_thread()
@@ -60,7 +59,6 @@ class Publisher:
 
     def on_interrupt(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGINT: interrupt visitor's code, but never in the middle of a message."""
-        __tracebackhide__ = True
         if not self.interruptible:
             return
         if self._main_is_sending:

@@ -88,7 +88,6 @@ class Stream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Gather ``text``; return its length."""
-        __tracebackhide__ = True
         if type(text) is not str and not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         size = len(text)
@@ -104,7 +103,6 @@ class Stream(io.TextIOBase):
 
     def flush(self) -> None:
         """Publish what has gathered."""
-        __tracebackhide__ = True
         if self._pid != os.getpid():
             self._flush_in_fork()
             return

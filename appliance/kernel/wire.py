@@ -69,7 +69,6 @@ class KernelSession(Session):
         metadata: Any = None,
     ) -> Any:
         """Send a message; return it only on the ordinary way, on the short one ``{"content": content}``."""
-        __tracebackhide__ = True
         if type(msg_or_type) is not str or buffers or header is not None or not self._raw_key or stream is None:
             return super().send(stream, msg_or_type, content, parent, ident, buffers, track, header, metadata)
         if self.pid != os.getpid():
