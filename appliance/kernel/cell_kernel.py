@@ -24,6 +24,7 @@ from IPython.core.async_helpers import _asyncio_runner, _pseudo_sync_runner
 from IPython.core.error import UsageError
 from traitlets import Type
 
+from appliance.kernel.formatting import CellDisplayFormatter
 from appliance.kernel.publisher import Publisher
 from appliance.kernel.streams import Stream, Ticker
 
@@ -41,6 +42,12 @@ class CellShell(ZMQInteractiveShell):
         """Accept the event loops that need no screen; raise `UsageError` for the others."""
         if gui not in (None, "inline", "asyncio"):
             raise UsageError(f"there is no screen for the {gui!r} event loop here: figures are shown inline")
+
+    def init_display_formatter(self) -> None:
+        """Use the formatter with the short way."""
+        formatter: Any = CellDisplayFormatter(parent=self)
+        self.display_formatter = formatter
+        self.configurables.append(formatter)
 
     def _get_exc_info(self, exc_tuple: Any = None) -> Any:
         """Return what is to be shown of an error: the visitor's frames, not those of the kernel that lie below."""
