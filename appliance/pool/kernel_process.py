@@ -95,6 +95,7 @@ class KernelProcess:
         self._missed = 0
         self._verified = False
         self._process: psutil.Process | None = None
+        self._evaluating = False
         self._cpu_at_start: float | None = None
 
     @property
@@ -120,12 +121,20 @@ class KernelProcess:
         self._death_watch = WatchedDescriptor(self._reactor, pidfd, self._ended)
 
     def evaluation(self, *, running: bool) -> None:
-        """Note that an evaluation begins or has ended: its processor time counts from here."""
-        self._cpu_at_start = self._cpu_seconds() if running else None
+        """Note that an evaluation begins or has ended."""
+        self._evaluating = running
+        self._cpu_at_start = None
 
     def evaluation_cpu_seconds(self) -> float:
-        """Return the processor time of the running evaluation; 0 when none runs."""
-        return self._cpu_seconds() - self._cpu_at_start if self._cpu_at_start is not None else 0.0
+        """Return the processor time of the running evaluation since the first time this was asked; 0 when none runs.
+
+        Most evaluations are over before anyone asks, so their beginning costs nothing.
+        """
+        if not self._evaluating:
+            return 0.0
+        if self._cpu_at_start is None:
+            self._cpu_at_start = self._cpu_seconds()
+        return self._cpu_seconds() - self._cpu_at_start
 
     def _cpu_seconds(self) -> float:
         """Return the processor time of the kernel's main process and of its children that have ended."""

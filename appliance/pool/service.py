@@ -354,8 +354,10 @@ class PoolService(MultiService):
     def kernel_status(self, slot: int, *, busy: bool) -> None:
         """Feed the clocks."""
         self._processes[slot].evaluation(running=busy)
-        self._pool.status(slot, busy=busy, now=self._now())
-        self._schedule_tick()
+        now = self._now()
+        self._pool.status(slot, busy=busy, now=now)
+        # Twice for each evaluation: only make sure that a tick comes in time, which looks at everything.
+        self._tick_by(now + (self._config.clocks.busy_seconds if busy else self._pool.idle_limit(slot)))
 
     def kernel_unresponsive(self, slot: int) -> None:
         """End a kernel that no longer answers."""
@@ -474,8 +476,11 @@ class PoolService(MultiService):
 
     def _schedule_tick(self) -> None:
         due = self._pool.next_event_at(self._now())
-        if due is None:
-            return
+        if due is not None:
+            self._tick_by(due)
+
+    def _tick_by(self, due: float) -> None:
+        """Have `_tick` called at ``due`` at the latest."""
         delay = max(0.0, due - self._now())
         call = self._tick_call
         if call is not None and call.active():

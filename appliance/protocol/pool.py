@@ -319,6 +319,11 @@ class Pool:
         else:
             kernel.busy_since, kernel.idle_since, kernel.interrupted_at = None, now, None
 
+    def idle_limit(self, slot: int) -> float:
+        """Return how long the kernel in ``slot`` may be idle."""
+        kernel = self._kernels.get(slot)
+        return kernel.idle_limit if kernel is not None else self._settings.idle
+
     def interrupted(self, kernel_id: str, now: float) -> None:
         """Note that a busy kernel was interrupted: it has `INTERRUPT_GRACE` to become idle."""
         kernel = self._by_id.get(kernel_id)
