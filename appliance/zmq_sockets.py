@@ -46,12 +46,27 @@ RECONNECT_MILLISECONDS = 10
 # plain numbers: arithmetic with enumerations costs microseconds, several times for each message
 _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
+_NOBLOCK = int(zmq.NOBLOCK)
+_NOBLOCK_SNDMORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 
 MessageCallback = Callable[[list[bytes]], None]
 
 
 class SendQueueFullError(Exception):
     """The peer does not read and the queue towards it is full."""
+
+
+def _receive(socket: Any) -> list[bytes]:
+    """Return the parts of a message. Raises `zmq.Again`.
+
+    A frame knows whether another one follows; asking the socket for it is what `recv_multipart` spends its time on.
+    """
+    parts = []
+    while True:
+        frame = socket.recv(_NOBLOCK, copy=False)
+        parts.append(frame.bytes)
+        if not frame.more:
+            return parts
 
 
 class Sockets(ZmqFactory):  # type: ignore[misc]
@@ -116,7 +131,7 @@ class BoundedConnection(ZmqConnection):  # type: ignore[misc]
             try:
                 if not self.socket.getsockopt(_EVENTS) & _POLLIN:
                     return
-                parts = self.socket.recv_multipart(zmq.NOBLOCK)
+                parts = _receive(self.socket)
             except zmq.Again:
                 # the edge is used up, so ask again in the next turn instead of waiting for another
                 break
@@ -155,7 +170,9 @@ class BoundedConnection(ZmqConnection):  # type: ignore[misc]
         if self.factory is None:
             raise SendQueueFullError("the socket is closed")
         try:
-            self.socket.send_multipart(message, zmq.NOBLOCK, copy=True)
+            for part in message[:-1]:
+                self.socket.send(part, _NOBLOCK_SNDMORE)
+            self.socket.send(message[-1], _NOBLOCK)
         except zmq.Again as exc:
             raise SendQueueFullError("the peer does not read") from exc
         except zmq.ZMQError as exc:

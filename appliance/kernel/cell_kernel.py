@@ -104,6 +104,11 @@ class CellKernel(IPythonKernel):
             if not self._running:
                 self._run_queue()
 
+    def run_request(self, frames: list[bytes]) -> None:
+        """Run a request given as the parts of a message."""
+        self._enqueue(frames)
+        self._run_queue()
+
     def _enqueue(self, frames: list[bytes]) -> None:
         idents, parts = self.session.feed_identities(frames)
         try:

@@ -17,7 +17,7 @@ from appliance.kernel import sage_api
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 #: Cells run in the zygote, so that forks find the code paths of a first cell already in memory.
 _WARM_CELLS = (
@@ -27,7 +27,16 @@ _WARM_CELLS = (
     "import matplotlib.pyplot as plt; _f = plt.figure(); _f.gca().plot([1, 2]); plt.close(_f)",
     "import warnings; warnings.warn('warm')",
 )
-_WARM_CELLS_IN_FORK = ("1+1",)
+
+#: Requests gone through in the fork, as a visitor's would be: each page of memory that a first request writes to has to
+#: be copied (fork(2)), and that should have happened before a visitor waits for it.
+_REHEARSED: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("kernel_info_request", {}),
+    (
+        "execute_request",
+        {"code": "1+1", "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False},
+    ),
+)
 
 
 class Template:
@@ -50,8 +59,7 @@ class Template:
         asyncio.set_event_loop(loop)
         sys.stdout, sys.stderr = self._kernel.stdout, self._kernel.stderr
         self._start(self._kernel, loop, listeners, kernel_id=letter["kernel_id"], key=bytes.fromhex(letter["key"]))
-        for cell in _WARM_CELLS_IN_FORK:
-            _run_silently(self._kernel, cell)
+        _rehearse(self._kernel)
         birth.send(b'{"ready": true}')
         birth.close()
         loop.run_forever()
@@ -106,6 +114,30 @@ def _run_silently(kernel: Any, code: str) -> None:
         kernel.flush_streams()
     finally:
         kernel.publisher._socket = publisher
+        kernel.shell.execution_count = 1
+
+
+class _Sink:
+    """Takes the place of a socket."""
+
+    def send(self, part: Any, flags: int = 0) -> None:
+        """Drop a part of a message."""
+
+    def send_multipart(self, parts: Sequence[Any], flags: int = 0) -> None:
+        """Drop a message."""
+
+
+def _rehearse(kernel: Any) -> None:
+    """Take requests the whole way from parts to parts, between sockets that nobody hears, and leave no trace."""
+    publisher, shell_socket = kernel.publisher._socket, kernel._shell_socket
+    kernel.publisher._socket = kernel._shell_socket = _Sink()
+    try:
+        for kind, content in _REHEARSED:
+            kernel.run_request([b"", *kernel.session.serialize(kernel.session.msg(kind, content))])
+    finally:
+        kernel.publisher._socket, kernel._shell_socket = publisher, shell_socket
+        kernel.set_parent([], {})
+        kernel.session.digest_history.clear()
         kernel.shell.execution_count = 1
 
 

@@ -2,8 +2,8 @@
 
 A cell sends five or more messages, most of them small, all with the same parent. `KernelSession.send` packs each part
 once with an encoder made beforehand, keeps the packed parent of the running cell, and signs in one call. What is
-special (a whole message, buffers, a header of the caller's) goes the ordinary way. Format: Jupyter messaging,
-"The Wire Protocol".
+special (buffers, a header of the caller's) goes the ordinary way. `KernelSession.deserialize` leaves dates as they
+came, since nothing here reads them. Format: Jupyter messaging, "The Wire Protocol".
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from jupyter_client.jsonutil import json_default
 from jupyter_client.session import DELIM, Session, extract_header
 
 _encode = json.JSONEncoder(default=json_default, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
 _encode_ascii = json.JSONEncoder(default=json_default, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -53,8 +54,34 @@ class KernelSession(Session):
         self._header_end = (
             f'","username":{_encode(self.username)},"session":"{self.session}","version":"{protocol_version}"}}'
         )
-        self._parent: Any = None
+        self._parent_header: Any = None
         self._packed_parent = b"{}"
+
+    def deserialize(self, msg_list: Any, content: bool = True, copy: bool = True) -> dict[str, Any]:
+        """Return the message in parts that begin with the signature. Raises `ValueError`, `TypeError`, `KeyError`."""
+        if not content or not copy or not self._raw_key or len(msg_list) < 5:
+            return super().deserialize(msg_list, content, copy)
+        signature = msg_list[0]
+        found = hmac.digest(self._raw_key, b"".join(msg_list[1:5]), "sha256").hex().encode()
+        if not hmac.compare_digest(signature, found):
+            raise ValueError("Invalid signature")
+        header, parent_header, metadata, body = (
+            {} if part == b"{}" else _decode(part.decode()) for part in msg_list[1:5]
+        )
+        if not str(header.get("version", "")).startswith("5."):
+            return super().deserialize(msg_list, content, copy)
+        if signature in self.digest_history:
+            raise ValueError("Duplicate signature")
+        self._add_digest(signature)
+        return {
+            "header": header,
+            "msg_id": header["msg_id"],
+            "msg_type": header["msg_type"],
+            "parent_header": parent_header,
+            "metadata": metadata,
+            "content": body,
+            "buffers": [memoryview(part) for part in msg_list[5:]],
+        }
 
     def send(
         self,
@@ -69,18 +96,26 @@ class KernelSession(Session):
         metadata: Any = None,
     ) -> Any:
         """Send a message; return it only on the ordinary way, on the short one ``{"content": content}``."""
-        if type(msg_or_type) is not str or buffers or header is not None or not self._raw_key or stream is None:
+        whole = type(msg_or_type) is dict and not msg_or_type.get("buffers")
+        special = buffers or header is not None or not (whole or type(msg_or_type) is str)
+        if special or stream is None or not self._raw_key:
             return super().send(stream, msg_or_type, content, parent, ident, buffers, track, header, metadata)
         if self.pid != os.getpid():
             # A process that visitor's code forked has no part in the conversation.
             return None
-        if parent is not self._parent:
+        if whole:
+            content, parent, metadata = msg_or_type["content"], msg_or_type["parent_header"], msg_or_type["metadata"]
+            head = pack(msg_or_type["header"])
+        else:
+            head = (
+                f'{{"msg_id":"{self._prefix}{next(self._numbers)}","msg_type":"{msg_or_type}",'
+                f'"date":"{datetime.now(UTC).isoformat()}{self._header_end}'
+            ).encode()
+        # a message as parent and its bare header come by turns; the header is one object
+        parent_header = parent.get("header", parent) if parent else None
+        if parent_header is not self._parent_header:
             self._packed_parent = pack(extract_header(parent)) if parent else b"{}"
-            self._parent = parent
-        head = (
-            f'{{"msg_id":"{self._prefix}{next(self._numbers)}","msg_type":"{msg_or_type}",'
-            f'"date":"{datetime.now(UTC).isoformat()}{self._header_end}'
-        ).encode()
+            self._parent_header = parent_header
         parts = [
             head,
             self._packed_parent,

@@ -9,6 +9,7 @@ parsed and must be an object. Buffers are not part of the JSON protocol and are 
 
 from __future__ import annotations
 
+import functools
 import hmac
 import json
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,10 @@ MAX_CONTAINERS = 1_000_000
 
 #: Characters of a msg_id: clients use a uuid, the kernel a uuid and a counter.
 MAX_ID_CHARS = 128
+
+#: Parsed parent headers that are remembered, and the largest of them: together at most a megabyte.
+MAX_RECENT_PARENTS = 512
+MAX_RECENT_PARENT_BYTES = 1024
 
 #: What a browser may send to a kernel, and whether an answer is due.
 REQUEST_TYPES = frozenset(
@@ -106,7 +111,12 @@ def _refuse_constant(name: str) -> Any:
 
 
 # Python's JSON takes NaN and Infinity, which browsers refuse
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_decode = _decoder.decode
+
+#: What JSON allows around a value (RFC 8259, section 2).
+_BLANKS = " \t\n\r"
+
 _encode_string = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -126,12 +136,29 @@ def _object(part: bytes) -> dict[str, Any]:
     if part == b"{}":
         return {}
     try:
-        value = _decode(part.decode("utf-8"))
+        text = part.decode("utf-8")
+        if text.startswith("{"):
+            # looking for blanks on both sides costs more than reading a short object
+            value, end = _decoder.raw_decode(text)
+            if text[end:].strip(_BLANKS):
+                raise ValueError("Extra data")
+        else:
+            value = _decode(text)
     except (ValueError, RecursionError) as exc:
         raise FrameRejectedError("not_json") from exc
     if type(value) is not dict:
         raise FrameRejectedError("not_an_object")
     return value
+
+
+def _parent_id(part: bytes) -> str:
+    """Return the msg_id in a parent header, or empty; raises `FrameRejectedError`."""
+    parent_id = _object(part).get("msg_id", "")
+    return parent_id if type(parent_id) is str else ""
+
+
+#: The messages of a cell all have the same parent.
+_recent_parent_id = functools.lru_cache(MAX_RECENT_PARENTS)(_parent_id)
 
 
 def parse_kernel_message(channel: str, parts: list[bytes], key: bytes) -> KernelFrame:
@@ -159,14 +186,14 @@ def parse_kernel_message(channel: str, parts: list[bytes], key: bytes) -> Kernel
         raise FrameRejectedError("bad_header")
     if msg_type not in KERNEL_TYPES[channel]:
         raise FrameRejectedError("type_not_allowed")
-    parent_id = _object(parent_part).get("msg_id", "")
+    parent_id = (_recent_parent_id if len(parent_part) <= MAX_RECENT_PARENT_BYTES else _parent_id)(parent_part)
     _object(metadata_part)
     content = _object(content_part)
     return KernelFrame(
         channel,
         msg_type,
         msg_id,
-        parent_id if type(parent_id) is str else "",
+        parent_id,
         content,
         _text(channel, msg_type, msg_id, signed),
     )
@@ -256,7 +283,7 @@ def parse_client_message(text: str | bytes, date: str) -> ClientMessage:
         # no door carries the stdin channel: input() must fail instead of waiting for ever
         others[2]["allow_stdin"] = False
     try:
-        parts = tuple(_encode(value).encode("ascii") for value in (header, *others))
+        parts = tuple(_encode(value).encode("ascii") if value else b"{}" for value in (header, *others))
     except RecursionError as exc:
         raise InvalidMessage("The message is nested too deeply.") from exc
     return ClientMessage(msg_type, msg_id, header, parts)  # type: ignore[arg-type]

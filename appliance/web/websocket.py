@@ -70,14 +70,6 @@ def text_frame(payload: bytes) -> bytes:
     return struct.pack("!BBQ", _FIN_TEXT, 127, length)
 
 
-def _announces(frame: KernelFrame) -> bool:
-    """Return whether another message follows this one closely: output after a busy, idle after a reply."""
-    kind = frame.msg_type
-    return kind in ("execute_input", "execute_reply") or (
-        kind == "status" and frame.content.get("execution_state") == "busy"
-    )
-
-
 class BoundedBuffer:
     """Collects the fragments of a message; takes the place of the unbounded buffer in Twisted's protocol.
 
@@ -132,6 +124,7 @@ class ChannelsSocket:
         self._abort: Any = None
         self._held: list[bytes] = []
         self._hold: Any = None
+        self._idle_after = ""
 
     # --- Twisted's side: WebSocketProtocol
 
@@ -226,10 +219,26 @@ class ChannelsSocket:
             self._held.clear()
             return
         self._held.append(text_frame(text) + text)
-        if not _announces(frame):
+        if not self._announces(frame):
             self._flush()
         elif self._hold is None:
             self._hold = self._clock.callLater(HOLD_SECONDS, self._flush_held)
+
+    def _announces(self, frame: KernelFrame) -> bool:
+        """Return whether another message follows this one closely: output after a busy, idle after a reply.
+
+        Reply and idle come over two sockets: whichever comes second has nothing to wait for.
+        """
+        match frame.msg_type:
+            case "status":
+                state = frame.content.get("execution_state")
+                if state == "idle":
+                    self._idle_after = frame.parent_id
+                return state == "busy"
+            case "execute_reply":
+                return frame.parent_id != self._idle_after
+            case kind:
+                return kind == "execute_input"
 
     def _flush(self) -> None:
         if self._held:

@@ -54,13 +54,13 @@ def test_the_limit_holds_and_afterwards_nothing_remains(crowded):
     for document in granted:
         assert crowded.request("DELETE", f"/kernel/{document['id']}")[0] == 200
     directory = pathlib.Path(crowded.config.kernels_path)
-    wait_for("only the ready set is left", lambda: len(os.listdir(directory)) <= crowded.config.pool.ready, 10)
+    given = {document["id"] for document in granted}
+    wait_for("no leased kernel is left", lambda: not given & set(os.listdir(directory)), 10)
     wait_for(
         "no process of a leased kernel is left",
         lambda: len(kernel_processes(crowded)) <= crowded.config.pool.ready,
         10,
     )
-    assert not {document["id"] for document in granted} & set(os.listdir(directory))
     mounts = pathlib.Path("/proc/self/mountinfo").read_text()
     assert str(crowded.config.runtime_dir) not in mounts
     wait_for("kernels can be leased again", crowded.evaluates, 10)

@@ -83,12 +83,61 @@ def test_a_forked_process_sends_nothing(session):
     assert socket.sent == []
 
 
-def test_whole_messages_and_buffers_go_the_ordinary_way(session):
+def test_whole_messages_are_what_the_ordinary_session_sends(session):
     socket = Socket()
-    session.send(socket, session.msg("status", {"execution_state": "idle"}))
+    message = session.msg("execute_result", {"data": {"text/plain": "2"}}, parent=PARENT, metadata={"a": 1})
+    session.send(socket, message, ident=b"topic")
+    Session(key=KEY).send(socket, message, ident=b"topic")
+    assert received(socket.sent[0]) == received(socket.sent[1])
+
+
+def test_the_parent_may_come_as_a_message_and_as_its_header_by_turns(session):
+    socket = Socket()
+    session.send(socket, "status", {}, parent=PARENT)
+    session.send(socket, session.msg("execute_result", {}, parent=PARENT["header"]))
+    session.send(socket, "status", {}, parent=PARENT)
+    assert [json.loads(parts[-3])["msg_id"] for parts in socket.sent] == ["m", "m", "m"]
+
+
+def test_buffers_go_the_ordinary_way(session):
+    socket = Socket()
     session.send(socket, "comm_msg", {}, buffers=[b"raw"])
-    assert received(socket.sent[0])[1]["content"] == {"execution_state": "idle"}
-    assert received(socket.sent[1])[1]["buffers"] == [b"raw"]
+    assert received(socket.sent[0])[1]["buffers"] == [b"raw"]
+
+
+def request(version="5.3", key=KEY, **content):
+    client = Session(key=key)
+    message = client.msg("execute_request", content)
+    message["header"]["version"] = version
+    return client.serialize(message)[1:]
+
+
+def test_messages_are_read_as_the_ordinary_session_reads_them_but_for_dates(session):
+    parts = [*request(code="1"), b"raw"]
+    ordinary, short = Session(key=KEY).deserialize(parts), session.deserialize(parts)
+    assert short["header"]["date"] == ordinary["header"].pop("date").isoformat().replace("+00:00", "Z")
+    del short["header"]["date"]
+    assert short == ordinary
+
+
+def test_an_old_message_is_adapted(session):
+    client = Session(key=KEY)
+    message = client.msg("object_info_request", {"oname": "a", "detail_level": 0})
+    message["header"]["version"] = "4.1"
+    assert session.deserialize(client.serialize(message)[1:])["msg_type"] == "inspect_request"
+
+
+@pytest.mark.parametrize("parts", [request(key=b"other"), [b"", *request()[1:]], request()[:4]])
+def test_a_message_that_is_not_signed_or_not_whole_is_refused(session, parts):
+    with pytest.raises((ValueError, TypeError)):
+        session.deserialize(parts)
+
+
+def test_a_message_that_comes_again_is_refused(session):
+    parts = request(code="1")
+    session.deserialize(parts)
+    with pytest.raises(ValueError, match="Duplicate"):
+        session.deserialize(parts)
 
 
 def test_every_fork_has_its_own_session(session):
