@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import pathlib
 
 import pytest
 
 from tests.integration.sage_client import SageClient
 
 LOOK = """
-import json, os, socket, resource
+import json, os, socket, resource, sys
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 report = {
     "uid": os.getresuid(), "gid": os.getresgid(), "groups": os.getgroups(), "pid": os.getpid(),
@@ -21,7 +22,7 @@ report = {
     "seccomp": int(status["Seccomp"]), "no_new_privs": int(status["NoNewPrivs"]),
     "files": {fd: os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")
               if os.path.lexists(f"/proc/self/fd/{fd}")},
-    "host": socket.gethostname(), "home": os.getcwd(), "root": sorted(os.listdir("/")),
+    "host": socket.gethostname(), "home": os.getcwd(), "prefix": sys.prefix, "root": sorted(os.listdir("/")),
     "core": resource.getrlimit(resource.RLIMIT_CORE), "env": sorted(os.environ),
 }
 print(json.dumps(report))
@@ -106,9 +107,11 @@ def test_open_files_are_its_own(report):
 def test_nothing_of_the_host_is_named(report):
     assert report["host"] == "cell"
     assert report["home"] == "/home/visitor"
+    # An environment is at its own path, and nothing but the directories to it.
+    environment = pathlib.PurePath(report["prefix"]).parts[1]
     assert set(report["root"]) <= {
-        "bin", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "opt", "proc", "root", "run", "sbin", "srv",
-        "sys", "tmp", "usr", "var", "work",
+        "bin", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "sys", "tmp", "usr",
+        "var", environment,
     }  # fmt: skip
     assert report["core"] == [0, 0]
     assert not {"PYTHONPATH", "NOTIFY_SOCKET", "LISTEN_FDS", "CELL_SUPERVISOR_PID"} & set(report["env"])
