@@ -97,6 +97,24 @@ class Clocks:
 
 
 @attrs.frozen(kw_only=True)
+class Output:
+    """What one evaluation may send. What is above a limit is left out, counted and told; of text the end is kept."""
+
+    max_bytes: int = _key(
+        16_777_216, "Everything together, as JSON. A large picture is 3 MB; a page with 64 MB of output is slow."
+    )
+    max_messages: int = _key(10_000, "Messages: a progress bar makes ten a second for all of clocks.busy_seconds.")
+    max_displays: int = _key(2000, "Displayed results and updates of them: each costs a page more than text does.")
+    stream_characters: int = _key(800_000, "Text that is printed: a page shows a million characters in all.")
+    text_characters: int = _key(
+        200_000, "One text (a printed one, a traceback, a result): of a longer one beginning and end are kept."
+    )
+    messages_per_second: int = _key(
+        200, "Messages a second; five seconds' worth may come at once. Printed text is only held back by it."
+    )
+
+
+@attrs.frozen(kw_only=True)
 class Profile:
     """Limits of one kernel."""
 
@@ -167,6 +185,7 @@ class Config:
     web: Web = attrs.field(factory=Web)
     pool: Pool = attrs.field(factory=Pool)
     clocks: Clocks = attrs.field(factory=Clocks)
+    output: Output = attrs.field(factory=Output)
     permalink: Permalink = attrs.field(factory=Permalink)
     sandbox: Sandbox = attrs.field(factory=Sandbox)
     ids: Ids = attrs.field(factory=Ids)
@@ -329,6 +348,7 @@ _TABLES: dict[str, Any] = {
     "web": Web,
     "pool": Pool,
     "clocks": Clocks,
+    "output": Output,
     "permalink": Permalink,
     "sandbox": Sandbox,
     "ids": Ids,
@@ -390,6 +410,9 @@ def _check(config: Config) -> None:
     for name, number in (("max_kernels", config.pool.max_kernels), ("max_starting", config.pool.max_starting)):
         if number < 1:
             raise ConfigError(f"pool.{name}: must be at least 1")
+    for name, number in attrs.asdict(config.output).items():
+        if number < 1:
+            raise ConfigError(f"output.{name}: must be at least 1")
     if config.pool.ready > config.pool.max_kernels:
         raise ConfigError("pool.ready: must not be larger than pool.max_kernels")
     if config.ids.count < config.pool.max_kernels + 2000:

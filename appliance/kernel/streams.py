@@ -13,11 +13,15 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
+from appliance.kernel.bounds import fitting_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 TICK_SECONDS = 0.1
 FLUSH_CHARACTERS = 65_536
+#: Characters of one message.
+MESSAGE_CHARACTERS = 131_072
 #: Bytes taken from a captured descriptor at once.
 READ_BYTES = 65_536
 
@@ -113,7 +117,9 @@ class Stream(io.TextIOBase):
         with self._lock:
             parts = self._take()
             # Published under the lock: two threads that flush must not swap their texts.
-            self._publish(self._name, "".join(parts))
+            text = fitting_text("".join(parts))
+            for start in range(0, len(text), MESSAGE_CHARACTERS):
+                self._publish(self._name, text[start : start + MESSAGE_CHARACTERS])
 
     def drain(self) -> bool:
         """Take what was written to the captured descriptor; return whether there was any."""

@@ -19,6 +19,8 @@ from jupyter_client._version import protocol_version
 from jupyter_client.jsonutil import json_default
 from jupyter_client.session import DELIM, Session, extract_header
 
+from appliance.kernel.bounds import fitting_content
+
 _encode = json.JSONEncoder(default=json_default, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _decode = json.JSONDecoder().decode
 _encode_ascii = json.JSONEncoder(default=json_default, allow_nan=False, separators=(",", ":")).encode
@@ -104,9 +106,11 @@ class KernelSession(Session):
             # A process that visitor's code forked has no part in the conversation.
             return None
         if whole:
+            kind = msg_or_type["msg_type"]
             content, parent, metadata = msg_or_type["content"], msg_or_type["parent_header"], msg_or_type["metadata"]
             head = pack(msg_or_type["header"])
         else:
+            kind = msg_or_type
             head = (
                 f'{{"msg_id":"{self._prefix}{next(self._numbers)}","msg_type":"{msg_or_type}",'
                 f'"date":"{datetime.now(UTC).isoformat()}{self._header_end}'
@@ -120,7 +124,7 @@ class KernelSession(Session):
             head,
             self._packed_parent,
             pack(metadata) if metadata else b"{}",
-            pack(content or {}),
+            pack(fitting_content(kind, content) or {}),
         ]
         signature = hmac.digest(self._raw_key, b"".join(parts), "sha256").hex().encode()
         idents = [ident] if isinstance(ident, bytes) else ident or []

@@ -11,6 +11,11 @@ the ``dead`` status, then the connections close.
 iopub is lossy: a kernel drops output that nobody reads. A request that has only one of its two ends at two ticks in a
 row makes the machine ask for a *synchronization*, a round trip through the kernel; what is still missing after it is
 lost, and the machine says it instead.
+
+What is delivered of a kernel's output is what the budget of its evaluation admits (`protocol.output_budget`). Output
+that answers no open evaluation has a budget of its own, renewed when a client sends an evaluation or a comm message: a
+kernel gets more only when somebody asks for more. Of each request the first busy, the first idle and the reply always
+pass.
 """
 
 from __future__ import annotations
@@ -24,6 +29,12 @@ import attrs
 from appliance.errors import ApplianceError, InvalidMessage
 from appliance.protocol import frames
 from appliance.protocol.death import DeathReason
+from appliance.protocol.output_budget import (
+    MAX_REPLY_BYTES,
+    OutputBudget,
+    OutputLimits,
+    shortened_reply,
+)
 
 if TYPE_CHECKING:
     from appliance.protocol.frames import ClientMessage, KernelFrame
@@ -42,6 +53,9 @@ MAX_QUEUED_MESSAGES = 32
 
 #: Malformed messages of one client, after which it is disconnected.
 MAX_INVALID_MESSAGES = 20
+
+#: Bytes of a status message beyond which ours takes its place: it repeats the header of a request and no more.
+MAX_STATUS_BYTES = 65_536
 
 #: Said on stderr where output is missing.
 OUTPUT_LOST = "[Output of this cell was lost: it was more than its reader took.]\n"
@@ -122,6 +136,8 @@ class Phase(enum.Enum):
 class _Request:
     header: Mapping[str, Any]
     reply_type: str
+    budget: OutputBudget | None = None
+    busy: bool = False
     replied: bool = False
     idle: bool = False
     suspect: bool = False
@@ -132,13 +148,28 @@ def _reply_type(request_type: str) -> str:
 
 
 class Session:
-    """The machine. ``single``: release the kernel when its evaluations are answered; ``now`` returns ISO 8601 time."""
+    """The machine.
 
-    def __init__(self, kernel_id: str, *, single: bool, now: Callable[[], str]) -> None:
+    ``single``: release the kernel when its evaluations are answered; ``now`` returns ISO 8601 time, ``seconds`` a time
+    that only grows.
+    """
+
+    def __init__(
+        self,
+        kernel_id: str,
+        *,
+        single: bool,
+        now: Callable[[], str],
+        seconds: Callable[[], float],
+        limits: OutputLimits,
+    ) -> None:
         self.kernel_id = kernel_id
         self.phase = Phase.STARTING
         self._single = single
         self._now = now
+        self._seconds = seconds
+        self._limits = limits
+        self._unasked = OutputBudget(limits)
         self._clients: dict[int, int] = {}
         self._open: dict[str, _Request] = {}
         self._queue: list[ClientMessage] = []
@@ -198,9 +229,13 @@ class Session:
                 return self._refuse(client, message, "The kernel is starting and has enough to do.")
             self._queue.append(message)
         if message.msg_type in frames.REQUEST_TYPES:
-            self._open[message.msg_id] = _Request(message.header, _reply_type(message.msg_type))
+            request = _Request(message.header, _reply_type(message.msg_type))
+            self._open[message.msg_id] = request
             if message.msg_type == "execute_request":
                 self._evaluated = True
+                request.budget = OutputBudget(self._limits)
+        if message.msg_type == "execute_request" or message.msg_type in frames.COMM_TYPES:
+            self._unasked = OutputBudget(self._limits)
         return [] if self.phase is Phase.STARTING else [Send(message)]
 
     def client_invalid(self, client: int, error: ApplianceError) -> Effects:
@@ -243,26 +278,64 @@ class Session:
         return [*answers, *self._end_if_done()]
 
     def kernel_frame(self, frame: KernelFrame) -> Effects:
-        """Deliver what a kernel said, and note which requests that answers."""
+        """Deliver what a kernel said, as far as it may, and note which requests that answers."""
         if self.phase is Phase.DEAD:
             return []
-        deliver = Deliver(frame)
-        if frame.channel == "shell":
-            request = self._open.get(frame.parent_id)
-            if request is None or frame.msg_type != request.reply_type:
-                return (deliver,)
+        request = self._open.get(frame.parent_id)
+        state = frame.content.get("execution_state") if frame.msg_type == "status" else None
+        if request is None:
+            return self._output(frame, None)
+        if frame.channel == "shell" and frame.msg_type == request.reply_type and not request.replied:
             request.replied = True
-        elif frame.msg_type == "status" and frame.content.get("execution_state") == "idle":
-            request = self._open.get(frame.parent_id)
-            if request is None:
-                return (deliver,)
+            effects: Effects = (Deliver(self._bounded_reply(frame, request)),)
+        elif state == "idle" and not request.idle:
             request.idle = True
+            effects = (*self._closing(request), Deliver(self._bounded_status(frame, request, "idle")))
+        elif state == "busy" and not request.busy:
+            request.busy = True
+            return (Deliver(self._bounded_status(frame, request, "busy")),)
         else:
-            return (deliver,)
+            return self._output(frame, request)
         if not (request.replied and request.idle):
-            return (deliver,)
+            return effects
         del self._open[frame.parent_id]
-        return (deliver, *self._end_if_done())
+        return (*effects, *self._end_if_done())
+
+    def _output(self, frame: KernelFrame, request: _Request | None) -> Effects:
+        """Deliver what the budget admits of a message."""
+        budget = self._unasked if request is None or request.budget is None else request.budget
+        verdict = budget.admit(frame, self._seconds())
+        if verdict.content is frame.content:
+            return (Deliver(frame),)
+        header = {"msg_id": frame.parent_id} if request is None else request.header
+        effects: list[Effect] = []
+        if verdict.content is not None:
+            try:
+                effects.append(Deliver(self._frame(frame.channel, frame.msg_type, verdict.content, header)))
+            except (ValueError, RecursionError):  # numbers and depths that Python reads but does not write
+                effects.append(Deliver(self._notice(header, "[A message of this kernel could not be shortened.]\n")))
+        if verdict.notice:
+            effects.append(Deliver(self._notice(header, verdict.notice)))
+        return effects
+
+    def _closing(self, request: _Request) -> list[Effect]:
+        """Return what is to be said of an evaluation's output before its idle."""
+        if request.budget is None:
+            return []
+        texts, last_update = request.budget.close()
+        effects: list[Effect] = [Deliver(last_update)] if last_update is not None else []
+        return [*effects, *(Deliver(self._stream(request.header, name, text)) for name, text in texts)]
+
+    def _bounded_reply(self, frame: KernelFrame, request: _Request) -> KernelFrame:
+        if len(frame.text) <= MAX_REPLY_BYTES or frame.msg_type != "execute_reply":
+            return frame
+        content = shortened_reply(frame.content, self._limits.text_characters)
+        return self._frame("shell", "execute_reply", content, request.header)
+
+    def _bounded_status(self, frame: KernelFrame, request: _Request, state: str) -> KernelFrame:
+        if len(frame.text) <= MAX_STATUS_BYTES:
+            return frame
+        return self._frame("iopub", "status", {"execution_state": state}, request.header)
 
     def frame_rejected(self, channel: str, code: str) -> Effects:
         """Say in the output of the running evaluation that a message of the kernel was dropped."""
@@ -279,15 +352,26 @@ class Session:
         return [Deliver(self._frame("control", "interrupt_reply", content, message.header), client)]
 
     def tick(self) -> Effects:
-        """Look for requests with one end missing; to be called every few seconds while output is being read."""
-        if self.phase is not Phase.OPEN or self._synchronizing:
+        """Look for text that was held back and for requests with one end missing.
+
+        To be called every few seconds while output is being read.
+        """
+        if self.phase is not Phase.OPEN:
             return []
+        effects: list[Effect] = [
+            Deliver(self._stream(request.header, name, text))
+            for request in self._open.values()
+            if request.budget is not None
+            for name, text in request.budget.release(self._seconds())
+        ]
+        if self._synchronizing:
+            return effects
         for request in self._open.values():
             if request.suspect and request.replied != request.idle:
                 self._synchronizing = True
-                return [Synchronize()]
+                return [*effects, Synchronize()]
             request.suspect = request.replied != request.idle
-        return []
+        return effects
 
     def synchronized(self) -> Effects:
         """Supply the ends that a synchronization has shown to be lost."""
@@ -298,6 +382,7 @@ class Session:
                 continue
             del self._open[msg_id]
             if request.replied:
+                effects += self._closing(request)
                 effects.append(Deliver(self._notice(request.header, OUTPUT_LOST)))
                 effects.append(Deliver(self._idle(request.header)))
             elif request.reply_type == "execute_reply":
@@ -312,17 +397,17 @@ class Session:
             return []
         self.phase = Phase.DEAD
         answers = [
-            frame
+            effect
             for request in self._open.values()
             if request.reply_type == "execute_reply"
-            for frame in self._missing(request, reason)
+            for effect in self._missing(request, reason)
         ]
         content = {"execution_state": "dead", "reason": reason.value, "message": reason.sentence}
         self._last_frame = self._frame("iopub", "status", content, {})
         self._open.clear()
         self._queue.clear()
         self._clients.clear()
-        return [*map(Deliver, answers), Deliver(self._last_frame), Close(CLOSE_NORMAL), CancelGrace()]
+        return [*answers, Deliver(self._last_frame), Close(CLOSE_NORMAL), CancelGrace()]
 
     def stop(self, reason: DeathReason) -> Effects:
         """End and give the kernel back."""
@@ -353,7 +438,10 @@ class Session:
         return self._frame("iopub", "status", {"execution_state": "idle"}, header)
 
     def _notice(self, header: Mapping[str, Any], text: str) -> KernelFrame:
-        return self._frame("iopub", "stream", {"name": "stderr", "text": text}, header)
+        return self._stream(header, "stderr", text)
+
+    def _stream(self, header: Mapping[str, Any], name: str, text: str) -> KernelFrame:
+        return self._frame("iopub", "stream", {"name": name, "text": text}, header)
 
     def _failure(self, header: Mapping[str, Any], ename: str, sentence: str) -> KernelFrame:
         content: dict[str, Any] = {
@@ -370,6 +458,8 @@ class Session:
     def _failed(self, header: Mapping[str, Any], ename: str, sentence: str) -> list[KernelFrame]:
         return [self._failure(header, ename, sentence), self._idle(header)]
 
-    def _missing(self, request: _Request, reason: DeathReason) -> list[KernelFrame]:
-        answers = [] if request.replied else [self._failure(request.header, "KernelDied", reason.sentence)]
-        return answers if request.idle else [*answers, self._idle(request.header)]
+    def _missing(self, request: _Request, reason: DeathReason) -> list[Effect]:
+        effects: list[Effect] = [] if request.idle else self._closing(request)
+        if not request.replied:
+            effects.append(Deliver(self._failure(request.header, "KernelDied", reason.sentence)))
+        return effects if request.idle else [*effects, Deliver(self._idle(request.header))]

@@ -9,6 +9,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
@@ -17,6 +18,7 @@ from twisted.logger import Logger
 from appliance.errors import PoolUnavailable, UnknownKernel
 from appliance.log import kernel_name
 from appliance.protocol.death import DeathReason
+from appliance.protocol.output_budget import OutputLimits
 from appliance.web.live_kernel import LiveKernel
 from appliance.zmq_sockets import Sockets
 
@@ -50,6 +52,7 @@ class Kernels(Service):
         self.sockets = Sockets(reactor)
         self._config = config
         self._now = now
+        self._limits = OutputLimits(**attrs.asdict(config.output))
         self._live: dict[str, LiveKernel] = {}
         self._attaching: dict[str, list[Deferred[LiveKernel]]] = {}
         self._owed: dict[str, DeathReason] = {}
@@ -106,6 +109,7 @@ class Kernels(Service):
             single=single,
             now=self._now,
             max_clients=self._config.web.max_connections_per_kernel,
+            limits=self._limits,
         )
         self._live[address.kernel_id] = kernel
         return kernel

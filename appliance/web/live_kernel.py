@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from appliance.protocol.frames import ClientMessage, KernelFrame
+    from appliance.protocol.output_budget import OutputLimits
     from appliance.web.kernels import Kernels
     from appliance.web.pool_client import KernelAddress
 
@@ -50,13 +51,20 @@ class LiveKernel:
     """A kernel, its session and its clients; performs what the session decides."""
 
     def __init__(
-        self, kernels: Kernels, address: KernelAddress, *, single: bool, now: Callable[[], str], max_clients: int
+        self,
+        kernels: Kernels,
+        address: KernelAddress,
+        *,
+        single: bool,
+        now: Callable[[], str],
+        max_clients: int,
+        limits: OutputLimits,
     ) -> None:
         self.kernel_id = address.kernel_id
         self._kernels = kernels
         self._clock = kernels.clock
         self._max_clients = max_clients
-        self._session = Session(address.kernel_id, single=single, now=now)
+        self._session = Session(address.kernel_id, single=single, now=now, seconds=kernels.clock.seconds, limits=limits)
         self._clients: dict[int, Client] = {}
         self._full: set[int] = set()
         self._made = 0

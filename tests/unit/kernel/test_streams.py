@@ -99,3 +99,20 @@ def test_a_forked_process_writes_to_the_descriptor(made):
     os.close(read)
     os.close(write)
     assert published == []
+
+
+def test_a_long_text_goes_out_in_several_messages(made, monkeypatch):
+    monkeypatch.setattr(streams, "MESSAGE_CHARACTERS", 4)
+    stream, published, _ = made
+    stream.write("123456789")
+    stream.flush()
+    assert published == [("stdout", "1234"), ("stdout", "5678"), ("stdout", "9")]
+
+
+def test_a_huge_text_keeps_its_ends(made):
+    stream, published, _ = made
+    stream.write("a" * 5_000_000 + "b" * 5_000_000 + "\n")
+    text = "".join(text for _, text in published)
+    assert len(text) < 2_600_000
+    assert text.startswith("aaa")
+    assert "[This text had 10,000,001 characters" in text

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 
 from appliance.errors import InvalidMessage, PoolUnavailable
 from appliance.protocol import session as machine
 from appliance.protocol.death import DeathReason
 from appliance.protocol.frames import KernelFrame, parse_client_message
+from appliance.protocol.output_budget import OutputLimits
 from appliance.protocol.session import (
     CancelGrace,
     Close,
@@ -22,10 +24,18 @@ from appliance.protocol.session import (
 )
 
 NOW = "2026-01-01T00:00:00+00:00"
+LIMITS = OutputLimits(
+    max_bytes=1_000_000,
+    max_messages=100,
+    max_displays=10,
+    stream_characters=50_000,
+    text_characters=10_000,
+    messages_per_second=100,
+)
 
 
-def make(*, single=True, started=True):
-    session = Session("k", single=single, now=lambda: NOW)
+def make(*, single=True, started=True, limits=LIMITS, clock=(0.0,)):
+    session = Session("k", single=single, now=lambda: NOW, seconds=lambda: clock[0], limits=limits)
     session.leased()
     session.client_opened(1)
     if started:
@@ -256,7 +266,7 @@ def test_who_comes_after_death_learns_why():
 
 
 def test_a_kernel_waits_for_its_first_client_and_then_for_its_last_one_to_come_back():
-    session = Session("k", single=False, now=lambda: NOW)
+    session = Session("k", single=False, now=lambda: NOW, seconds=lambda: 0.0, limits=LIMITS)
     assert session.leased() == [StartGrace(machine.ATTACH_SECONDS)]
     assert session.client_opened(1) == [CancelGrace()]
     assert session.client_opened(2) == [CancelGrace()]
@@ -349,3 +359,116 @@ def test_a_request_is_not_taken_for_lost_by_a_round_trip_that_began_before_its_r
     session.client_message(1, request("b"))
     session.kernel_frame(reply("b"))
     assert ("status", "b", "idle") not in said(session.synchronized())
+
+
+def stream(text, parent="a"):
+    content = {"name": "stdout", "text": text}
+    return KernelFrame("iopub", "stream", "m", parent, content, json.dumps(content).encode())
+
+
+def limited(**changes):
+    session = make(single=False, limits=attrs.evolve(LIMITS, **changes))
+    session.client_message(1, request())
+    return session
+
+
+def test_output_above_a_limit_is_told_once_counted_and_closed_before_the_idle():
+    session = limited(max_messages=2)
+    effects = [effect for _ in range(5) for effect in session.kernel_frame(frame("iopub", "clear_output", "a"))]
+    effects += session.kernel_frame(reply())
+    effects += session.kernel_frame(status("idle"))
+    kinds = [line[0] for line in said(effects)]
+    assert kinds == ["clear_output", "clear_output", "stream", "execute_reply", "stream", "status"]
+    assert "limited to 2 messages" in said(effects)[2][2]
+    assert "Left out of this output: 3 messages." in said(effects)[4][2]
+    assert {line[1] for line in said(effects)} == {"a"}
+    assert not session.busy
+
+
+def test_each_evaluation_has_a_budget_of_its_own():
+    session = limited(stream_characters=3)
+    session.client_message(1, request("b"))
+    assert said(session.kernel_frame(stream("12345")))[0] == ("stream", "a", "123")
+    assert said(session.kernel_frame(stream("12", "b"))) == [("stream", "b", "12")]
+
+
+def test_output_that_answers_nothing_has_one_budget_until_a_client_asks_for_more():
+    session = limited(max_messages=2)
+    strays = [frame("iopub", "comm_msg", parent) for parent in ("x", "y", "z", "")]
+    assert [len(list(session.kernel_frame(one))) for one in strays] == [1, 1, 1, 0]
+    assert said(session.kernel_frame(frame("iopub", "comm_msg", "q"))) == []
+    session.client_message(1, request("c", "comm_msg"))
+    assert len(session.kernel_frame(frame("iopub", "comm_msg", "c"))) == 1
+    session.client_message(1, request("i", "complete_request"))
+    session.kernel_frame(frame("iopub", "comm_msg", "i"))
+    assert said(session.kernel_frame(frame("iopub", "display_data", "i")))[0][0] == "stream"
+
+
+def test_busy_idle_and_reply_pass_when_nothing_else_does_and_only_once():
+    session = limited(max_messages=1)
+    session.kernel_frame(stream("x"))
+    session.kernel_frame(stream("y"))
+    assert said(session.kernel_frame(status("busy"))) == [("status", "a", "busy")]
+    assert said(session.kernel_frame(status("busy"))) == []
+    assert said(session.kernel_frame(reply())) == [("execute_reply", "a", "ok")]
+    assert said(session.kernel_frame(reply())) == []
+    assert said(session.kernel_frame(status("starting"))) == []
+    assert said(session.kernel_frame(status("idle"))) == [
+        ("stream", "a", "\n[Left out of this output: 3 messages. Its end follows.]\n"),
+        ("stream", "a", "y"),
+        ("status", "a", "idle"),
+    ]
+
+
+def test_huge_replies_and_states_are_replaced():
+    session = limited()
+    big = "x" * 2_000_000
+    effects = session.kernel_frame(KernelFrame("iopub", "status", "m", "a", {"execution_state": "busy"}, big.encode()))
+    effects += session.kernel_frame(
+        KernelFrame("shell", "execute_reply", "m", "a", {"status": "error", "evalue": big}, big.encode())
+    )
+    effects += session.kernel_frame(KernelFrame("iopub", "status", "m", "a", {"execution_state": "idle"}, big.encode()))
+    assert [effect.frame.msg_type for effect in effects] == ["status", "execute_reply", "status"]
+    assert all(len(effect.frame.text) < 20_000 for effect in effects)
+    assert "left out" in effects[1].frame.content["evalue"]
+
+
+def test_what_cannot_be_written_again_is_replaced_by_a_notice():
+    session = limited()
+    content = {"data": {"text/plain": "x" * 20_000}, "metadata": {"size": float("inf")}}
+    effects = session.kernel_frame(KernelFrame("iopub", "display_data", "m", "a", content, b"x" * 20_100))
+    assert said(effects) == [("stream", "a", "[A message of this kernel could not be shortened.]\n")]
+
+
+def test_text_that_was_held_back_comes_with_a_tick():
+    clock = [0.0]
+    session = make(single=False, limits=attrs.evolve(LIMITS, messages_per_second=1), clock=clock)
+    session.client_message(1, request())
+    for number in range(7):
+        session.kernel_frame(stream(f"{number} "))
+    assert session.tick() == []
+    clock[0] = 2.0
+    assert said(session.tick()) == [("stream", "a", "5 6 ")]
+
+
+def test_death_tells_what_was_left_out():
+    session = limited(max_messages=1)
+    session.kernel_frame(frame("iopub", "clear_output", "a"))
+    session.kernel_frame(frame("iopub", "clear_output", "a"))
+    lines = said(session.kernel_died(DeathReason.BUSY))
+    assert [line[0] for line in lines] == ["stream", "execute_reply", "status", "status"]
+    assert "output: 1 message." in lines[0][2]
+
+
+def test_a_lost_idle_tells_what_was_left_out():
+    session = limited(max_messages=1)
+    session.kernel_frame(stream("x"))
+    session.kernel_frame(stream("y"))
+    session.kernel_frame(reply())
+    session.tick()
+    session.tick()
+    assert said(session.synchronized()) == [
+        ("stream", "a", "y"),
+        ("stream", "a", machine.OUTPUT_LOST),
+        ("status", "a", "idle"),
+    ]

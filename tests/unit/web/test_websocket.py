@@ -291,10 +291,10 @@ def test_a_slow_browser_beside_a_fast_one_is_disconnected_when_too_much_waits(wo
     piece = "x" * 4_000_000
     for _ in range(websocket.MAX_UNREAD_BYTES // len(piece) + 1):
         assert not browser.transport.aborted
-        other.print(piece)
+        other.say("iopub", "display_data", other.requests[-1][0], {"data": {"text/html": piece}})
     assert browser.transport.aborted
     assert not fast.transport.aborted
-    assert set(fast.kinds) == {"stream"}
+    assert set(fast.kinds) == {"display_data"}
 
 
 def test_stopping_the_server_closes_with_going_away(world, browser):
