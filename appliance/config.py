@@ -27,6 +27,9 @@ SYSTEM_FILE = pathlib.Path("/etc/cell-appliance/appliance.toml")
 #: Environments that packages install, one directory each.
 PACKAGED_ENVIRONMENTS_DIR = pathlib.Path("/usr/lib/cell-appliance/environments")
 
+#: Profile of whoever asks for none.
+DEFAULT_PROFILE = "default"
+
 #: Layers of confinement that not every host offers.
 OPTIONAL_LAYERS = ("cgroup", "landlock", "selinux")
 
@@ -116,14 +119,20 @@ class Output:
 
 @attrs.frozen(kw_only=True)
 class Profile:
-    """Limits of one kernel."""
+    """Limits of one kernel. A request may ask for any exposed profile by name."""
 
+    exposed: bool = _key(False, "Whether visitors may ask for it: POST /kernel?profile=NAME. The default always is.")
     memory_bytes: int = _key(1_073_741_824, "Memory: memory.max where cgroup v2 is delegated, else RLIMIT_DATA.")
     processes: int = _key(64, "Processes and threads: pids.max where cgroup v2 is delegated, else RLIMIT_NPROC.")
     cpu_percent: int = _key(100, "Processor share, 100 is one core: cpu.max where cgroup v2 is delegated.")
     scratch_bytes: int = _key(268_435_456, "All files a cell writes (/home/visitor, /tmp, /dev/shm) together.")
     scratch_inodes: int = _key(16_384, "Number of files a cell may have.")
     open_files: int = _key(1024, "RLIMIT_NOFILE.")
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """What zygotes are told (T4): the fields of `appliance.zygote.sandbox.Limits`."""
+        return attrs.asdict(self, filter=attrs.filters.exclude("exposed"))
 
 
 @attrs.frozen(kw_only=True)
@@ -190,7 +199,7 @@ class Config:
     sandbox: Sandbox = attrs.field(factory=Sandbox)
     ids: Ids = attrs.field(factory=Ids)
     users: Users = attrs.field(factory=Users)
-    profile: Mapping[str, Profile] = attrs.field(factory=lambda: {"default": Profile()})
+    profile: Mapping[str, Profile] = attrs.field(factory=lambda: {DEFAULT_PROFILE: Profile()})
     environment: Mapping[str, Environment] = attrs.field(factory=lambda: {"python": Environment()})
 
     @property
@@ -227,6 +236,11 @@ class Config:
     def static_path(self) -> pathlib.Path:
         """The built front end."""
         return pathlib.Path(self.web.static_dir) if self.web.static_dir else PACKAGE_DIR / "frontend" / "dist"
+
+    @property
+    def exposed_profiles(self) -> frozenset[str]:
+        """Names of the profiles that visitors may ask for."""
+        return frozenset(name for name, profile in self.profile.items() if profile.exposed or name == DEFAULT_PROFILE)
 
     @property
     def listen_address(self) -> TcpAddress | UnixAddress:

@@ -40,6 +40,12 @@ class MissingArgument(BadRequest):
     code = "missing_argument"
 
 
+class UnknownProfile(BadRequest):
+    """There is no such profile."""
+
+    code = "unknown_profile"
+
+
 class InvalidZip(BadRequest):
     """Invalid zipped code: z must be URL-safe base64 of zlib-compressed UTF-8 text."""
 

@@ -13,7 +13,6 @@ import signal
 import uuid
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import psutil
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -71,7 +70,7 @@ def settings(config: Config) -> decisions.Settings:
         first_slot=FIRST_SLOT,
         last_slot=config.ids.count - 2,
         environments=frozenset(config.environment),
-        profiles=frozenset(config.profile),
+        profiles=config.exposed_profiles,
     )
 
 
@@ -395,7 +394,7 @@ class PoolService(MultiService):
         try:
             descriptors = self._directories.create(record)
             descriptors.append(process.expect())
-            limits = attrs.asdict(self._config.profile[effect.profile])
+            limits = self._config.profile[effect.profile].limits
             self._links[effect.environment].fork(effect.slot, limits, [fd.fileno() for fd in descriptors])
         except OSError as exc:
             self._reactor.callLater(0, self._start_impossible, effect.slot, str(exc))

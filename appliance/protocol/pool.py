@@ -455,7 +455,8 @@ class Pool:
         """Return how many more kernels should be started for the ready sets and for those who wait."""
         coming = self.count(State.STARTING) + self.count(State.READY)
         ahead = sum(self.ready_target(environment, now) for environment in self._environments)
-        return ahead + len(self._waiting) - coming
+        # a ready kernel of another profile serves nobody who waits
+        return max(ahead + len(self._waiting) - coming, self._unserved())
 
     def _fill_due(self) -> float:
         return self._pause_until if self._waiting else max(self._pause_until, self._refill_at)
@@ -465,7 +466,27 @@ class Pool:
         self._last_failure = why
         self._pause_until = now + FAILED_START_PAUSE * self._failed_starts
 
+    def _make_room(self, now: float) -> Iterator[Effect]:
+        """End ready kernels that nobody waits for when those that somebody waits for find no room beside them."""
+        if not self._waiting or now < self._fill_due():
+            return
+        room = self._settings.max_kernels + PROBE_RESERVE - len(self._kernels)
+        spare = self._unserved() - room - self.count(State.ENDING)
+        for kernel in list(self._kernels.values()):
+            if spare > 0 and kernel.state is State.READY:
+                spare -= 1
+                yield from self._end(kernel, DeathReason.RELEASED, "", now)
+
+    def _unserved(self) -> int:
+        """Return how many requests wait for kernels that do not even start yet, of environments that could."""
+        numbers: dict[tuple[str, str], int] = {}
+        for waiting in self._waiting:
+            key = (waiting.request.environment, waiting.request.profile)
+            numbers[key] = numbers.get(key, 0) + 1
+        return sum(max(0, n - self._coming(key)) for key, n in numbers.items() if key[0] in self._environments)
+
     def _fill(self, now: float) -> Iterator[Effect]:
+        yield from self._make_room(now)
         while now >= self._fill_due() and self._wants_more(now):
             environment, profile = self._most_wanted(now)
             kernel = Kernel(self._take_slot(), self._new_id(), environment, profile, State.STARTING, now)

@@ -12,6 +12,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from appliance.config import DEFAULT_PROFILE
 from appliance.protocol.death import DeathReason
 from appliance.protocol.frames import KernelFrame, make_client_message
 
@@ -85,13 +86,19 @@ class Collector:
 
 
 async def evaluate(
-    kernels: Kernels, kind: str, code: str, user_expressions: Mapping[str, Any], seconds: float, now: Callable[[], str]
+    kernels: Kernels,
+    kind: str,
+    code: str,
+    user_expressions: Mapping[str, Any],
+    seconds: float,
+    now: Callable[[], str],
+    profile: str = DEFAULT_PROFILE,
 ) -> Outcome:
     """Run code in a kernel of its own and return what came of it within ``seconds``.
 
-    Raises `PoolExhausted`, `EnvironmentUnavailable` or `PoolUnavailable`.
+    Raises `UnknownProfile`, `PoolExhausted`, `EnvironmentUnavailable` or `PoolUnavailable`.
     """
-    kernel: LiveKernel = await kernels.lease(kind, 0)
+    kernel: LiveKernel = await kernels.lease(kind, 0, profile)
     header = {
         "msg_id": uuid.uuid4().hex,
         "msg_type": "execute_request",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from appliance.config import DEFAULT_PROFILE
 from appliance.errors import BadRequest, MethodNotAllowed
 from appliance.protocol.death import DeathReason
 from appliance.web.framed import framed
@@ -40,7 +41,7 @@ class KernelRoutes:
         )
 
     async def start(self, call: Call) -> Response:
-        """Lease a kernel: its id, and where to connect.
+        """Lease a kernel: its id, and where to connect. ``profile`` is one of those that are exposed.
 
         Arguments that mean nothing here are accepted: ``CellSessionID``, and ``accepted_tos`` as there are no terms
         of service.
@@ -51,7 +52,8 @@ class KernelRoutes:
         if seconds is None:
             raise BadRequest("timeout must be a number of seconds, not negative, or inf.")
         url = call.websocket_url
-        kernel: LiveKernel = await self._kernels.lease("visitor", seconds)
+        profile = call.arguments.get("profile") or DEFAULT_PROFILE
+        kernel: LiveKernel = await self._kernels.lease("visitor", seconds, profile)
         if call.gone:
             kernel.stop(DeathReason.CLIENT_GONE)
             return EMPTY

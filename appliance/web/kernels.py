@@ -15,7 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from appliance.errors import PoolUnavailable, UnknownKernel
+from appliance.config import DEFAULT_PROFILE
+from appliance.errors import PoolUnavailable, UnknownKernel, UnknownProfile
 from appliance.log import kernel_name
 from appliance.protocol.death import DeathReason
 from appliance.protocol.output_budget import OutputLimits
@@ -35,8 +36,6 @@ TICK_SECONDS = 2.0
 
 #: Releases that could not be told to the pool yet; older ones are left to the pool's own clocks.
 MAX_OWED_RELEASES = 1000
-
-PROFILE = "default"
 
 _REASONS = {reason.value: reason for reason in DeathReason}
 
@@ -92,15 +91,22 @@ class Kernels(Service):
             except Exception:  # noqa: BLE001 - one session's trouble is not another's
                 log.failure("session of kernel {kernel} failed", kernel=kernel_name(kernel.kernel_id))
 
-    async def lease(self, kind: str, timeout_seconds: float) -> LiveKernel:
+    async def lease(self, kind: str, timeout_seconds: float, profile: str = DEFAULT_PROFILE) -> LiveKernel:
         """Take a kernel; ``timeout_seconds`` 0 means that it is returned after its first evaluations.
 
-        Raises `PoolExhausted`, `EnvironmentUnavailable` or `PoolUnavailable`.
+        Raises `UnknownProfile`, `PoolExhausted`, `EnvironmentUnavailable` or `PoolUnavailable`.
         """
+        self.check_profile(profile)
         most = self._config.clocks.idle_seconds
         idle_seconds = min(timeout_seconds, most) if timeout_seconds > 0 else most
-        address = await self.pool.lease(kind, self._environment, PROFILE, idle_seconds)
+        address = await self.pool.lease(kind, self._environment, profile, idle_seconds)
         return self._add(address, single=timeout_seconds <= 0)
+
+    def check_profile(self, profile: str) -> None:
+        """Raise `UnknownProfile`, naming those that may be asked for, unless this is one of them."""
+        exposed = self._config.exposed_profiles
+        if profile not in exposed:
+            raise UnknownProfile(f"There is no profile {profile[:64]!r} here. Profiles: {', '.join(sorted(exposed))}.")
 
     def _add(self, address: KernelAddress, *, single: bool) -> LiveKernel:
         kernel = LiveKernel(

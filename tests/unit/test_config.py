@@ -45,6 +45,18 @@ def test_rendered_text_reads_back_to_an_equal_value(comments: bool) -> None:
     assert set(changed.environment) == {"python", "sage-10"}
 
 
+def test_profiles_are_exposed_on_purpose_but_for_the_default() -> None:
+    assert Config().exposed_profiles == {"default"}
+    text = "[profile.default]\nexposed = false\n[profile.heavy]\nexposed = true\n[profile.exam]\n"
+    assert config.parse(text).exposed_profiles == {"default", "heavy"}
+
+
+@pytest.mark.parametrize("name", [field.name for field in attrs.fields(config.Output)])
+def test_an_output_limit_of_nothing_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"output.{name}"):
+        config.parse(f"[output]\n{name} = 0")
+
+
 def test_comments_hold_the_reason_of_every_key() -> None:
     text = config.render(Config(), comments=True)
     assert "# " + attrs.fields(config.Pool).refill_delay_seconds.metadata["doc"] in text

@@ -38,7 +38,7 @@ SETTINGS = Settings(
     first_slot=1000,
     last_slot=1009,
     environments=frozenset({"python", "sage"}),
-    profiles=frozenset({"default"}),
+    profiles=frozenset({"default", "heavy"}),
 )
 
 
@@ -352,3 +352,30 @@ def test_too_much_processor_time_ends_a_leased_kernel_only():
     assert pool.over_cpu(1000, 2.0) == [End(1000, "kernel-0")]
     assert pool.over_cpu(1001, 2.0) == []
     assert pool.died(1000, DeathReason.CRASHED, "", 2.1)[0].reason is DeathReason.CPU_LIMIT
+
+
+def test_a_kernel_of_another_profile_is_started_for_who_asks():
+    pool = warm_pool()
+    assert pool.lease(request("a", profile="heavy"), 1.0) == [Start(1002, "kernel-2", "python", "heavy")]
+    assert pool.verified(1002, 1.1) == [Grant("a", "kernel-2")]
+    assert pool.count(State.READY) == 2
+
+
+def test_ready_kernels_in_excess_do_not_stand_for_one_of_another_profile():
+    pool = warm_pool(ready=4)
+    pool._settings = attrs.evolve(pool._settings, ready=0, ready_max=0)
+    assert Start(1004, "kernel-4", "python", "heavy") in pool.lease(request("a", profile="heavy"), 1.0)
+
+
+def test_a_ready_kernel_makes_room_for_one_of_another_profile():
+    pool = warm_pool(max_kernels=2, ready=2)
+    pool.lease(request("a"), 1.0)
+    (started,) = pool.tick(1.2)
+    pool.verified(started.slot, 1.25)
+    assert len(pool.kernels) == 3
+    (ended,) = pool.lease(request("b", profile="heavy"), 1.3)
+    assert isinstance(ended, End)
+    effects = pool.died(ended.slot, DeathReason.EXITED, "", 1.35)
+    start = next(effect for effect in effects if isinstance(effect, Start))
+    assert start.profile == "heavy"
+    assert pool.verified(start.slot, 1.4)[0] == Grant("b", start.kernel_id)

@@ -11,6 +11,7 @@ import zlib
 import pytest
 from twisted.internet.defer import Deferred
 
+from appliance.config import parse
 from appliance.errors import PermalinksUnavailable, PoolExhausted
 from appliance.protocol.permalink import SharedCell, zip_text
 from appliance.web import service_routes
@@ -18,7 +19,7 @@ from appliance.web.kernel_routes import KernelRoutes
 from appliance.web.page import Page
 from appliance.web.permalink_routes import PermalinkRoutes
 from appliance.web.service_routes import ServiceRoutes
-from tests.unit.web.fakes import NOW, FakePermalinks
+from tests.unit.web.fakes import NOW, FakePermalinks, World
 from tests.unit.web.serving import Answer, Connection, ask
 
 FORM = ("Content-Type: application/x-www-form-urlencoded",)
@@ -85,6 +86,29 @@ def test_all_kernels_taken_is_503_with_retry_after(world, routes):
     assert (answer.status, json.loads(answer.body)["error"]) == (503, "pool_exhausted")
     assert answer.headers["retry-after"] == "5"
     assert answer.headers["access-control-allow-origin"] == "null"
+
+
+@pytest.mark.parametrize("path", ["/kernel?profile=", "/kernel", "/kernel?profile=default"])
+def test_who_asks_for_no_profile_gets_the_default(world, routes, path):
+    assert ask(routes, "POST", path).status == 200
+    assert world.pool.leases[0][2] == "default"
+
+
+def test_an_exposed_profile_may_be_chosen_and_no_other(monkeypatch):
+    config = parse("[profile.heavy]\nexposed = true\n[profile.exam]\n")
+    world = World(monkeypatch, config)
+    routes = KernelRoutes(config, world.kernels, world.clock, lambda: NOW).routes()
+    assert ask(routes, "POST", "/kernel?profile=heavy").status == 200
+    assert world.pool.leases[0][2] == "heavy"
+    for name in ("exam", "none", "../x", "x" * 1000):
+        answer = ask(routes, "POST", f"/kernel?profile={name}")
+        document = json.loads(answer.body)
+        assert (answer.status, document["error"]) == (400, "unknown_profile")
+        assert document["message"].endswith("Profiles: default, heavy.")
+    services = ServiceRoutes(config, world.kernels, lambda: NOW).routes()
+    answer = ask(services, "POST", "/service", FORM, b"code=1&profile=exam")
+    assert (answer.status, json.loads(answer.body)["error"]) == (400, "unknown_profile")
+    assert len(world.pool.leases) == 1
 
 
 def test_a_kernel_for_a_client_that_did_not_wait_goes_back_at_once(world, routes):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import attrs
 import pytest
 
 from appliance.config import Profile
 from appliance.zygote import sandbox
 
-GOOD = attrs.asdict(Profile())
+GOOD = Profile().limits
 
 
 def test_the_limits_are_those_of_the_configuration():
