@@ -118,6 +118,20 @@ class Output:
 
 
 @attrs.frozen(kw_only=True)
+class Quota:
+    """What one page and one network address (IPv4, or IPv6 /64) may have. 0 is no limit. In total: pool.max_kernels."""
+
+    kernels_per_page: int = _key(16, "Kernels of one page at once: linked cells share one, others have one each.")
+    kernels_per_address: int = _key(
+        30, "Kernels of one address at once. A class behind one address has room; nobody takes all of the default 40."
+    )
+    cpu_seconds_per_hour: float = _key(
+        7200.0,
+        "Processor time of one address within an hour; after that it starts no kernels. Two cores all the time.",
+    )
+
+
+@attrs.frozen(kw_only=True)
 class Profile:
     """Limits of one kernel. A request may ask for any exposed profile by name."""
 
@@ -195,6 +209,7 @@ class Config:
     pool: Pool = attrs.field(factory=Pool)
     clocks: Clocks = attrs.field(factory=Clocks)
     output: Output = attrs.field(factory=Output)
+    quota: Quota = attrs.field(factory=Quota)
     permalink: Permalink = attrs.field(factory=Permalink)
     sandbox: Sandbox = attrs.field(factory=Sandbox)
     ids: Ids = attrs.field(factory=Ids)
@@ -363,6 +378,7 @@ _TABLES: dict[str, Any] = {
     "pool": Pool,
     "clocks": Clocks,
     "output": Output,
+    "quota": Quota,
     "permalink": Permalink,
     "sandbox": Sandbox,
     "ids": Ids,

@@ -91,6 +91,13 @@ class TooLarge(ApplianceError):
     http_status = 413
 
 
+class QuotaExceeded(ApplianceError):
+    """You have all that this server allows you at once."""
+
+    code = "quota_exceeded"
+    http_status = 429
+
+
 class PoolExhausted(ApplianceError):
     """All kernels of this server are in use. Try again in a few seconds."""
 

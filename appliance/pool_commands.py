@@ -28,10 +28,12 @@ ERRORS: dict[type[Exception], bytes] = {
 class Lease(amp.Command):
     """Take a ready kernel.
 
+    ``page`` and ``address``: what is counted for quotas (`appliance.protocol.quota`); empty: not counted.
     ``kind``: ``visitor``, ``service`` or ``probe`` (the health check, which has one slot of its own).
     ``idle_seconds``: idle clock wanted for this kernel; the pool clamps it to ``clocks.idle_seconds``.
     Answer: ``kernel_id`` (uuid4 text), ``key`` (HMAC-SHA256 key of the kernel's messages), ``directory`` (holds the
-    sockets ``shell``, ``iopub``, ``stdin``, ``control``, ``hb``).
+    sockets ``shell``, ``iopub``, ``stdin``, ``control``, ``hb``). When a quota is used up: ``refusal`` (a sentence) and
+    ``retry_after`` (seconds) instead, since errors of AMP carry nothing but a text.
     """
 
     arguments: ClassVar[list[tuple[bytes, Any]]] = [
@@ -39,11 +41,15 @@ class Lease(amp.Command):
         (b"environment", _Unicode()),
         (b"profile", _Unicode()),
         (b"idle_seconds", _Float()),
+        (b"page", _Unicode()),
+        (b"address", _Unicode()),
     ]
     response: ClassVar[list[tuple[bytes, Any]]] = [
-        (b"kernel_id", _Unicode()),
-        (b"key", _String()),
-        (b"directory", _Unicode()),
+        (b"kernel_id", _Unicode(optional=True)),
+        (b"key", _String(optional=True)),
+        (b"directory", _Unicode(optional=True)),
+        (b"refusal", _Unicode(optional=True)),
+        (b"retry_after", _Float(optional=True)),
     ]
     errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
 
@@ -52,7 +58,11 @@ class Attach(amp.Command):
     """Ask for the connection of a leased kernel by id (another web instance, or a restarted one, takes it over)."""
 
     arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"kernel_id", _Unicode())]
-    response: ClassVar[list[tuple[bytes, Any]]] = Lease.response
+    response: ClassVar[list[tuple[bytes, Any]]] = [
+        (b"kernel_id", _Unicode()),
+        (b"key", _String()),
+        (b"directory", _Unicode()),
+    ]
     errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
 
 

@@ -8,10 +8,10 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
-import psutil
 import zmq
 from twisted.logger import Logger
 
+from appliance.pool.cpu_time import tree_seconds
 from appliance.pool.descriptor import WatchedDescriptor
 from appliance.zmq_sockets import BoundedConnection, DealerConnection, SendQueueFullError, Sockets
 
@@ -94,9 +94,10 @@ class KernelProcess:
         self._gone_call: Any = None
         self._missed = 0
         self._verified = False
-        self._process: psutil.Process | None = None
         self._evaluating = False
         self._cpu_at_start: float | None = None
+        self._cpu_seen = 0.0
+        self._pid = 0
 
     @property
     def ended(self) -> bool:
@@ -136,15 +137,22 @@ class KernelProcess:
             self._cpu_at_start = self._cpu_seconds()
         return self._cpu_seconds() - self._cpu_at_start
 
+    def new_cpu_seconds(self) -> float:
+        """Return the processor time since the last call; what processes used that nobody waited for may be missing."""
+        seconds = self._cpu_seconds()
+        new = max(0.0, seconds - self._cpu_seen)
+        self._cpu_seen = seconds
+        return new
+
     def _cpu_seconds(self) -> float:
-        """Return the processor time of the kernel's main process and of its children that have ended."""
+        """Return the processor time of the kernel and its descendants; what was last seen when it is gone."""
+        if self.ended:
+            return self._cpu_seen
         try:
-            if self._process is None:
-                self._process = psutil.Process(pid_of(self.pidfd))
-            times = self._process.cpu_times()
-        except (OSError, ValueError, psutil.Error):
-            return self._cpu_at_start or 0.0
-        return float(times.user + times.system + times.children_user + times.children_system)
+            self._pid = self._pid or pid_of(self.pidfd)
+            return tree_seconds(self._pid)
+        except (OSError, ValueError):
+            return self._cpu_seen
 
     def connect(self) -> None:
         """Connect heartbeat and status, and send the first beat."""

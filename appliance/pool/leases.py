@@ -11,6 +11,7 @@ from twisted.protocols import amp
 from appliance import errors
 from appliance.pool_commands import Attach, Interrupt, KernelDied, Lease, PoolStatus, Release
 from appliance.protocol.death import DeathReason
+from appliance.protocol.pool import LeaseRequest
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -55,17 +56,22 @@ class LeaseConnection(amp.AMP):
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     @Lease.responder
-    def lease(self, kind: str, environment: str, profile: str, idle_seconds: float) -> Deferred[dict[str, Any]]:
+    def lease(
+        self, kind: str, environment: str, profile: str, idle_seconds: float, page: str, address: str
+    ) -> Deferred[dict[str, Any]]:
         """Answer `Lease`."""
         token = object()
-        answer = self._pool.lease(token, _short(kind), _short(environment), _short(profile), idle_seconds)
+        request = LeaseRequest(
+            token, _short(kind), _short(environment), _short(profile), idle_seconds, _short(page), _short(address)
+        )
+        answer = self._pool.lease(request)
         self._waiting.add(token)
 
         def done(result: Any) -> Any:
             self._waiting.discard(token)
             return result
 
-        return answer.addBoth(done).addCallback(self._describe)
+        return answer.addBoth(done).addCallbacks(self._describe, _quota_refusal)
 
     @Attach.responder
     def attach(self, kernel_id: str) -> Deferred[dict[str, Any]]:
@@ -134,6 +140,13 @@ class LeaseFactory(Factory):
         for connection in list(self.connections):
             if connection.transport is not None:
                 connection.transport.loseConnection()
+
+
+def _quota_refusal(failure: Failure) -> dict[str, Any]:
+    """Return the answer to who has used up a quota; raise any other error."""
+    failure.trap(errors.QuotaExceeded)  # type: ignore[no-untyped-call]
+    error: Any = failure.value
+    return {"refusal": error.message, "retry_after": float(error.retry_after_seconds)}
 
 
 def _short(text: str) -> str:

@@ -45,6 +45,8 @@ class Record:
     profile: str
     key: bytes = attrs.field(repr=False)
     leased: bool = False
+    page: str = ""
+    address: str = ""
 
 
 class Directories:
@@ -72,7 +74,7 @@ class Directories:
                 listener.bind(os.fspath(directory / name))
                 os.chmod(directory / name, 0o660)
                 listener.listen(BACKLOG)
-            fields = attrs.asdict(record, filter=attrs.filters.exclude("key", "leased"))
+            fields = attrs.asdict(record, filter=attrs.filters.exclude("key", "leased", "page", "address"))
             text = json.dumps({**fields, "key": record.key.hex()})
             fd = os.open(directory / _RECORD, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(fd, "w", encoding="ascii") as file:
@@ -84,9 +86,19 @@ class Directories:
             raise
         return listeners
 
-    def mark_leased(self, kernel_id: str) -> None:
-        """Note that the kernel was dealt: no later pool may deal it again. Raises `OSError`."""
-        os.close(os.open(self.path(kernel_id) / _LEASED, os.O_WRONLY | os.O_CREAT, 0o600))
+    def mark_leased(self, kernel_id: str, page: str = "", address: str = "") -> None:
+        """Note that the kernel was dealt, and to whom: no later pool may deal it again. Raises `OSError`."""
+        fd = os.open(self.path(kernel_id) / _LEASED, os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(fd, "w", encoding="ascii") as file:
+            file.write(json.dumps({"page": page, "address": address}))
+
+    def _holder(self, kernel_id: str) -> dict[str, str]:
+        """Return who leased a kernel; nothing when that was not written whole: it counts for nobody then."""
+        try:
+            document = json.loads((self.path(kernel_id) / _LEASED).read_text(encoding="ascii"))
+            return {"page": str(document["page"]), "address": str(document["address"])}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
 
     def remove(self, kernel_id: str) -> None:
         """Remove the directory of a kernel that has ended."""
@@ -116,6 +128,7 @@ class Directories:
                     profile=str(document["profile"]),
                     key=bytes.fromhex(document["key"]),
                     leased=(self.path(name) / _LEASED).exists(),
+                    **self._holder(name),
                 )
             except (OSError, ValueError, KeyError, TypeError) as exc:
                 log.warn("record of kernel {kernel} dropped: {why}", kernel=kernel_name(name), why=str(exc))

@@ -13,6 +13,7 @@ import signal
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import psutil
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -32,6 +33,7 @@ from appliance.pool.records import Directories, Record
 from appliance.pool.zygote_link import ZygoteLink, ZygoteListener
 from appliance.protocol import pool as decisions
 from appliance.protocol.death import DeathReason
+from appliance.protocol.quota import QuotaLimits
 from appliance.zmq_sockets import Sockets
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ def settings(config: Config) -> decisions.Settings:
         last_slot=config.ids.count - 2,
         environments=frozenset(config.environment),
         profiles=config.exposed_profiles,
+        quota=QuotaLimits(**attrs.asdict(config.quota)),
     )
 
 
@@ -178,18 +181,25 @@ class PoolService(MultiService):
     def _look_at_processor_time(self) -> None:
         limit = self._config.clocks.cpu_seconds
         for process in list(self._processes.values()):
+            self._charge(process.record.slot)
             if limit and process.evaluation_cpu_seconds() > limit:
                 self._perform(self._pool.over_cpu(process.record.slot, self._now()))
 
+    def _charge(self, slot: int) -> None:
+        """Charge a kernel's processor time to whoever leased it."""
+        kernel = self._pool.in_slot(slot)
+        process = self._processes.get(slot)
+        if process is not None and kernel is not None and kernel.leased_at is not None:
+            self._pool.cpu_used(slot, process.new_cpu_seconds(), self._now())
+
     # -- what web roles ask (T3) --------------------------------------------------------------------------------------
 
-    def lease(self, token: object, kind: str, environment: str, profile: str, idle: float) -> Deferred[Record]:
+    def lease(self, request: decisions.LeaseRequest) -> Deferred[Record]:
         """Return the record of a kernel for whoever asks; fails with an `ApplianceError`."""
-        if kind not in decisions.KINDS:
-            raise errors.BadRequest(f"kind must be one of {', '.join(decisions.KINDS)}, found {kind!r}")
-        answer: Deferred[Record] = Deferred(lambda _: self._pool.abandon(token))
-        self._answers[token] = answer
-        request = decisions.LeaseRequest(token, kind, environment, profile, idle)
+        if request.kind not in decisions.KINDS:
+            raise errors.BadRequest(f"kind must be one of {', '.join(decisions.KINDS)}, found {request.kind!r}")
+        answer: Deferred[Record] = Deferred(lambda _: self._pool.abandon(request.token))
+        self._answers[request.token] = answer
         self._perform(self._pool.lease(request, self._now()))
         return answer
 
@@ -381,6 +391,7 @@ class PoolService(MultiService):
                 case decisions.Refuse():
                     self._refuse(effect)
                 case decisions.End():
+                    self._charge(effect.slot)
                     self._processes[effect.slot].ending = True
                     self._signal(effect.slot, signal.SIGKILL)
                 case decisions.Died():
@@ -413,8 +424,9 @@ class PoolService(MultiService):
             self._perform(self._pool.release(effect.kernel_id, DeathReason.CLIENT_GONE, self._now()))
             return
         record = self.record(effect.kernel_id)
+        kernel = self._pool.kernel(effect.kernel_id)
         try:
-            self._directories.mark_leased(effect.kernel_id)
+            self._directories.mark_leased(effect.kernel_id, kernel.page, kernel.address)
         except OSError as exc:
             log.error("kernel {slot} cannot be marked as leased: {why}", slot=record.slot, why=str(exc))
             self._perform(self._pool.release(effect.kernel_id, DeathReason.CRASHED, self._now()))
@@ -470,6 +482,7 @@ class PoolService(MultiService):
         )
         kernel.idle_limit = self._config.clocks.idle_seconds
         kernel.leased_at = now if record.leased else None
+        kernel.page, kernel.address = record.page, record.address
         self._pool.adopt(kernel)
         log.info("kernel in slot {slot} taken over, {state}", slot=record.slot, state=state.name.lower())
 

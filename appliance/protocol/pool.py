@@ -22,6 +22,7 @@ import attrs
 from appliance import errors
 from appliance.protocol.arrivals import Arrivals
 from appliance.protocol.death import DeathReason
+from appliance.protocol.quota import CpuLedger, QuotaLimits, check_cpu, check_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,6 +74,7 @@ class Settings:
     last_slot: int
     environments: frozenset[str]
     profiles: frozenset[str]
+    quota: QuotaLimits = attrs.field(factory=QuotaLimits)
 
 
 @attrs.frozen
@@ -84,6 +86,8 @@ class LeaseRequest:
     environment: str
     profile: str
     idle: float
+    page: str = ""
+    address: str = ""
 
 
 @attrs.define
@@ -104,6 +108,8 @@ class Kernel:
     interrupted_at: float | None = None
     reason: DeathReason | None = None
     detail: str = ""
+    page: str = ""
+    address: str = ""
 
 
 @attrs.frozen
@@ -179,6 +185,7 @@ class Pool:
         self._failed_starts = 0
         self._last_failure = ""
         self._draining = False
+        self._cpu = CpuLedger()
 
     # -- questions ------------------------------------------------------------------------------------------------
 
@@ -260,6 +267,10 @@ class Pool:
             return [Refuse(request.token, errors.BadRequest(f"there is no environment {request.environment!r} here"))]
         if request.profile not in self._settings.profiles:
             return [Refuse(request.token, errors.BadRequest(f"there is no profile {request.profile!r} here"))]
+        try:
+            self._check_quota(request, now)
+        except errors.QuotaExceeded as exc:
+            return [Refuse(request.token, exc)]
         if self._draining or self._promised() >= self._limit(request.kind):
             return [self._refusal(request, errors.PoolExhausted)]
         if self._failed_starts >= MAX_FAILED_STARTS:
@@ -272,6 +283,12 @@ class Pool:
         self._refill_at = now + self._settings.refill_delay
         effects += self._fill(now)
         return effects
+
+    def cpu_used(self, slot: int, seconds: float, now: float) -> None:
+        """Charge processor time of a kernel to the address that leased it."""
+        kernel = self._kernels.get(slot)
+        if kernel is not None:
+            self._cpu.charge(kernel.address, seconds, now)
 
     def abandon(self, token: object) -> None:
         """Forget a waiting request whose asker went away."""
@@ -386,6 +403,16 @@ class Pool:
 
     # -- how it decides ---------------------------------------------------------------------------------------------
 
+    def _check_quota(self, request: LeaseRequest, now: float) -> None:
+        """Raise `errors.QuotaExceeded`; kernels count until they are gone, requests from when they wait."""
+        kernels = self._kernels.values()
+        holders: list[Kernel | LeaseRequest] = [kernel for kernel in kernels if kernel.leased_at is not None]
+        holders += [waiting.request for waiting in self._waiting]
+        page = sum(1 for holder in holders if holder.page == request.page) if request.page else 0
+        address = sum(1 for holder in holders if holder.address == request.address) if request.address else 0
+        check_kernels(self._settings.quota, page, address, self._settings.retry_after)
+        check_cpu(self._settings.quota, self._cpu, request.address, now)
+
     def _limit(self, kind: str) -> int:
         return self._settings.max_kernels + (PROBE_RESERVE if kind == "probe" else 0)
 
@@ -414,6 +441,7 @@ class Pool:
                 continue
             kernel.state, kernel.since, kernel.kind = State.LEASED, now, waiting.request.kind
             kernel.leased_at = kernel.idle_since = now
+            kernel.page, kernel.address = waiting.request.page, waiting.request.address
             kernel.idle_limit = min(waiting.request.idle or self._settings.idle, self._settings.idle)
             yield Grant(waiting.request.token, kernel.kernel_id)
         self._waiting = unserved

@@ -15,12 +15,14 @@ from twisted.logger import Logger
 from appliance.config import DEFAULT_PROFILE
 from appliance.protocol.death import DeathReason
 from appliance.protocol.frames import KernelFrame, make_client_message
+from appliance.web.pool_client import NOBODY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from appliance.web.kernels import Kernels
     from appliance.web.live_kernel import LiveKernel
+    from appliance.web.pool_client import Visitor
 
 log = Logger()
 
@@ -93,12 +95,13 @@ async def evaluate(
     seconds: float,
     now: Callable[[], str],
     profile: str = DEFAULT_PROFILE,
+    visitor: Visitor = NOBODY,
 ) -> Outcome:
     """Run code in a kernel of its own and return what came of it within ``seconds``.
 
-    Raises `UnknownProfile`, `PoolExhausted`, `EnvironmentUnavailable` or `PoolUnavailable`.
+    Raises `UnknownProfile`, `QuotaExceeded`, `PoolExhausted`, `EnvironmentUnavailable` or `PoolUnavailable`.
     """
-    kernel: LiveKernel = await kernels.lease(kind, 0, profile)
+    kernel: LiveKernel = await kernels.lease(kind, 0, profile, visitor)
     header = {
         "msg_id": uuid.uuid4().hex,
         "msg_type": "execute_request",

@@ -7,12 +7,15 @@ keeps no cookies and knows no users, so every origin is echoed and may send cred
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from appliance.errors import ApplianceError, BadRequest, MethodNotAllowed, PoolExhausted
+from appliance.errors import ApplianceError, BadRequest, MethodNotAllowed, PoolExhausted, QuotaExceeded
+from appliance.protocol.quota import address_group, page_group
+from appliance.web.pool_client import Visitor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,12 +61,23 @@ class Call:
     raw_host: str
     secure: bool
     etag: str
+    referer: str
     request: Any
 
     @property
     def gone(self) -> bool:
         """Whether the client has disconnected."""
         return bool(self.request._disconnected)
+
+    @property
+    def visitor(self) -> Visitor:
+        """Who asks, for quotas; the address is that of the connection, or of the PROXY header of a trusted proxy."""
+        address = address_group(getattr(self.request.getClientAddress(), "host", "") or "")
+        origin = self.origin or ""
+        if origin in ("", "null"):
+            scheme, _, rest = self.referer.partition("://")
+            origin = f"{scheme}://{rest.partition('/')[0]}" if rest else ""
+        return Visitor(page_group(address, self.arguments.get("CellSessionID"), origin), address)
 
     @property
     def host(self) -> str:
@@ -101,12 +115,12 @@ def script_json(document: Any) -> str:
 def error_response(error: ApplianceError, retry_after_seconds: int) -> Response:
     """Return an error as JSON ``{"error": code, "message": sentence}``.
 
-    Errors with status 503 pass; they carry Retry-After.
+    Errors with status 503 and 429 pass; they carry Retry-After.
     """
     headers: Headers = NO_STORE
-    if error.http_status == PoolExhausted.http_status:
+    if error.http_status in (PoolExhausted.http_status, QuotaExceeded.http_status):
         seconds = error.retry_after_seconds or retry_after_seconds
-        headers = (*headers, ("Retry-After", str(max(1, round(seconds)))))
+        headers = (*headers, ("Retry-After", str(max(1, math.ceil(seconds)))))
     return json_response({"error": error.code, "message": error.message}, error.http_status, headers)
 
 

@@ -43,8 +43,7 @@ class KernelRoutes:
     async def start(self, call: Call) -> Response:
         """Lease a kernel: its id, and where to connect. ``profile`` is one of those that are exposed.
 
-        Arguments that mean nothing here are accepted: ``CellSessionID``, and ``accepted_tos`` as there are no terms
-        of service.
+        ``accepted_tos`` is accepted and means nothing: there are no terms of service.
         """
         if call.arguments.get("method", "POST").upper() == "OPTIONS":
             return preflight({"POST": self.start}, call.origin)
@@ -53,7 +52,7 @@ class KernelRoutes:
             raise BadRequest("timeout must be a number of seconds, not negative, or inf.")
         url = call.websocket_url
         profile = call.arguments.get("profile") or DEFAULT_PROFILE
-        kernel: LiveKernel = await self._kernels.lease("visitor", seconds, profile)
+        kernel: LiveKernel = await self._kernels.lease("visitor", seconds, profile, call.visitor)
         if call.gone:
             kernel.stop(DeathReason.CLIENT_GONE)
             return EMPTY

@@ -21,13 +21,14 @@ from appliance.log import kernel_name
 from appliance.protocol.death import DeathReason
 from appliance.protocol.output_budget import OutputLimits
 from appliance.web.live_kernel import LiveKernel
+from appliance.web.pool_client import NOBODY
 from appliance.zmq_sockets import Sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from appliance.config import Config
-    from appliance.web.pool_client import KernelAddress, PoolClient
+    from appliance.web.pool_client import KernelAddress, PoolClient, Visitor
 
 log = Logger()
 
@@ -91,15 +92,17 @@ class Kernels(Service):
             except Exception:  # noqa: BLE001 - one session's trouble is not another's
                 log.failure("session of kernel {kernel} failed", kernel=kernel_name(kernel.kernel_id))
 
-    async def lease(self, kind: str, timeout_seconds: float, profile: str = DEFAULT_PROFILE) -> LiveKernel:
+    async def lease(
+        self, kind: str, timeout_seconds: float, profile: str = DEFAULT_PROFILE, visitor: Visitor = NOBODY
+    ) -> LiveKernel:
         """Take a kernel; ``timeout_seconds`` 0 means that it is returned after its first evaluations.
 
-        Raises `UnknownProfile`, `PoolExhausted`, `EnvironmentUnavailable` or `PoolUnavailable`.
+        Raises `UnknownProfile`, `QuotaExceeded`, `PoolExhausted`, `EnvironmentUnavailable` or `PoolUnavailable`.
         """
         self.check_profile(profile)
         most = self._config.clocks.idle_seconds
         idle_seconds = min(timeout_seconds, most) if timeout_seconds > 0 else most
-        address = await self.pool.lease(kind, self._environment, profile, idle_seconds)
+        address = await self.pool.lease(kind, self._environment, profile, idle_seconds, visitor)
         return self._add(address, single=timeout_seconds <= 0)
 
     def check_profile(self, profile: str) -> None:

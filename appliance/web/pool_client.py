@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.protocols import amp
 
 from appliance.config import Config, uid_of
-from appliance.errors import ApplianceError, PoolUnavailable
+from appliance.errors import ApplianceError, PoolUnavailable, QuotaExceeded
 from appliance.log import kernel_name
 from appliance.peercred import ROOT_UID, CheckedEndpoint
 from appliance.pool_commands import Attach, Interrupt, KernelDied, Lease, PoolStatus, Release
@@ -42,6 +42,17 @@ class KernelAddress:
     kernel_id: str
     key: bytes = attrs.field(repr=False)
     directory: str
+
+
+@attrs.frozen
+class Visitor:
+    """Who asks for a kernel, as far as quotas go (`appliance.protocol.quota`); empty: not counted."""
+
+    page: str = ""
+    address: str = ""
+
+
+NOBODY = Visitor()
 
 
 def retry_seconds(failed_attempts: int) -> float:
@@ -117,11 +128,13 @@ class PoolClient(ClientService):
         # not inside the state machine of ClientService, which is about to say that it is connected
         self._clock.callLater(0, self._on_connected)
 
-    async def lease(self, kind: str, environment: str, profile: str, idle_seconds: float) -> KernelAddress:
+    async def lease(
+        self, kind: str, environment: str, profile: str, idle_seconds: float, visitor: Visitor = NOBODY
+    ) -> KernelAddress:
         """Take a kernel.
 
-        Raises `PoolExhausted`, `EnvironmentUnavailable` or `PoolUnavailable`. A kernel that comes after that is given
-        back.
+        Raises `QuotaExceeded`, `PoolExhausted`, `EnvironmentUnavailable` or `PoolUnavailable`. A kernel that comes
+        after that is given back.
         """
         answer = await self._ask(
             self._lease_seconds,
@@ -131,10 +144,16 @@ class PoolClient(ClientService):
             environment=environment,
             profile=profile,
             idle_seconds=idle_seconds,
+            page=visitor.page,
+            address=visitor.address,
         )
-        return KernelAddress(**answer)
+        if answer["refusal"] is not None:
+            raise QuotaExceeded(answer["refusal"], retry_after_seconds=answer["retry_after"])
+        return KernelAddress(answer["kernel_id"], answer["key"], answer["directory"])
 
     def _give_back(self, answer: dict[str, Any]) -> None:
+        if answer["kernel_id"] is None:
+            return
         log.warn("kernel {kernel} came too late", kernel=kernel_name(answer["kernel_id"]))
         releasing = Deferred.fromCoroutine(self.release(answer["kernel_id"], "released"))
         releasing.addErrback(lambda failure: log.failure("kernel could not be given back", failure=failure))

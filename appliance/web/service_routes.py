@@ -47,7 +47,9 @@ class ServiceRoutes:
             raise TooLarge(f"Code is limited to {MAX_CODE_CHARS} characters.")
         expressions = _user_expressions(call.arguments.get("user_expressions"))
         profile = call.arguments.get("profile") or DEFAULT_PROFILE
-        outcome = await evaluate(self._kernels, "service", code, expressions, self._seconds, self._now, profile)
+        outcome = await evaluate(
+            self._kernels, "service", code, expressions, self._seconds, self._now, profile, call.visitor
+        )
         document: dict[str, Any] = {**outcome.streams, "success": False}
         if outcome.reply is not None:
             document["success"] = outcome.reply.get("status") == "ok"

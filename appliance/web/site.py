@@ -196,6 +196,7 @@ class Router(resource.Resource):
             origin=request.getHeader("origin"),
             raw_host=request.getHeader("host") or "",
             secure=secure,
+            referer=request.getHeader("referer") or "",
             etag=request.getHeader("if-none-match") or "",
             request=request,
         )

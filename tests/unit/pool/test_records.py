@@ -35,6 +35,22 @@ def test_a_record_is_found_again(directories, record):
     directories.mark_leased(ID)
     (found,) = directories.load()
     assert found.leased
+    assert (found.page, found.address) == ("", "")
+
+
+def test_who_leased_a_kernel_is_found_again(directories, record):
+    create(directories, record)
+    directories.mark_leased(ID, "page", "2001:db8::/64")
+    (found,) = directories.load()
+    assert (found.leased, found.page, found.address) == (True, "page", "2001:db8::/64")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"page": "p"}'])
+def test_a_kernel_whose_holder_cannot_be_read_counts_for_nobody(directories, record, tmp_path, text):
+    create(directories, record)
+    (tmp_path / ID / "leased").write_text(text)
+    (found,) = directories.load()
+    assert (found.leased, found.page, found.address) == (True, "", "")
 
 
 def test_sockets_are_for_the_group_and_the_record_for_the_owner(directories, record):

@@ -21,6 +21,7 @@ from appliance.protocol.pool import (
     Start,
     State,
 )
+from appliance.protocol.quota import QuotaLimits
 
 SETTINGS = Settings(
     max_kernels=4,
@@ -47,8 +48,8 @@ def make_pool(**changes):
     return Pool(attrs.evolve(SETTINGS, **changes), lambda: next(ids))
 
 
-def request(token="t", kind="visitor", environment="python", profile="default", idle=0.0):
-    return LeaseRequest(token, kind, environment, profile, idle)
+def request(token="t", kind="visitor", environment="python", profile="default", idle=0.0, page="", address=""):
+    return LeaseRequest(token, kind, environment, profile, idle, page, address)
 
 
 def warm_pool(**changes):
@@ -379,3 +380,43 @@ def test_a_ready_kernel_makes_room_for_one_of_another_profile():
     start = next(effect for effect in effects if isinstance(effect, Start))
     assert start.profile == "heavy"
     assert pool.verified(start.slot, 1.4)[0] == Grant("b", start.kernel_id)
+
+
+def refused(effects):
+    return [type(effect.error) for effect in effects if isinstance(effect, Refuse)]
+
+
+def test_a_page_has_so_many_kernels_until_one_is_gone():
+    pool = warm_pool(quota=QuotaLimits(kernels_per_page=1))
+    (grant,) = pool.lease(request("a", page="p"), 1.0)
+    assert refused(pool.lease(request("b", page="p"), 1.0)) == [errors.QuotaExceeded]
+    assert refused(pool.lease(request("c", page="q"), 1.0)) == []
+    assert refused(pool.lease(request("d"), 1.0)) == []
+    slot = pool.kernel(grant.kernel_id).slot
+    pool.release(grant.kernel_id, DeathReason.RELEASED, 2.0)
+    assert refused(pool.lease(request("e", page="p"), 2.0)) == [errors.QuotaExceeded]
+    pool.died(slot, DeathReason.EXITED, "", 2.1)
+    assert refused(pool.lease(request("f", page="p"), 2.2)) == []
+
+
+def test_requests_that_wait_count_for_an_address():
+    pool = warm_pool(ready=0, ready_max=0, quota=QuotaLimits(kernels_per_address=2))
+    pool.lease(request("a", address="192.0.2.7"), 1.0)
+    pool.lease(request("b", address="192.0.2.7"), 1.0)
+    (refusal,) = pool.lease(request("c", address="192.0.2.7"), 1.0)
+    assert refusal.error.retry_after_seconds == SETTINGS.retry_after
+    assert "network address" in refusal.error.message
+    assert refused(pool.lease(request("d", address="192.0.2.8"), 1.0)) == []
+
+
+def test_processor_time_is_charged_to_the_address_that_leased():
+    pool = warm_pool(quota=QuotaLimits(cpu_seconds_per_hour=10.0))
+    (grant,) = pool.lease(request("a", address="192.0.2.7"), 1.0)
+    slot = pool.kernel(grant.kernel_id).slot
+    pool.cpu_used(slot, 9.0, 2.0)
+    assert refused(pool.lease(request("b", address="192.0.2.7"), 2.0)) == []
+    pool.cpu_used(slot, 1.5, 3.0)
+    pool.cpu_used(9999, 100.0, 3.0)
+    assert refused(pool.lease(request("c", address="192.0.2.7"), 3.0)) == [errors.QuotaExceeded]
+    assert refused(pool.lease(request("d", address="192.0.2.8"), 3.0)) == []
+    assert refused(pool.lease(request("e", kind="probe"), 3.0)) == []

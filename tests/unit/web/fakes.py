@@ -12,7 +12,7 @@ from appliance.config import Config
 from appliance.errors import UnknownKernel, UnknownPermalink
 from appliance.protocol.frames import DELIMITER, sign
 from appliance.web import kernel_connection, kernels
-from appliance.web.pool_client import KernelAddress
+from appliance.web.pool_client import NOBODY, KernelAddress
 from appliance.zmq_sockets import SendQueueFullError
 
 KEY = b"key"
@@ -100,6 +100,7 @@ class FakePool:
 
     connected = True
     leases: list = attrs.Factory(list)
+    visitors: list = attrs.Factory(list)
     released: list = attrs.Factory(list)
     interrupted: list = attrs.Factory(list)
     attached: list = attrs.Factory(list)
@@ -111,12 +112,13 @@ class FakePool:
         if self.error is not None:
             raise self.error
 
-    async def lease(self, kind, environment, profile, idle_seconds):
+    async def lease(self, kind, environment, profile, idle_seconds, visitor=NOBODY):
         if self.waiting is not None:
             await self.waiting
         self._check()
         kernel_id = str(uuid.uuid4())
         self.leases.append((kind, environment, profile, idle_seconds))
+        self.visitors.append(visitor)
         self.known[kernel_id] = KernelAddress(kernel_id, KEY, f"/k/{kernel_id}")
         return self.known[kernel_id]
 

@@ -15,7 +15,7 @@ from appliance import errors
 from appliance.config import Config, Users
 from appliance.pool_commands import Attach, Interrupt, KernelDied, Lease, PoolStatus, Release
 from appliance.web import pool_client
-from appliance.web.pool_client import ANSWER_SECONDS, CONNECT_SECONDS, KernelAddress, PoolClient, retry_seconds
+from appliance.web.pool_client import ANSWER_SECONDS, CONNECT_SECONDS, KernelAddress, PoolClient, Visitor, retry_seconds
 from tests.unit.web.running import start
 
 ANSWER = {"kernel_id": "k", "key": b"key", "directory": "/k"}
@@ -118,8 +118,27 @@ def test_a_lease_brings_an_address(world):
     assert address == KernelAddress("k", b"key", "/k")
     assert "key=" not in repr(address)
     assert world.calls == [
-        ("lease", {"kind": "visitor", "environment": "python", "profile": "default", "idle_seconds": 60.0})
+        (
+            "lease",
+            {
+                "kind": "visitor",
+                "environment": "python",
+                "profile": "default",
+                "idle_seconds": 60.0,
+                "page": "",
+                "address": "",
+            },
+        )
     ]
+
+
+def test_a_quota_that_is_used_up_says_when_it_eases(world):
+    world.answers["lease"] = {"refusal": "Enough.", "retry_after": 90.0}
+    visitor = Visitor("p", "192.0.2.7")
+    (result,) = world.begin(world.client.lease("visitor", "python", "default", 60.0, visitor))
+    assert (type(result), result.message, result.retry_after_seconds) == (errors.QuotaExceeded, "Enough.", 90.0)
+    assert world.calls[0][1]["page"] == "p"
+    assert world.calls[0][1]["address"] == "192.0.2.7"
 
 
 def test_the_other_commands(world):

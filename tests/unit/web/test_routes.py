@@ -6,19 +6,28 @@ import base64
 import hashlib
 import json
 import re
+import socket
+import struct
 import zlib
 
 import pytest
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
+from twisted.python.failure import Failure
 
 from appliance.config import parse
-from appliance.errors import PermalinksUnavailable, PoolExhausted
+from appliance.errors import PermalinksUnavailable, PoolExhausted, QuotaExceeded
 from appliance.protocol.permalink import SharedCell, zip_text
 from appliance.web import service_routes
 from appliance.web.kernel_routes import KernelRoutes
 from appliance.web.page import Page
 from appliance.web.permalink_routes import PermalinkRoutes
 from appliance.web.service_routes import ServiceRoutes
+from appliance.web.site import CellSite, Router
 from tests.unit.web.fakes import NOW, FakePermalinks, World
 from tests.unit.web.serving import Answer, Connection, ask
 
@@ -109,6 +118,76 @@ def test_an_exposed_profile_may_be_chosen_and_no_other(monkeypatch):
     answer = ask(services, "POST", "/service", FORM, b"code=1&profile=exam")
     assert (answer.status, json.loads(answer.body)["error"]) == (400, "unknown_profile")
     assert len(world.pool.leases) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "same"),
+    [
+        ("?CellSessionID=a", (), True),
+        ("?CellSessionID=b", (), False),
+        ("", ("Origin: https://course.example",), False),
+        ("", (), False),
+    ],
+)
+def test_a_page_is_told_by_its_id(world, routes, query, headers, same):
+    ask(routes, "POST", "/kernel?CellSessionID=a", ("Origin: https://course.example",))
+    ask(routes, "POST", f"/kernel{query}", headers)
+    first, second = world.pool.visitors
+    assert (first.page == second.page) is same
+    assert first.address == second.address == "192.168.1.1"
+
+
+def test_without_an_id_a_page_is_the_site_that_embeds_it(world, routes):
+    for headers in (
+        ("Origin: https://course.example",),
+        ("Referer: https://course.example/lesson?1#a",),
+        ("Origin: null", "Referer: https://course.example/other"),
+        ("Origin: https://else.example", "Referer: https://course.example/"),
+        ("Referer: nonsense",),
+    ):
+        ask(routes, "POST", "/kernel", headers)
+    pages = [visitor.page for visitor in world.pool.visitors]
+    assert pages[0] == pages[1] == pages[2] != ""
+    assert pages[3] not in ("", pages[0])
+    assert pages[4] == ""
+
+
+def test_a_forwarded_address_is_not_believed(world, routes):
+    ask(routes, "POST", "/kernel", ("X-Forwarded-For: 203.0.113.9", "Forwarded: for=203.0.113.9"))
+    assert world.pool.visitors[0].address == "192.168.1.1"
+
+
+def proxied(routes, config, family, source):
+    """Make a request over a connection that a proxy announced with PROXY v2 (HAProxy's proxy-protocol.txt, 2.2)."""
+    size = len(source)
+    addresses = source + bytes(size) + struct.pack("!HH", 1234, 80)
+    header = b"\r\n\r\n\x00\r\nQUIT\n" + bytes([0x21, family]) + struct.pack("!H", len(addresses)) + addresses
+    factory = HAProxyWrappingFactory(CellSite(Router(config, routes), config.web.max_body_bytes, Clock()))
+    protocol = factory.buildProtocol(None)
+    transport = StringTransport(peerAddress=UNIXAddress(None))
+    protocol.makeConnection(transport)
+    protocol.dataReceived(header + b"POST /kernel HTTP/1.1\r\nHost: cells.example\r\nContent-Length: 0\r\n\r\n")
+    assert transport.value().startswith(b"HTTP/1.1 200")
+    protocol.connectionLost(Failure(ConnectionDone()))
+
+
+@pytest.mark.parametrize(
+    ("family", "source", "group"),
+    [
+        (0x11, socket.inet_pton(socket.AF_INET, "203.0.113.9"), "203.0.113.9"),
+        (0x21, socket.inet_pton(socket.AF_INET6, "2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64"),
+    ],
+)
+def test_behind_a_proxy_the_address_is_the_one_it_announced(world, routes, family, source, group):
+    proxied(routes, world.config, family, source)
+    assert world.pool.visitors[0].address == group
+
+
+def test_a_quota_that_is_used_up_is_429_with_retry_after(world, routes):
+    world.pool.error = QuotaExceeded("Enough for now.", retry_after_seconds=61.2)
+    answer = ask(routes, "POST", "/kernel", ["Origin: null"])
+    assert (answer.status, json.loads(answer.body)["error"]) == (429, "quota_exceeded")
+    assert answer.headers["retry-after"] == "62"
 
 
 def test_a_kernel_for_a_client_that_did_not_wait_goes_back_at_once(world, routes):

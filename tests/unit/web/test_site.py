@@ -114,7 +114,7 @@ def test_an_error_of_the_appliance_has_its_status_and_code(events):
 
 def test_a_full_server_says_when_to_come_again():
     assert ask(ROUTES, "GET", "/full").headers["retry-after"] == "5"
-    assert ask(ROUTES, "GET", "/soon").headers["retry-after"] == "2"
+    assert ask(ROUTES, "GET", "/soon").headers["retry-after"] == "3"
 
 
 def test_an_unknown_failure_is_bland_outside_and_whole_in_the_log(events):
