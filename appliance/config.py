@@ -83,6 +83,10 @@ class Pool:
     refill_delay_seconds: float = _key(0.15, "Pause before a dealt kernel is replaced, so that it does not compete.")
     start_seconds: float = _key(15.0, "A kernel not verified by then is ended and its start counted as failed.")
     lease_wait_seconds: float = _key(10.0, "Longest wait for a kernel that is still starting.")
+    queue_length: int = _key(
+        100, "Visitors in line for a kernel while all are taken; 0 is no line. Clients that do not wait are refused."
+    )
+    queue_seconds: float = _key(120.0, "Longest wait in that line; after it the answer is 503.")
     retry_after_seconds: int = _key(5, "Retry-After of a 503 when the pool is exhausted.")
     memory_reserve_bytes: int = _key(536_870_912, "With less memory available, no kernel is kept ready.")
     memory_pressure_percent: float = _key(10.0, "Share of time that tasks waited for memory (PSI) counting as short.")

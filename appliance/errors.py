@@ -77,6 +77,12 @@ class UnknownPermalink(NotFound):
     code = "unknown_permalink"
 
 
+class UnknownTicket(NotFound):
+    """The place in the line was given up: nobody asked for it in time, or the wait took too long. Evaluate again."""
+
+    code = "unknown_ticket"
+
+
 class MethodNotAllowed(ApplianceError):
     """This address does not answer that method."""
 

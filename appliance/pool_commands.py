@@ -13,7 +13,9 @@ from twisted.protocols import amp
 from appliance import errors
 
 # amp's argument classes have no annotations
+_Boolean: Any = amp.Boolean
 _Float: Any = amp.Float
+_Integer: Any = amp.Integer
 _String: Any = amp.String
 _Unicode: Any = amp.Unicode
 
@@ -21,6 +23,7 @@ ERRORS: dict[type[Exception], bytes] = {
     errors.PoolExhausted: b"pool_exhausted",
     errors.EnvironmentUnavailable: b"environment_unavailable",
     errors.UnknownKernel: b"unknown_kernel",
+    errors.UnknownTicket: b"unknown_ticket",
     errors.BadRequest: b"bad_request",
 }
 
@@ -33,7 +36,8 @@ class Lease(amp.Command):
     ``idle_seconds``: idle clock wanted for this kernel; the pool clamps it to ``clocks.idle_seconds``.
     Answer: ``kernel_id`` (uuid4 text), ``key`` (HMAC-SHA256 key of the kernel's messages), ``directory`` (holds the
     sockets ``shell``, ``iopub``, ``stdin``, ``control``, ``hb``). When a quota is used up: ``refusal`` (a sentence) and
-    ``retry_after`` (seconds) instead, since errors of AMP carry nothing but a text.
+    ``retry_after`` (seconds) instead, since errors of AMP carry nothing but a text. When all kernels are taken and
+    ``queue`` was true: ``ticket``, ``place`` (how many are before it) and ``poll_seconds``, for `Claim`.
     """
 
     arguments: ClassVar[list[tuple[bytes, Any]]] = [
@@ -43,6 +47,7 @@ class Lease(amp.Command):
         (b"idle_seconds", _Float()),
         (b"page", _Unicode()),
         (b"address", _Unicode()),
+        (b"queue", _Boolean()),
     ]
     response: ClassVar[list[tuple[bytes, Any]]] = [
         (b"kernel_id", _Unicode(optional=True)),
@@ -50,7 +55,26 @@ class Lease(amp.Command):
         (b"directory", _Unicode(optional=True)),
         (b"refusal", _Unicode(optional=True)),
         (b"retry_after", _Float(optional=True)),
+        (b"ticket", _Unicode(optional=True)),
+        (b"place", _Integer(optional=True)),
+        (b"poll_seconds", _Float(optional=True)),
     ]
+    errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
+
+
+class Claim(amp.Command):
+    """Ask with a ticket for the kernel that was wished for, or for the place in the line; answered as `Lease` is."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"ticket", _Unicode())]
+    response: ClassVar[list[tuple[bytes, Any]]] = Lease.response
+    errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
+
+
+class LeaveQueue(amp.Command):
+    """Give a ticket back; one that is not known is no error."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"ticket", _Unicode())]
+    response: ClassVar[list[tuple[bytes, Any]]] = []
     errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
 
 
@@ -83,7 +107,10 @@ class Interrupt(amp.Command):
 
 
 class PoolStatus(amp.Command):
-    """Ask for the counts and layers, as JSON text: ``{"limit", "leased", "ready", "starting", "layers": {...}}``."""
+    """Ask for the counts and layers, as JSON text.
+
+    ``{"limit", "leased", "ready", "starting", "in_line", "layers": {...}}``.
+    """
 
     arguments: ClassVar[list[tuple[bytes, Any]]] = []
     response: ClassVar[list[tuple[bytes, Any]]] = [(b"status", _Unicode())]

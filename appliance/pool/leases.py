@@ -9,9 +9,9 @@ from twisted.logger import Logger
 from twisted.protocols import amp
 
 from appliance import errors
-from appliance.pool_commands import Attach, Interrupt, KernelDied, Lease, PoolStatus, Release
+from appliance.pool_commands import Attach, Claim, Interrupt, KernelDied, Lease, LeaveQueue, PoolStatus, Release
 from appliance.protocol.death import DeathReason
-from appliance.protocol.pool import LeaseRequest
+from appliance.protocol.pool import LeaseRequest, Queued
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -57,21 +57,42 @@ class LeaseConnection(amp.AMP):
 
     @Lease.responder
     def lease(
-        self, kind: str, environment: str, profile: str, idle_seconds: float, page: str, address: str
+        self, kind: str, environment: str, profile: str, idle_seconds: float, page: str, address: str, queue: bool
     ) -> Deferred[dict[str, Any]]:
         """Answer `Lease`."""
         token = object()
         request = LeaseRequest(
-            token, _short(kind), _short(environment), _short(profile), idle_seconds, _short(page), _short(address)
+            token,
+            _short(kind),
+            _short(environment),
+            _short(profile),
+            idle_seconds,
+            _short(page),
+            _short(address),
+            queue,
         )
-        answer = self._pool.lease(request)
+        return self._answer(token, self._pool.lease(request))
+
+    @Claim.responder
+    def claim(self, ticket: str) -> Deferred[dict[str, Any]]:
+        """Answer `Claim`."""
+        token = object()
+        return self._answer(token, self._pool.claim(_short(ticket), token))
+
+    @LeaveQueue.responder
+    def leave_queue(self, ticket: str) -> dict[str, Any]:
+        """Answer `LeaveQueue`."""
+        self._pool.leave_line(_short(ticket))
+        return {}
+
+    def _answer(self, token: object, answer: Deferred[Record | Queued]) -> Deferred[dict[str, Any]]:
         self._waiting.add(token)
 
         def done(result: Any) -> Any:
             self._waiting.discard(token)
             return result
 
-        return answer.addBoth(done).addCallbacks(self._describe, _quota_refusal)
+        return answer.addBoth(done).addCallbacks(self._describe_answer, _quota_refusal)
 
     @Attach.responder
     def attach(self, kernel_id: str) -> Deferred[dict[str, Any]]:
@@ -97,6 +118,11 @@ class LeaseConnection(amp.AMP):
     def pool_status(self) -> dict[str, Any]:
         """Answer `PoolStatus`."""
         return {"status": self._pool.status_document()}
+
+    def _describe_answer(self, answer: Record | Queued) -> dict[str, Any]:
+        if isinstance(answer, Queued):
+            return {"ticket": answer.ticket, "place": answer.before, "poll_seconds": answer.poll_seconds}
+        return self._describe(answer)
 
     def _describe(self, record: Record) -> dict[str, Any]:
         self._held.add(record.kernel_id)

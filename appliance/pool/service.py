@@ -73,6 +73,8 @@ def settings(config: Config) -> decisions.Settings:
         last_slot=config.ids.count - 2,
         environments=frozenset(config.environment),
         profiles=config.exposed_profiles,
+        queue_length=config.pool.queue_length,
+        queue_seconds=config.pool.queue_seconds,
         quota=QuotaLimits(**attrs.asdict(config.quota)),
     )
 
@@ -95,7 +97,7 @@ class PoolService(MultiService):
         self._orphans: dict[int, Record] = {}
         self._awaited: dict[str, list[Deferred[Record]]] = {}
         self._interrupts_due: set[int] = set()
-        self._answers: dict[object, Deferred[Record]] = {}
+        self._answers: dict[object, Deferred[Record | decisions.Queued]] = {}
         self._tick_call: Any = None
         self._port: Any = None
         self._inherited: int | None = None
@@ -194,13 +196,27 @@ class PoolService(MultiService):
 
     # -- what web roles ask (T3) --------------------------------------------------------------------------------------
 
-    def lease(self, request: decisions.LeaseRequest) -> Deferred[Record]:
-        """Return the record of a kernel for whoever asks; fails with an `ApplianceError`."""
+    def lease(self, request: decisions.LeaseRequest) -> Deferred[Record | decisions.Queued]:
+        """Return the record of a kernel for whoever asks, or a place in the line; fails with an `ApplianceError`."""
         if request.kind not in decisions.KINDS:
             raise errors.BadRequest(f"kind must be one of {', '.join(decisions.KINDS)}, found {request.kind!r}")
-        answer: Deferred[Record] = Deferred(lambda _: self._pool.abandon(request.token))
-        self._answers[request.token] = answer
+        answer = self._new_answer(request.token)
         self._perform(self._pool.lease(request, self._now()))
+        return answer
+
+    def claim(self, ticket: str, token: object) -> Deferred[Record | decisions.Queued]:
+        """Return the record of a kernel for who comes back with a ticket, or the place; fails as `lease` does."""
+        answer = self._new_answer(token)
+        self._perform(self._pool.claim(ticket, token, self._now()))
+        return answer
+
+    def leave_line(self, ticket: str) -> None:
+        """Forget a ticket."""
+        self._pool.leave_line(ticket)
+
+    def _new_answer(self, token: object) -> Deferred[Record | decisions.Queued]:
+        answer: Deferred[Record | decisions.Queued] = Deferred(lambda _: self._pool.abandon(token))
+        self._answers[token] = answer
         return answer
 
     def abandon(self, token: object) -> None:
@@ -262,6 +278,7 @@ class PoolService(MultiService):
                 "leased": count(decisions.State.LEASED),
                 "ready": count(decisions.State.READY),
                 "starting": count(decisions.State.STARTING),
+                "in_line": self._pool.in_line,
                 "environments": sorted(self._pool.environments),
                 "last_failure": self._pool.last_failure,
                 "layers": layers,
@@ -390,6 +407,10 @@ class PoolService(MultiService):
                     self._grant(effect)
                 case decisions.Refuse():
                     self._refuse(effect)
+                case decisions.Queued():
+                    answer = self._answers.pop(effect.token, None)
+                    if answer is not None:
+                        answer.callback(effect)
                 case decisions.End():
                     self._charge(effect.slot)
                     self._processes[effect.slot].ending = True

@@ -23,6 +23,7 @@ from appliance import errors
 from appliance.protocol.arrivals import Arrivals
 from appliance.protocol.death import DeathReason
 from appliance.protocol.quota import CpuLedger, QuotaLimits, check_cpu, check_kernels
+from appliance.protocol.waiting_line import WaitingLine, poll_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,6 +76,8 @@ class Settings:
     environments: frozenset[str]
     profiles: frozenset[str]
     quota: QuotaLimits = attrs.field(factory=QuotaLimits)
+    queue_length: int = 0
+    queue_seconds: float = 120.0
 
 
 @attrs.frozen
@@ -88,6 +91,7 @@ class LeaseRequest:
     idle: float
     page: str = ""
     address: str = ""
+    queue: bool = False
 
 
 @attrs.define
@@ -139,6 +143,16 @@ class Refuse:
 
 
 @attrs.frozen
+class Queued:
+    """Answer the request ``token`` with a place in the line: ``before`` are before it."""
+
+    token: object
+    ticket: str
+    before: int
+    poll_seconds: float
+
+
+@attrs.frozen
 class End:
     """End the kernel in ``slot``."""
 
@@ -157,7 +171,7 @@ class Died:
     leased: bool
 
 
-Effect = Start | Grant | Refuse | End | Died
+Effect = Start | Grant | Refuse | Queued | End | Died
 
 
 @attrs.frozen
@@ -186,6 +200,7 @@ class Pool:
         self._last_failure = ""
         self._draining = False
         self._cpu = CpuLedger()
+        self._line: WaitingLine[LeaseRequest] = WaitingLine(settings.queue_length, settings.queue_seconds)
 
     # -- questions ------------------------------------------------------------------------------------------------
 
@@ -208,6 +223,11 @@ class Pool:
     def kernels(self) -> list[Kernel]:
         """Every kernel that is not yet forgotten."""
         return list(self._kernels.values())
+
+    @property
+    def in_line(self) -> int:
+        """How many wait in the line."""
+        return len(self._line)
 
     @property
     def environments(self) -> frozenset[str]:
@@ -267,12 +287,49 @@ class Pool:
             return [Refuse(request.token, errors.BadRequest(f"there is no environment {request.environment!r} here"))]
         if request.profile not in self._settings.profiles:
             return [Refuse(request.token, errors.BadRequest(f"there is no profile {request.profile!r} here"))]
+        self._line.expire(now)
         try:
             self._check_quota(request, now)
         except errors.QuotaExceeded as exc:
             return [Refuse(request.token, exc)]
-        if self._draining or self._promised() >= self._limit(request.kind):
+        if self._draining:
             return [self._refusal(request, errors.PoolExhausted)]
+        # whoever stands in the line comes first; the probe has a kernel of its own
+        ahead = 0 if request.kind == "probe" else len(self._line)
+        if self._promised() + ahead >= self._limit(request.kind):
+            return [self._join(request, now)]
+        return self._serve(request, now)
+
+    def claim(self, ticket: str, token: object, now: float) -> list[Effect]:
+        """Answer who comes back with a ticket: with a kernel when its turn has come, else with its place."""
+        self._line.expire(now)
+        before = self._line.ask(ticket, now)
+        if before is None:
+            return [Refuse(token, errors.UnknownTicket())]
+        if self._promised() + before >= self._settings.max_kernels:
+            return [Queued(token, ticket, before, poll_seconds(before))]
+        wish = self._line.leave(ticket)
+        assert wish is not None  # noqa: S101 - it was in the line
+        request = attrs.evolve(wish, token=token)
+        try:
+            self._check_quota(request, now)
+        except errors.QuotaExceeded as exc:
+            return [Refuse(token, exc)]
+        return self._serve(request, now)
+
+    def leave_line(self, ticket: str) -> None:
+        """Note that somebody does not want to wait any more."""
+        self._line.leave(ticket)
+
+    def _join(self, request: LeaseRequest, now: float) -> Effect:
+        ticket = self._new_id()
+        before = self._line.join(ticket, request, now) if request.queue else None
+        if before is None:
+            return self._refusal(request, errors.PoolExhausted)
+        return Queued(request.token, ticket, before, poll_seconds(before))
+
+    def _serve(self, request: LeaseRequest, now: float) -> list[Effect]:
+        """Answer a request for which there is room."""
         if self._failed_starts >= MAX_FAILED_STARTS:
             return [self._start_refusal(request)]
         if request.kind != "probe":
@@ -392,6 +449,7 @@ class Pool:
         effects: list[Effect] = []
         while self._waiting:
             effects.append(self._refusal(self._waiting.popleft().request, errors.PoolExhausted))
+        self._line = WaitingLine(0, 0.0)
         for kernel in list(self._kernels.values()):
             if kernel.state is not State.ENDING:
                 effects += self._end(kernel, DeathReason.DRAINING, "", now)
@@ -408,6 +466,7 @@ class Pool:
         kernels = self._kernels.values()
         holders: list[Kernel | LeaseRequest] = [kernel for kernel in kernels if kernel.leased_at is not None]
         holders += [waiting.request for waiting in self._waiting]
+        holders += self._line.wishes
         page = sum(1 for holder in holders if holder.page == request.page) if request.page else 0
         address = sum(1 for holder in holders if holder.address == request.address) if request.address else 0
         check_kernels(self._settings.quota, page, address, self._settings.retry_after)

@@ -11,6 +11,7 @@ from appliance.protocol.death import DeathReason
 from appliance.web.framed import framed
 from appliance.web.http import NO_STORE, Call, Response, json_response, preflight
 from appliance.web.kernels import Kernels, timeout_seconds
+from appliance.web.pool_client import Place
 from appliance.web.site import Route
 from appliance.web.websocket import is_upgrade, upgrade
 
@@ -20,7 +21,29 @@ if TYPE_CHECKING:
     from appliance.config import Config
     from appliance.web.live_kernel import LiveKernel
 
+#: What may stand for a kernel or a ticket in an address.
+ID = r"[\w-]{1,64}"
+
 EMPTY = Response(200, b"", "text/plain; charset=utf-8", NO_STORE)
+
+
+def _timeout(call: Call) -> float:
+    seconds = timeout_seconds(call.arguments.get("timeout", "0"))
+    if seconds is None:
+        raise BadRequest("timeout must be a number of seconds, not negative, or inf.")
+    return seconds
+
+
+def _leased(call: Call, leased: LiveKernel | Place, url: str) -> Response:
+    """Return the answer to who wants a kernel."""
+    if isinstance(leased, Place):
+        place = {"ticket": leased.ticket, "place": leased.before, "poll_seconds": leased.poll_seconds}
+        return json_response(place, 202)
+    if call.gone:
+        leased.stop(DeathReason.CLIENT_GONE)
+        return EMPTY
+    document = {"ws_url": url, "id": leased.kernel_id}
+    return json_response(document, headers=(*NO_STORE, ("Jupyter-Kernel-ID", leased.kernel_id)))
 
 
 class KernelRoutes:
@@ -36,29 +59,37 @@ class KernelRoutes:
         """Return the addresses."""
         return (
             Route(re.compile("/kernel"), {"POST": self.start}),
-            Route(re.compile(r"/kernel/(?P<kernel_id>[\w-]{1,64})"), {"DELETE": self.delete, "POST": self.overridden}),
-            Route(re.compile(r"/kernel/(?P<kernel_id>[\w-]{1,64})/channels"), {"GET": self.channels}),
+            Route(re.compile(rf"/kernel/(?P<kernel_id>{ID})"), {"DELETE": self.delete, "POST": self.overridden}),
+            Route(re.compile(rf"/kernel/ticket/(?P<ticket>{ID})"), {"GET": self.claim, "DELETE": self.leave_line}),
+            Route(re.compile(rf"/kernel/(?P<kernel_id>{ID})/channels"), {"GET": self.channels}),
         )
 
     async def start(self, call: Call) -> Response:
         """Lease a kernel: its id, and where to connect. ``profile`` is one of those that are exposed.
 
+        With ``wait=1``, when all are taken: 202 and a ticket, to be asked with again in ``poll_seconds``.
         ``accepted_tos`` is accepted and means nothing: there are no terms of service.
         """
         if call.arguments.get("method", "POST").upper() == "OPTIONS":
             return preflight({"POST": self.start}, call.origin)
-        seconds = timeout_seconds(call.arguments.get("timeout", "0"))
-        if seconds is None:
-            raise BadRequest("timeout must be a number of seconds, not negative, or inf.")
-        url = call.websocket_url
+        seconds, url = _timeout(call), call.websocket_url
         profile = call.arguments.get("profile") or DEFAULT_PROFILE
-        kernel: LiveKernel = await self._kernels.lease("visitor", seconds, profile, call.visitor)
-        if call.gone:
-            kernel.stop(DeathReason.CLIENT_GONE)
-            return EMPTY
-        document = {"ws_url": url, "id": kernel.kernel_id}
-        response = json_response(document, headers=(*NO_STORE, ("Jupyter-Kernel-ID", kernel.kernel_id)))
-        return framed(call, response)
+        leased: LiveKernel | Place
+        if call.arguments.get("wait", "0") in ("", "0"):
+            leased = await self._kernels.lease("visitor", seconds, profile, call.visitor)
+        else:
+            leased = await self._kernels.lease_or_queue("visitor", seconds, profile, call.visitor)
+        return framed(call, _leased(call, leased, url))
+
+    async def claim(self, call: Call, ticket: str) -> Response:
+        """Come back with a ticket: answered as `start` is. ``timeout`` is that of the beginning."""
+        seconds, url = _timeout(call), call.websocket_url
+        return _leased(call, await self._kernels.claim(ticket, seconds), url)
+
+    async def leave_line(self, call: Call, ticket: str) -> Response:
+        """Give a ticket back; one that is not known is no error."""
+        await self._kernels.pool.leave_queue(ticket)
+        return EMPTY
 
     async def delete(self, call: Call, kernel_id: str) -> Response:
         """End a kernel; one that has ended is no error."""

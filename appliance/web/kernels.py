@@ -21,7 +21,7 @@ from appliance.log import kernel_name
 from appliance.protocol.death import DeathReason
 from appliance.protocol.output_budget import OutputLimits
 from appliance.web.live_kernel import LiveKernel
-from appliance.web.pool_client import NOBODY
+from appliance.web.pool_client import NOBODY, Place
 from appliance.zmq_sockets import Sockets
 
 if TYPE_CHECKING:
@@ -100,10 +100,27 @@ class Kernels(Service):
         Raises `UnknownProfile`, `QuotaExceeded`, `PoolExhausted`, `EnvironmentUnavailable` or `PoolUnavailable`.
         """
         self.check_profile(profile)
-        most = self._config.clocks.idle_seconds
-        idle_seconds = min(timeout_seconds, most) if timeout_seconds > 0 else most
+        idle_seconds = self._idle_seconds(timeout_seconds)
         address = await self.pool.lease(kind, self._environment, profile, idle_seconds, visitor)
         return self._add(address, single=timeout_seconds <= 0)
+
+    async def lease_or_queue(
+        self, kind: str, timeout_seconds: float, profile: str, visitor: Visitor
+    ) -> LiveKernel | Place:
+        """Take a kernel, or a place in the line when all are taken; raises what `lease` does."""
+        self.check_profile(profile)
+        idle_seconds = self._idle_seconds(timeout_seconds)
+        answer = await self.pool.lease_or_queue(kind, self._environment, profile, idle_seconds, visitor)
+        return answer if isinstance(answer, Place) else self._add(answer, single=timeout_seconds <= 0)
+
+    async def claim(self, ticket: str, timeout_seconds: float) -> LiveKernel | Place:
+        """Come back with a ticket; raises `UnknownTicket` and what `lease` does."""
+        answer = await self.pool.claim(ticket)
+        return answer if isinstance(answer, Place) else self._add(answer, single=timeout_seconds <= 0)
+
+    def _idle_seconds(self, timeout_seconds: float) -> float:
+        most = self._config.clocks.idle_seconds
+        return min(timeout_seconds, most) if timeout_seconds > 0 else most
 
     def check_profile(self, profile: str) -> None:
         """Raise `UnknownProfile`, naming those that may be asked for, unless this is one of them."""

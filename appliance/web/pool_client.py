@@ -17,7 +17,7 @@ from appliance.config import Config, uid_of
 from appliance.errors import ApplianceError, PoolUnavailable, QuotaExceeded
 from appliance.log import kernel_name
 from appliance.peercred import ROOT_UID, CheckedEndpoint
-from appliance.pool_commands import Attach, Interrupt, KernelDied, Lease, PoolStatus, Release
+from appliance.pool_commands import Attach, Claim, Interrupt, KernelDied, Lease, LeaveQueue, PoolStatus, Release
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +53,15 @@ class Visitor:
 
 
 NOBODY = Visitor()
+
+
+@attrs.frozen
+class Place:
+    """A place in the line of those who wait for a kernel: ``before`` are before it; ask again in ``poll_seconds``."""
+
+    ticket: str
+    before: int
+    poll_seconds: float
 
 
 def retry_seconds(failed_attempts: int) -> float:
@@ -136,6 +145,14 @@ class PoolClient(ClientService):
         Raises `QuotaExceeded`, `PoolExhausted`, `EnvironmentUnavailable` or `PoolUnavailable`. A kernel that comes
         after that is given back.
         """
+        address = await self.lease_or_queue(kind, environment, profile, idle_seconds, visitor, queue=False)
+        assert isinstance(address, KernelAddress)  # noqa: S101 - who does not queue gets no place
+        return address
+
+    async def lease_or_queue(
+        self, kind: str, environment: str, profile: str, idle_seconds: float, visitor: Visitor, *, queue: bool = True
+    ) -> KernelAddress | Place:
+        """Take a kernel, or a place in the line when all are taken; raises what `lease` does."""
         answer = await self._ask(
             self._lease_seconds,
             self._give_back,
@@ -146,9 +163,24 @@ class PoolClient(ClientService):
             idle_seconds=idle_seconds,
             page=visitor.page,
             address=visitor.address,
+            queue=queue,
         )
+        return self._kernel_or_place(answer)
+
+    async def claim(self, ticket: str) -> KernelAddress | Place:
+        """Come back with a ticket; raises `UnknownTicket` and what `lease` does."""
+        return self._kernel_or_place(await self._ask(self._lease_seconds, self._give_back, Claim, ticket=ticket))
+
+    async def leave_queue(self, ticket: str) -> None:
+        """Give a ticket back; raises `PoolUnavailable`."""
+        await self._ask(ANSWER_SECONDS, None, LeaveQueue, ticket=ticket)
+
+    @staticmethod
+    def _kernel_or_place(answer: dict[str, Any]) -> KernelAddress | Place:
         if answer["refusal"] is not None:
             raise QuotaExceeded(answer["refusal"], retry_after_seconds=answer["retry_after"])
+        if answer["ticket"] is not None:
+            return Place(answer["ticket"], answer["place"], answer["poll_seconds"])
         return KernelAddress(answer["kernel_id"], answer["key"], answer["directory"])
 
     def _give_back(self, answer: dict[str, Any]) -> None:

@@ -71,6 +71,8 @@ export class Cell {
   private patience: ReturnType<typeof setTimeout> | undefined;
   private clock: ReturnType<typeof setInterval> | undefined;
   private startedAt = 0;
+  /** How many visitors are before this one while all kernels are taken. */
+  private before: number | undefined;
   private summary = new Summary();
 
   constructor(options: CellOptions) {
@@ -214,10 +216,14 @@ export class Cell {
     this.view.announce("Running.");
     this.outputs.begin();
     this.startedAt = performance.now();
+    this.before = undefined;
     this.clock = setInterval(() => {
       this.showElapsed();
     }, CLOCK_MILLISECONDS);
-    (this.linked ?? this.fresh).open().then(
+    const waiting = (before: number): void => {
+      if (evaluation === this.evaluation) this.showPlace(before);
+    };
+    (this.linked ?? this.fresh).open(waiting).then(
       (kernel) => {
         if (evaluation !== this.evaluation) return;
         this.kernel = kernel;
@@ -321,8 +327,17 @@ export class Cell {
 
   private showElapsed(): void {
     if (this.state.phase !== "running" && this.state.phase !== "starting") return;
+    if (this.state.phase === "starting" && this.before !== undefined) return;
     const words = this.state.phase === "running" ? "Running" : "Starting a kernel";
     this.view.showStatus(`${words} · ${Math.round((performance.now() - this.startedAt) / 1000)} s`);
+  }
+
+  private showPlace(before: number): void {
+    if (before === this.before) return;
+    this.before = before;
+    const text = `Waiting for a free kernel: ${before === 0 ? "you are next" : `${before} before you`}`;
+    this.view.showStatus(text);
+    this.view.announce(`${text}.`);
   }
 
   private async share(): Promise<void> {

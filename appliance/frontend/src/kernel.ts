@@ -3,7 +3,7 @@
 import { executeRequest, interruptRequest, parseMessage, randomId, textOf } from "./messages.js";
 import type { KernelMessage } from "./messages.js";
 import { ServerError } from "./server.js";
-import type { Server } from "./server.js";
+import type { Patience, Server } from "./server.js";
 
 /** Why a kernel is no longer there. `reason` is the server's code, or "lost" when the connection went first. */
 export interface Ending {
@@ -88,9 +88,9 @@ export class Kernel {
     });
   }
 
-  /** Lease a kernel and connect to it. Raises `ServerError`. */
-  static async start(server: Server, timeout: number): Promise<Kernel> {
-    const lease = await server.lease(timeout);
+  /** Lease a kernel, waiting in line if need be, and connect to it. Raises `ServerError`. */
+  static async start(server: Server, timeout: number, patience: Patience): Promise<Kernel> {
+    const lease = await server.lease(timeout, patience);
     const socket = new WebSocket(lease.channels);
     try {
       await opened(socket);

@@ -33,6 +33,23 @@ export class ServerError extends Error {
   }
 }
 
+/** While all kernels are taken: told how many visitors are before this one, each time that the server says so. */
+export interface Patience {
+  readonly waiting: (before: number) => void;
+  /** Gives the place in the line back when it is aborted. */
+  readonly signal: AbortSignal;
+}
+
+interface Place {
+  readonly ticket: string;
+  readonly before: number;
+  readonly pollSeconds: number;
+}
+
+/** Shortest and longest pause between two questions for a place in the line. */
+const MIN_POLL_SECONDS = 0.5;
+const MAX_POLL_SECONDS = 10;
+
 export interface Lease {
   readonly id: string;
   readonly channels: string;
@@ -74,6 +91,33 @@ export function failureOf(status: number, body: string, retryAfter: string | nul
   return new ServerError(sentence, status, wait);
 }
 
+/** Return the place in the line that an answer gives instead of a kernel. */
+export function placeOf(answer: unknown): Place | undefined {
+  if (!isObject(answer) || !/^[\w-]{1,64}$/.test(textOf(answer.ticket))) return undefined;
+  const seconds = Number(answer.poll_seconds);
+  return {
+    ticket: textOf(answer.ticket),
+    before: Math.max(0, Math.round(Number(answer.place)) || 0),
+    pollSeconds: Math.min(MAX_POLL_SECONDS, Math.max(MIN_POLL_SECONDS, seconds || MIN_POLL_SECONDS)),
+  };
+}
+
+/** Wait; raises `ServerError` at once when aborted. */
+function pause(seconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const give = (): void => {
+      clearTimeout(timer);
+      reject(new ServerError("The evaluation was stopped while it waited for a kernel."));
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", give);
+      resolve();
+    }, seconds * 1000);
+    if (signal.aborted) give();
+    else signal.addEventListener("abort", give, { once: true });
+  });
+}
+
 /** The server behind the cells of a page. */
 export class Server {
   /** `root`: address of the server, with a slash at the end. */
@@ -83,14 +127,25 @@ export class Server {
     return `${this.root}static/output_frame.html`;
   }
 
-  /** Lease a kernel. `timeout` is what the kernel may idle, in seconds; 0 ends it after its first evaluation. */
-  async lease(timeout: number): Promise<Lease> {
-    const query = new URLSearchParams({
-      CellSessionID: PAGE_ID,
-      timeout: timeout === Infinity ? "inf" : String(timeout),
-      accepted_tos: "true",
-    });
-    const answer = await this.json(`kernel?${query.toString()}`, { method: "POST" });
+  /**
+   * Lease a kernel, waiting in line while all are taken. `timeout` is what the kernel may idle, in seconds; 0 ends it
+   * after its first evaluation. Raises `ServerError`.
+   */
+  async lease(timeout: number, { waiting, signal }: Patience): Promise<Lease> {
+    const idle = timeout === Infinity ? "inf" : String(timeout);
+    const query = new URLSearchParams({ CellSessionID: PAGE_ID, timeout: idle, accepted_tos: "true", wait: "1" });
+    let answer = await this.json(`kernel?${query.toString()}`, { method: "POST" });
+    for (let place = placeOf(answer); place; place = placeOf(answer)) {
+      const path = `kernel/ticket/${place.ticket}`;
+      try {
+        if (!signal.aborted) waiting(place.before);
+        await pause(place.pollSeconds, signal);
+        answer = await this.json(`${path}?timeout=${idle}`, { signal });
+      } catch (error) {
+        if (signal.aborted) await this.fetch(path, { method: "DELETE", keepalive: true }).catch(() => undefined);
+        throw error;
+      }
+    }
     const id = isObject(answer) ? textOf(answer.id) : "";
     const base = isObject(answer) ? textOf(answer.ws_url) : "";
     if (!/^[\w-]{1,64}$/.test(id) || !/^wss?:\/\//.test(base)) throw new ServerError(UNEXPECTED);

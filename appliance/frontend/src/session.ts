@@ -2,15 +2,18 @@
 
 import { Kernel } from "./kernel.js";
 import type { Ending } from "./kernel.js";
-import type { Server } from "./server.js";
+import type { Patience, Server } from "./server.js";
 
-export type StartKernel = (server: Server, timeout: number) => Promise<Kernel>;
+export type StartKernel = (server: Server, timeout: number, patience: Patience) => Promise<Kernel>;
+
+/** Told, while all kernels are taken, how many visitors are before this one. */
+export type Waiting = (before: number) => void;
 
 export interface Session {
   /** Whether variables outlive an evaluation. */
   readonly linked: boolean;
   /** Return the kernel for the next evaluation. Raises `ServerError`. */
-  open(): Promise<Kernel>;
+  open(waiting?: Waiting): Promise<Kernel>;
   /** The page no longer needs what `open` returned. */
   leave(): void;
 }
@@ -19,24 +22,29 @@ export interface Session {
 export class FreshSession implements Session {
   readonly linked = false;
   private current: Promise<Kernel | undefined> = Promise.resolve(undefined);
+  private abort = new AbortController();
 
   constructor(
     private readonly server: Server,
-    private readonly start: StartKernel = (server, timeout) => Kernel.start(server, timeout),
+    private readonly start: StartKernel = (server, timeout, patience) => Kernel.start(server, timeout, patience),
   ) {}
 
-  open(): Promise<Kernel> {
+  open(waiting: Waiting = () => undefined): Promise<Kernel> {
     const previous = this.current;
+    this.abort.abort();
+    this.abort = new AbortController();
+    const patience: Patience = { waiting, signal: this.abort.signal };
     const next = (async () => {
       // Deleting the old kernel while asking for the new one would count both against the visitor's quota.
       await previous.then((kernel) => kernel?.end());
-      return this.start(this.server, 0);
+      return this.start(this.server, 0, patience);
     })();
     this.current = next.catch(() => undefined);
     return next;
   }
 
   leave(): void {
+    this.abort.abort();
     const current = this.current;
     this.current = current.then(async (kernel) => {
       await kernel?.end();
@@ -50,10 +58,12 @@ export class LinkedSession implements Session {
   readonly linked = true;
   private current: Promise<Kernel> | undefined;
   private readonly members = new Set<(ending: Ending) => void>();
+  private abort = new AbortController();
+  private readonly waiting = new Set<Waiting>();
 
   constructor(
     private readonly server: Server,
-    private readonly start: StartKernel = (server, timeout) => Kernel.start(server, timeout),
+    private readonly start: StartKernel = (server, timeout, patience) => Kernel.start(server, timeout, patience),
   ) {}
 
   /** Hear that the shared kernel ended, and with it all variables. Returns what stops listening. */
@@ -65,12 +75,20 @@ export class LinkedSession implements Session {
     };
   }
 
-  open(): Promise<Kernel> {
+  open(waiting?: Waiting): Promise<Kernel> {
+    if (waiting) this.waiting.add(waiting);
     if (this.current) return this.current;
-    const next = this.start(this.server, Infinity);
+    this.abort = new AbortController();
+    const next = this.start(this.server, Infinity, {
+      waiting: (before) => {
+        for (const tell of this.waiting) tell(before);
+      },
+      signal: this.abort.signal,
+    });
     this.current = next;
     next.then(
       (kernel) => {
+        this.waiting.clear();
         const forget = (ending: Ending): void => {
           if (this.current === next) this.current = undefined;
           for (const lost of this.members) lost(ending);
@@ -79,6 +97,7 @@ export class LinkedSession implements Session {
         else kernel.watch(forget);
       },
       () => {
+        this.waiting.clear();
         if (this.current === next) this.current = undefined;
       },
     );
@@ -87,6 +106,7 @@ export class LinkedSession implements Session {
 
   leave(): void {
     if (this.members.size > 0) return;
+    this.abort.abort();
     void this.current?.then(
       (kernel) => kernel.end(),
       () => undefined,

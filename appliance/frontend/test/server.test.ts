@@ -1,6 +1,6 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
-import { Server, failureOf, normalizeRoot, rootOfScript } from "../src/server.js";
+import { Server, failureOf, normalizeRoot, placeOf, rootOfScript } from "../src/server.js";
 
 describe("rootOfScript", () => {
   it.each([
@@ -54,5 +54,102 @@ describe("failureOf", () => {
 
   it("does not offer to repeat what will be refused again", () => {
     expect(failureOf(413, '{"message": "Too large."}', null).temporary).toBe(false);
+  });
+});
+
+describe("placeOf", () => {
+  it("reads a ticket", () => {
+    expect(placeOf({ ticket: "a-1", place: 3, poll_seconds: 1.3 })).toEqual({ ticket: "a-1", before: 3, pollSeconds: 1.3 });
+  });
+
+  it.each([
+    [{ id: "k", ws_url: "ws://cell.example/" }],
+    [{ ticket: "../x", place: 1, poll_seconds: 1 }],
+    [{ ticket: 7 }],
+    [null],
+    ["ticket"],
+  ])("finds none in %j", (answer) => {
+    expect(placeOf(answer)).toBeUndefined();
+  });
+
+  it.each([
+    [{ ticket: "t" }, { before: 0, pollSeconds: 0.5 }],
+    [{ ticket: "t", place: -2, poll_seconds: -1 }, { before: 0, pollSeconds: 0.5 }],
+    [{ ticket: "t", place: "many", poll_seconds: 1e9 }, { before: 0, pollSeconds: 10 }],
+  ])("bounds what %j says", (answer, expected) => {
+    expect(placeOf(answer)).toMatchObject(expected);
+  });
+});
+
+describe("lease", () => {
+  const KERNEL = { id: "k", ws_url: "ws://cell.example/" };
+  const place = (before: number): unknown => ({ ticket: "t", place: before, poll_seconds: 1 });
+  let requests: string[] = [];
+  let answers: unknown[] = [];
+  const server = new Server("http://cell.example/");
+
+  beforeEach(() => {
+    vi.useFakeTimers();
+    requests = [];
+    vi.stubGlobal("fetch", (address: string, init: RequestInit) => {
+      requests.push(`${init.method ?? "GET"} ${address.replace(/CellSessionID=[^&]*&/, "")}`);
+      const answer = init.method === "DELETE" ? {} : answers.shift();
+      const refused = answer instanceof Error;
+      const body = refused ? { message: answer.message } : answer;
+      return Promise.resolve(new Response(JSON.stringify(body), { status: refused ? 404 : 200 }));
+    });
+  });
+
+  afterEach(() => {
+    vi.useRealTimers();
+    vi.unstubAllGlobals();
+  });
+
+  function start(): { lease: Promise<unknown>; places: number[]; abort: AbortController } {
+    const places: number[] = [];
+    const abort = new AbortController();
+    const lease = server.lease(Infinity, { waiting: (before) => places.push(before), signal: abort.signal });
+    lease.catch(() => undefined);
+    return { lease, places, abort };
+  }
+
+  it("asks again with its ticket until a kernel is there", async () => {
+    answers = [place(1), place(0), KERNEL];
+    const { lease, places } = start();
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(await lease).toEqual({ id: "k", channels: "ws://cell.example/kernel/k/channels" });
+    expect(places).toEqual([1, 0]);
+    expect(requests).toEqual([
+      "POST http://cell.example/kernel?timeout=inf&accepted_tos=true&wait=1",
+      "GET http://cell.example/kernel/ticket/t?timeout=inf",
+      "GET http://cell.example/kernel/ticket/t?timeout=inf",
+    ]);
+  });
+
+  it("gives its ticket back when it is stopped", async () => {
+    answers = [place(1)];
+    const { lease, abort } = start();
+    await vi.advanceTimersByTimeAsync(100);
+    abort.abort();
+    await expect(lease).rejects.toThrow("was stopped");
+    expect(requests.at(-1)).toBe("DELETE http://cell.example/kernel/ticket/t");
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(requests).toHaveLength(2);
+  });
+
+  it("gives its ticket back when it was stopped before there was one", async () => {
+    answers = [place(1)];
+    const { lease, places, abort } = start();
+    abort.abort();
+    await expect(lease).rejects.toThrow("was stopped");
+    expect(places).toEqual([]);
+    expect(requests.at(-1)).toBe("DELETE http://cell.example/kernel/ticket/t");
+  });
+
+  it("says why the place was lost", async () => {
+    answers = [place(0), new Error("The place in the line was given up.")];
+    const { lease } = start();
+    await vi.advanceTimersByTimeAsync(1_000);
+    await expect(lease).rejects.toThrow("The place in the line was given up.");
   });
 });

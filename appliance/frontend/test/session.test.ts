@@ -2,7 +2,9 @@ import { describe, expect, it, vi } from "vitest";
 
 import type { Ending, Kernel } from "../src/kernel.js";
 import { Server, ServerError } from "../src/server.js";
+import type { Patience } from "../src/server.js";
 import { FreshSession, LinkedSession } from "../src/session.js";
+import type { StartKernel } from "../src/session.js";
 
 const server = new Server("http://cell.example/");
 
@@ -48,7 +50,7 @@ describe("FreshSession", () => {
     expect(start).toHaveBeenCalledTimes(1);
     letGo();
     expect(await opening).toBe(second);
-    expect(start).toHaveBeenLastCalledWith(server, 0);
+    expect(start).toHaveBeenLastCalledWith(server, 0, expect.anything());
   });
 
   it("ends a kernel that came after nobody wanted it any more", async () => {
@@ -75,6 +77,55 @@ describe("FreshSession", () => {
   });
 });
 
+/** Return what starts kernels that never come, and what it was given. */
+function endless(): { start: StartKernel; patience: Patience[] } {
+  const patience: Patience[] = [];
+  const start: StartKernel = (_server, _timeout, given) => {
+    patience.push(given);
+    return new Promise((_resolve, reject) => {
+      given.signal.addEventListener("abort", () => {
+        reject(new ServerError("Stopped."));
+      });
+    });
+  };
+  return { start, patience };
+}
+
+describe("A session that waits in line", () => {
+  it("gives its place back when a cell of its own stops, and another time asks anew", async () => {
+    const { start, patience } = endless();
+    const session = new FreshSession(server, start);
+    const places: number[] = [];
+    const opening = session.open((before) => places.push(before));
+    await vi.waitFor(() => {
+      expect(patience).toHaveLength(1);
+    });
+    patience[0]?.waiting(3);
+    expect(places).toEqual([3]);
+    session.leave();
+    await expect(opening).rejects.toThrow("Stopped.");
+    void session.open().catch(() => undefined);
+    await vi.waitFor(() => {
+      expect(patience.map((one) => one.signal.aborted)).toEqual([true, false]);
+    });
+  });
+
+  it("tells every linked cell and goes on until the last of them has gone", async () => {
+    const { start, patience } = endless();
+    const session = new LinkedSession(server, start);
+    const leaves = [session.join(() => undefined), session.join(() => undefined)];
+    const places: string[] = [];
+    const openings = ["one", "two"].map((name) => session.open((before) => places.push(`${name} ${before}`)));
+    patience[0]?.waiting(1);
+    expect(places).toEqual(["one 1", "two 1"]);
+    expect(patience).toHaveLength(1);
+    leaves[0]?.();
+    expect(patience[0]?.signal.aborted).toBe(false);
+    leaves[1]?.();
+    for (const opening of openings) await expect(opening).rejects.toThrow("Stopped.");
+  });
+});
+
 describe("LinkedSession", () => {
   it("shares one kernel without an idle limit of its own", async () => {
     const kernel = new FakeKernel();
@@ -82,7 +133,7 @@ describe("LinkedSession", () => {
     const session = new LinkedSession(server, start);
     const [one, two] = await Promise.all([session.open(), session.open()]);
     expect(one).toBe(two);
-    expect(start).toHaveBeenCalledExactlyOnceWith(server, Infinity);
+    expect(start).toHaveBeenCalledExactlyOnceWith(server, Infinity, expect.anything());
   });
 
   it("tells all cells when the kernel ends, and starts a new one for the next evaluation", async () => {

@@ -16,12 +16,14 @@ from appliance.protocol.pool import (
     Kernel,
     LeaseRequest,
     Pool,
+    Queued,
     Refuse,
     Settings,
     Start,
     State,
 )
 from appliance.protocol.quota import QuotaLimits
+from appliance.protocol.waiting_line import LOST_SECONDS
 
 SETTINGS = Settings(
     max_kernels=4,
@@ -48,8 +50,10 @@ def make_pool(**changes):
     return Pool(attrs.evolve(SETTINGS, **changes), lambda: next(ids))
 
 
-def request(token="t", kind="visitor", environment="python", profile="default", idle=0.0, page="", address=""):
-    return LeaseRequest(token, kind, environment, profile, idle, page, address)
+def request(
+    token="t", kind="visitor", environment="python", profile="default", idle=0.0, page="", address="", queue=False
+):
+    return LeaseRequest(token, kind, environment, profile, idle, page, address, queue)
 
 
 def warm_pool(**changes):
@@ -420,3 +424,109 @@ def test_processor_time_is_charged_to_the_address_that_leased():
     assert refused(pool.lease(request("c", address="192.0.2.7"), 3.0)) == [errors.QuotaExceeded]
     assert refused(pool.lease(request("d", address="192.0.2.8"), 3.0)) == []
     assert refused(pool.lease(request("e", kind="probe"), 3.0)) == []
+
+
+def full_pool(**changes):
+    """Return a pool of one kernel that is leased, with a line, and that kernel."""
+    pool = warm_pool(max_kernels=1, ready=1, queue_length=3, queue_seconds=60.0, **changes)
+    (grant,) = pool.lease(request("first"), 1.0)
+    started = [effect for effect in pool.tick(2.0) if isinstance(effect, Start)]
+    for start in started:
+        pool.verified(start.slot, 2.1)
+    return pool, pool.kernel(grant.kernel_id)
+
+
+def wait(pool, token, now, **wishes):
+    (queued,) = pool.lease(request(token, queue=True, **wishes), now)
+    assert isinstance(queued, Queued)
+    return queued
+
+
+def end(pool, kernel, now):
+    pool.release(kernel.kernel_id, DeathReason.RELEASED, now)
+    pool.died(kernel.slot, DeathReason.RELEASED, "", now)
+
+
+def test_who_waits_gets_a_ticket_and_a_place():
+    pool, _ = full_pool()
+    first, second = wait(pool, "a", 3.0), wait(pool, "b", 3.0)
+    assert (first.before, second.before, pool.in_line) == (0, 1, 2)
+    assert first.ticket != second.ticket
+    assert pool.claim(second.ticket, "b2", 4.0) == [Queued("b2", second.ticket, 1, second.poll_seconds)]
+
+
+def test_who_does_not_wait_is_refused_at_once_also_while_others_wait():
+    pool, kernel = full_pool()
+    wait(pool, "a", 3.0)
+    assert refused(pool.lease(request("b"), 3.0)) == [errors.PoolExhausted]
+    end(pool, kernel, 4.0)
+    assert refused(pool.lease(request("c"), 4.1)) == [errors.PoolExhausted]
+    assert kinds(pool.lease(request("p", kind="probe"), 4.1))[0] in (Grant, Start)
+
+
+def test_the_line_is_bounded():
+    pool, _ = full_pool()
+    for token in "abc":
+        wait(pool, token, 3.0)
+    assert refused(pool.lease(request("d", queue=True), 3.0)) == [errors.PoolExhausted]
+
+
+def test_without_a_line_nobody_waits():
+    pool = warm_pool(max_kernels=1, ready=1)
+    pool.lease(request("a"), 1.0)
+    assert refused(pool.lease(request("b", queue=True), 1.0)) == [errors.PoolExhausted]
+
+
+def test_the_first_in_line_gets_the_kernel_that_becomes_free():
+    pool, kernel = full_pool()
+    first, second = wait(pool, "a", 3.0), wait(pool, "b", 3.0)
+    end(pool, kernel, 4.0)
+    assert kinds(pool.claim(second.ticket, "b2", 4.1)) == [Queued]
+    effects = pool.claim(first.ticket, "a2", 4.2)
+    assert Grant("a2", effects[0].kernel_id) == effects[0]
+    assert pool.claim(first.ticket, "a3", 4.3)[0].error.code == "unknown_ticket"
+    (place,) = pool.claim(second.ticket, "b3", 4.4)
+    assert place.before == 0
+
+
+def test_who_does_not_come_back_loses_the_place():
+    pool, _ = full_pool()
+    gone, patient = wait(pool, "a", 3.0), wait(pool, "b", 3.0)
+    pool.claim(patient.ticket, "b2", 3.0 + LOST_SECONDS)
+    (place,) = pool.claim(patient.ticket, "b3", 3.1 + LOST_SECONDS)
+    assert place.before == 0
+    assert refused(pool.claim(gone.ticket, "a2", 3.2 + LOST_SECONDS)) == [errors.UnknownTicket]
+
+
+def test_nobody_waits_longer_than_allowed():
+    pool, _ = full_pool()
+    ticket = wait(pool, "a", 3.0).ticket
+    for second in range(3, 64, 5):
+        assert kinds(pool.claim(ticket, second, float(second))) == [Queued]
+    assert refused(pool.claim(ticket, "late", 63.1)) == [errors.UnknownTicket]
+
+
+def test_a_ticket_that_is_given_back_makes_room():
+    pool, _ = full_pool()
+    first, second = wait(pool, "a", 3.0), wait(pool, "b", 3.0)
+    pool.leave_line(first.ticket)
+    pool.leave_line("unknown")
+    (place,) = pool.claim(second.ticket, "b2", 3.1)
+    assert place.before == 0
+
+
+def test_places_in_line_count_for_quotas():
+    pool, kernel = full_pool(quota=QuotaLimits(kernels_per_page=1, cpu_seconds_per_hour=10.0))
+    ticket = wait(pool, "a", 3.0, page="p", address="192.0.2.7").ticket
+    assert refused(pool.lease(request("b", page="p", queue=True), 3.0)) == [errors.QuotaExceeded]
+    pool._cpu.charge("192.0.2.7", 11.0, 3.0)
+    end(pool, kernel, 4.0)
+    assert refused(pool.claim(ticket, "a2", 4.1)) == [errors.QuotaExceeded]
+
+
+def test_a_pool_that_drains_has_no_line():
+    pool, _ = full_pool()
+    ticket = wait(pool, "a", 3.0).ticket
+    pool.drain(3.1)
+    assert refused(pool.claim(ticket, "a2", 3.2)) == [errors.UnknownTicket]
+    assert refused(pool.lease(request("b", queue=True), 3.2)) == [errors.PoolExhausted]

@@ -9,7 +9,7 @@ import attrs
 from twisted.internet.task import Clock
 
 from appliance.config import Config
-from appliance.errors import UnknownKernel, UnknownPermalink
+from appliance.errors import UnknownKernel, UnknownPermalink, UnknownTicket
 from appliance.protocol.frames import DELIMITER, sign
 from appliance.web import kernel_connection, kernels
 from appliance.web.pool_client import NOBODY, KernelAddress
@@ -107,6 +107,9 @@ class FakePool:
     known: dict = attrs.Factory(dict)
     error: Exception | None = None
     waiting: object = None
+    place: object = None
+    asked_to_queue: int = 0
+    left: list = attrs.Factory(list)
 
     def _check(self):
         if self.error is not None:
@@ -121,6 +124,18 @@ class FakePool:
         self.visitors.append(visitor)
         self.known[kernel_id] = KernelAddress(kernel_id, KEY, f"/k/{kernel_id}")
         return self.known[kernel_id]
+
+    async def lease_or_queue(self, kind, environment, profile, idle_seconds, visitor=NOBODY):
+        self.asked_to_queue += 1
+        return self.place or await self.lease(kind, environment, profile, idle_seconds, visitor)
+
+    async def claim(self, ticket):
+        if ticket != "ticket-1":
+            raise UnknownTicket
+        return self.place or await self.lease("visitor", "python", "default", 900.0)
+
+    async def leave_queue(self, ticket):
+        self.left.append(ticket)
 
     async def attach(self, kernel_id):
         self.attached.append(kernel_id)

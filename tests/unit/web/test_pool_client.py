@@ -13,9 +13,17 @@ from zope.interface import implementer
 
 from appliance import errors
 from appliance.config import Config, Users
-from appliance.pool_commands import Attach, Interrupt, KernelDied, Lease, PoolStatus, Release
+from appliance.pool_commands import Attach, Claim, Interrupt, KernelDied, Lease, LeaveQueue, PoolStatus, Release
 from appliance.web import pool_client
-from appliance.web.pool_client import ANSWER_SECONDS, CONNECT_SECONDS, KernelAddress, PoolClient, Visitor, retry_seconds
+from appliance.web.pool_client import (
+    ANSWER_SECONDS,
+    CONNECT_SECONDS,
+    KernelAddress,
+    Place,
+    PoolClient,
+    Visitor,
+    retry_seconds,
+)
 from tests.unit.web.running import start
 
 ANSWER = {"kernel_id": "k", "key": b"key", "directory": "/k"}
@@ -38,6 +46,14 @@ class Server(amp.AMP):
     @Lease.responder
     def lease(self, **arguments):
         return self._answer("lease", arguments)
+
+    @Claim.responder
+    def claim(self, **arguments):
+        return self._answer("claim", arguments)
+
+    @LeaveQueue.responder
+    def leave_queue(self, **arguments):
+        return self._answer("leave_queue", arguments)
 
     @Attach.responder
     def attach(self, **arguments):
@@ -127,6 +143,7 @@ def test_a_lease_brings_an_address(world):
                 "idle_seconds": 60.0,
                 "page": "",
                 "address": "",
+                "queue": False,
             },
         )
     ]
@@ -139,6 +156,21 @@ def test_a_quota_that_is_used_up_says_when_it_eases(world):
     assert (type(result), result.message, result.retry_after_seconds) == (errors.QuotaExceeded, "Enough.", 90.0)
     assert world.calls[0][1]["page"] == "p"
     assert world.calls[0][1]["address"] == "192.0.2.7"
+
+
+def test_who_waits_in_line_gets_a_place_and_then_a_kernel(world):
+    world.answers["lease"] = world.answers["claim"] = {"ticket": "t", "place": 3, "poll_seconds": 1.3}
+    queued = world.client.lease_or_queue("visitor", "python", "default", 60.0, Visitor())
+    assert world.begin(queued) == [Place("t", 3, 1.3)]
+    assert world.calls[0][1]["queue"] is True
+    assert world.begin(world.client.claim("t")) == [Place("t", 3, 1.3)]
+    world.answers["claim"] = ANSWER
+    assert world.begin(world.client.claim("t")) == [KernelAddress("k", b"key", "/k")]
+    world.answers["claim"] = errors.UnknownTicket()
+    (error,) = world.begin(world.client.claim("t"))
+    assert type(error) is errors.UnknownTicket
+    assert world.begin(world.client.leave_queue("t")) == [None]
+    assert world.calls[-1] == ("leave_queue", {"ticket": "t"})
 
 
 def test_the_other_commands(world):

@@ -26,9 +26,11 @@ from appliance.web import service_routes
 from appliance.web.kernel_routes import KernelRoutes
 from appliance.web.page import Page
 from appliance.web.permalink_routes import PermalinkRoutes
+from appliance.web.pool_client import Place
 from appliance.web.service_routes import ServiceRoutes
 from appliance.web.site import CellSite, Router
 from tests.unit.web.fakes import NOW, FakePermalinks, World
+from tests.unit.web.running import run
 from tests.unit.web.serving import Answer, Connection, ask
 
 FORM = ("Content-Type: application/x-www-form-urlencoded",)
@@ -188,6 +190,49 @@ def test_a_quota_that_is_used_up_is_429_with_retry_after(world, routes):
     answer = ask(routes, "POST", "/kernel", ["Origin: null"])
     assert (answer.status, json.loads(answer.body)["error"]) == (429, "quota_exceeded")
     assert answer.headers["retry-after"] == "62"
+
+
+def test_who_waits_is_told_the_place_and_comes_back_for_the_kernel(world, routes):
+    world.pool.place = Place("ticket-1", 3, 1.3)
+    answer = ask(routes, "POST", "/kernel?wait=1&timeout=inf")
+    assert answer.status == 202
+    assert json.loads(answer.body) == {"ticket": "ticket-1", "place": 3, "poll_seconds": 1.3}
+    world.pool.place = Place("ticket-1", 0, 1.0)
+    answer = ask(routes, "GET", "/kernel/ticket/ticket-1?timeout=inf", ("Origin: null",))
+    assert (answer.status, json.loads(answer.body)["place"]) == (202, 0)
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["access-control-allow-origin"] == "null"
+    world.pool.place = None
+    answer = ask(routes, "GET", "/kernel/ticket/ticket-1?timeout=inf")
+    (kernel_id,) = world.pool.known
+    assert (answer.status, json.loads(answer.body)) == (200, {"ws_url": "ws://cells.example/", "id": kernel_id})
+
+
+def test_the_timeout_of_a_kernel_that_was_waited_for_is_that_of_the_question(world, routes):
+    for timeout, single in (("0", True), ("inf", False)):
+        answer = ask(routes, "GET", f"/kernel/ticket/ticket-1?timeout={timeout}")
+        kernel = run(world.kernels.find(json.loads(answer.body)["id"]))
+        assert kernel._session._single is single
+    assert ask(routes, "GET", "/kernel/ticket/ticket-1?timeout=x").status == 400
+
+
+@pytest.mark.parametrize("query", ["", "?wait=0", "?wait="])
+def test_who_does_not_ask_to_wait_gets_no_ticket(world, routes, query):
+    world.pool.place = Place("ticket-1", 3, 1.3)
+    assert ask(routes, "POST", f"/kernel{query}").status == 200
+    assert world.pool.asked_to_queue == 0
+
+
+def test_an_unknown_ticket_is_404_and_giving_one_back_never_fails(world, routes):
+    answer = ask(routes, "GET", "/kernel/ticket/other")
+    assert (answer.status, json.loads(answer.body)["error"]) == (404, "unknown_ticket")
+    assert ask(routes, "DELETE", "/kernel/ticket/other").status == 200
+    assert world.pool.left == ["other"]
+
+
+def test_a_profile_that_is_not_exposed_does_not_queue(world, routes):
+    assert ask(routes, "POST", "/kernel?wait=1&profile=exam").status == 400
+    assert world.pool.asked_to_queue == 0
 
 
 def test_a_kernel_for_a_client_that_did_not_wait_goes_back_at_once(world, routes):
