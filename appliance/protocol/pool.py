@@ -296,7 +296,7 @@ class Pool:
             return [self._refusal(request, errors.PoolExhausted)]
         # whoever stands in the line comes first; the probe has a kernel of its own
         ahead = 0 if request.kind == "probe" else len(self._line)
-        if self._promised() + ahead >= self._limit(request.kind):
+        if self._promised(request.kind) + ahead >= self._limit(request.kind):
             return [self._join(request, now)]
         return self._serve(request, now)
 
@@ -306,7 +306,7 @@ class Pool:
         before = self._line.ask(ticket, now)
         if before is None:
             return [Refuse(token, errors.UnknownTicket())]
-        if self._promised() + before >= self._settings.max_kernels:
+        if self._promised("visitor") + before >= self._settings.max_kernels:
             return [Queued(token, ticket, before, poll_seconds(before))]
         wish = self._line.leave(ticket)
         assert wish is not None  # noqa: S101 - it was in the line
@@ -475,10 +475,15 @@ class Pool:
     def _limit(self, kind: str) -> int:
         return self._settings.max_kernels + (PROBE_RESERVE if kind == "probe" else 0)
 
-    def _promised(self) -> int:
-        """Return how many kernels are with visitors, promised to them, or not yet gone."""
-        taken = sum(1 for kernel in self._kernels.values() if kernel.state in (State.LEASED, State.ENDING))
-        return taken + len(self._waiting)
+    def _promised(self, kind: str) -> int:
+        """Return how many kernels are with somebody, promised, or not yet gone, as far as they limit ``kind``.
+
+        The reserve is the probes' alone: a probe under way takes nothing from visitors. A kernel that was ready and
+        makes room for another is nobody's.
+        """
+        kinds = [kernel.kind for kernel in self._kernels.values() if kernel.leased_at is not None]
+        kinds += [waiting.request.kind for waiting in self._waiting]
+        return len(kinds) - (0 if kind == "probe" else min(PROBE_RESERVE, kinds.count("probe")))
 
     def _over(self, kernel: Kernel, now: float) -> DeathReason | None:
         if kernel.since + self._settings.life <= now:

@@ -530,3 +530,19 @@ def test_a_pool_that_drains_has_no_line():
     pool.drain(3.1)
     assert refused(pool.claim(ticket, "a2", 3.2)) == [errors.UnknownTicket]
     assert refused(pool.lease(request("b", queue=True), 3.2)) == [errors.PoolExhausted]
+
+
+def test_a_probe_under_way_takes_no_kernel_from_visitors():
+    pool = warm_pool(max_kernels=1, ready=2)
+    assert kinds(pool.lease(request("p", kind="probe"), 1.0)) == [Grant]
+    assert kinds(pool.lease(request("a"), 1.0)) == [Grant]
+    assert refused(pool.lease(request("b"), 1.0)) == [errors.PoolExhausted]
+    assert refused(pool.lease(request("q", kind="probe"), 1.0)) == [errors.PoolExhausted]
+
+
+def test_a_ready_kernel_that_makes_room_keeps_nobody_out():
+    pool = warm_pool(max_kernels=2, ready=3)
+    pool.tick(1.0)
+    assert kinds(pool.lease(request("a", profile="heavy"), 1.0)) == [End]
+    assert refused(pool.lease(request("b", profile="heavy"), 1.0)) == []
+    assert refused(pool.lease(request("c", profile="heavy"), 1.0)) == [errors.PoolExhausted]
