@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
-from tests.integration.running import Appliance
+from tests.integration.running import Appliance, wait_for
 
-#: The ready set fills all room, so that one of another profile must make some.
 CONFIG = """
 [pool]
-max_kernels = 2
-ready = 2
+max_kernels = 4
+ready = 4
 [profile.small]
 exposed = true
 open_files = 333
@@ -35,11 +35,19 @@ def open_files(appliance, **arguments):
     return int(document["stdout"]) if status == 200 else (status, document["error"])
 
 
+def kernels(appliance):
+    return len(os.listdir(appliance.config.kernels_path))
+
+
 def test_a_request_chooses_among_the_exposed_profiles(profiled):
-    assert open_files(profiled) == profiled.config.profile["default"].open_files
-    for _ in range(3):
-        assert open_files(profiled, profile="small") == 333
-        assert open_files(profiled, profile="default") == profiled.config.profile["default"].open_files
+    default = profiled.config.profile["default"].open_files
+    _, _, body = profiled.request("POST", "/kernel?timeout=inf")
+    for profile, expected in (("small", 333), ("default", default), ("small", 333)):
+        # with the kernel above, the ready set fills all room: one of another profile must make some
+        wait_for("there is no room", lambda: kernels(profiled) == 5, 10)
+        assert open_files(profiled, profile=profile) == expected
+    assert profiled.request("DELETE", f"/kernel/{json.loads(body)['id']}")[0] == 200
+    assert open_files(profiled) == default
 
 
 def test_a_profile_that_is_not_exposed_looks_like_none(profiled):
