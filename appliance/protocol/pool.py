@@ -463,14 +463,17 @@ class Pool:
 
     def _check_quota(self, request: LeaseRequest, now: float) -> None:
         """Raise `errors.QuotaExceeded`; kernels count until they are gone, requests from when they wait."""
-        kernels = self._kernels.values()
-        holders: list[Kernel | LeaseRequest] = [kernel for kernel in kernels if kernel.leased_at is not None]
-        holders += [waiting.request for waiting in self._waiting]
-        holders += self._line.wishes
+        holders = [*self._holders(), *(waiting.request for waiting in self._waiting), *self._line.wishes]
+        self._check_kernels(request, holders)
+        check_cpu(self._settings.quota, self._cpu, request.address, now)
+
+    def _check_kernels(self, request: LeaseRequest, holders: list[Kernel | LeaseRequest]) -> None:
         page = sum(1 for holder in holders if holder.page == request.page) if request.page else 0
         address = sum(1 for holder in holders if holder.address == request.address) if request.address else 0
         check_kernels(self._settings.quota, page, address, self._settings.retry_after)
-        check_cpu(self._settings.quota, self._cpu, request.address, now)
+
+    def _holders(self) -> list[Kernel | LeaseRequest]:
+        return [kernel for kernel in self._kernels.values() if kernel.leased_at is not None]
 
     def _limit(self, kind: str) -> int:
         return self._settings.max_kernels + (PROBE_RESERVE if kind == "probe" else 0)
@@ -499,6 +502,12 @@ class Pool:
         unserved: deque[_Waiting] = deque()
         while self._waiting:
             waiting = self._waiting.popleft()
+            try:
+                # kernels of an earlier pool may have been taken over since the request was let in
+                self._check_kernels(waiting.request, self._holders())
+            except errors.QuotaExceeded as exc:
+                yield Refuse(waiting.request.token, exc)
+                continue
             kernel = self._find_ready(waiting.request)
             if kernel is None:
                 unserved.append(waiting)

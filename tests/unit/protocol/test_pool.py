@@ -546,3 +546,15 @@ def test_a_ready_kernel_that_makes_room_keeps_nobody_out():
     assert kinds(pool.lease(request("a", profile="heavy"), 1.0)) == [End]
     assert refused(pool.lease(request("b", profile="heavy"), 1.0)) == []
     assert refused(pool.lease(request("c", profile="heavy"), 1.0)) == [errors.PoolExhausted]
+
+
+def test_kernels_that_are_taken_over_count_for_requests_that_wait_already():
+    pool = make_pool(ready=1, quota=QuotaLimits(kernels_per_page=1))
+    assert pool.lease(request("a", page="p"), 1.0) == []
+    pool.lease(request("b", page="q"), 1.0)
+    taken = Kernel(1005, "old", "python", "default", State.LEASED, 1.0, idle_limit=900.0, leased_at=1.0, page="p")
+    pool.adopt(taken)
+    (start, *_) = pool.zygote_connected("python", 1.1)
+    effects = pool.verified(start.slot, 1.2)
+    assert refused(effects) == [errors.QuotaExceeded]
+    assert [effect.token for effect in effects if isinstance(effect, Grant)] == ["b"]
