@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import attrs
 
 from appliance.errors import ConfigError
+from appliance.protocol import egress as egress_rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +45,7 @@ _TABLE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 LOG_LEVELS = ("debug", "info", "warn", "error")
 
 #: Ids after the range that ``cellctl serve`` gives to roles that have no account on the host.
-ROLE_IDS = 3
+ROLE_IDS = 4
 
 #: Ids are 32-bit; the last one means "none" to chown(2).
 _MAX_ID = 2**32 - 2
@@ -146,11 +147,37 @@ class Profile:
     scratch_bytes: int = _key(268_435_456, "All files a cell writes (/home/visitor, /tmp, /dev/shm) together.")
     scratch_inodes: int = _key(16_384, "Number of files a cell may have.")
     open_files: int = _key(1024, "RLIMIT_NOFILE.")
+    egress: tuple[str, ...] = _key(
+        (),
+        "Hosts a kernel may reach, by HTTP and HTTPS only: HOST or HOST:PORT; *.HOST is every name below HOST. Without "
+        "a port, 443 and 80. Empty: no network at all.",
+    )
 
     @property
     def limits(self) -> dict[str, int]:
         """What zygotes are told (T4): the fields of `appliance.zygote.sandbox.Limits`."""
-        return attrs.asdict(self, filter=attrs.filters.exclude("exposed"))
+        return attrs.asdict(self, filter=attrs.filters.exclude("exposed", "egress"))
+
+
+@attrs.frozen(kw_only=True)
+class Egress:
+    """The proxy through which kernels reach the hosts that their profile names; it runs only if one does."""
+
+    allow_addresses: tuple[str, ...] = _key(
+        (),
+        "Ranges (ADDRESS/BITS) that may be reached although they are private, loopback or otherwise not the internet. "
+        "Names must still be on a profile's list.",
+    )
+    connections_per_kernel: int = _key(16, "Connections of one kernel at once. pip opens up to ten.")
+    requests_per_minute: int = _key(240, "Requests of one kernel in a minute; each is a line or two in the log.")
+    connections: int = _key(256, "Connections of all kernels at once: two descriptors and up to 256 KiB each.")
+    head_seconds: float = _key(10.0, "A request whose head has not come by then is answered 408.")
+    connect_seconds: float = _key(10.0, "Longest wait for the resolver, and for each address of a host.")
+    idle_seconds: float = _key(60.0, "A connection that has carried nothing for this long is closed.")
+    max_request_bytes: int = _key(16_777_216, "Largest body of a plain http request; a larger one is answered 413.")
+    max_connection_bytes: int = _key(
+        536_870_912, "Bytes of one connection, both ways; then it is closed. Twice a kernel's scratch space."
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -192,6 +219,7 @@ class Users:
     web: str = _key("cell-web", "Account of the web role; also the group that may connect to kernels.")
     pool: str = _key("cell-pool", "Account of the pool role.")
     permalink: str = _key("cell-permalink", "Account of the permalink role.")
+    egress: str = _key("cell-egress", "Account of the egress role, the only one with a network.")
 
 
 @attrs.frozen(kw_only=True)
@@ -215,6 +243,7 @@ class Config:
     output: Output = attrs.field(factory=Output)
     quota: Quota = attrs.field(factory=Quota)
     permalink: Permalink = attrs.field(factory=Permalink)
+    egress: Egress = attrs.field(factory=Egress)
     sandbox: Sandbox = attrs.field(factory=Sandbox)
     ids: Ids = attrs.field(factory=Ids)
     users: Users = attrs.field(factory=Users)
@@ -245,6 +274,20 @@ class Config:
     def permalink_socket(self) -> pathlib.Path:
         """HTTP socket of the permalink role (T8), its owner; the directory has the group of the web role, mode 2750."""
         return self.runtime_path / "permalink" / "permalink.sock"
+
+    @property
+    def egress_profiles(self) -> tuple[str, ...]:
+        """Names of the profiles whose kernels may reach some host."""
+        return tuple(name for name, profile in self.profile.items() if profile.egress)
+
+    @property
+    def egress_path(self) -> pathlib.Path:
+        """Holds one directory for each of those profiles; kernels see theirs. All are the egress role's, mode 0711."""
+        return self.runtime_path / "egress"
+
+    def egress_socket(self, profile: str) -> pathlib.Path:
+        """Socket of the proxy for the kernels of ``profile`` (T9). Short: see `MAX_RUNTIME_DIR_BYTES`."""
+        return self.egress_path / profile / "proxy"
 
     @property
     def database_path(self) -> pathlib.Path:
@@ -384,6 +427,7 @@ _TABLES: dict[str, Any] = {
     "output": Output,
     "quota": Quota,
     "permalink": Permalink,
+    "egress": Egress,
     "sandbox": Sandbox,
     "ids": Ids,
     "users": Users,
@@ -447,12 +491,29 @@ def _check(config: Config) -> None:
     for name, number in attrs.asdict(config.output).items():
         if number < 1:
             raise ConfigError(f"output.{name}: must be at least 1")
+    _check_egress(config)
     if config.pool.ready > config.pool.max_kernels:
         raise ConfigError("pool.ready: must not be larger than pool.max_kernels")
     if config.ids.count < config.pool.max_kernels + 2000:
         raise ConfigError("ids.count: must be at least pool.max_kernels + 2000")
     if config.ids.base == 0 or config.ids.base + config.ids.count + ROLE_IDS > _MAX_ID:
         raise ConfigError(f"ids: base must not be 0, and base + count + {ROLE_IDS} must not exceed {_MAX_ID}")
+
+
+def _check_egress(config: Config) -> None:
+    for name, number in attrs.asdict(config.egress).items():
+        if isinstance(number, int | float) and number <= 0:
+            raise ConfigError(f"egress.{name}: must be more than 0")
+    try:
+        where = "egress.allow_addresses"
+        for text in config.egress.allow_addresses:
+            egress_rules.parse_network(text)
+        for profile in config.egress_profiles:
+            where = f"profile.{profile}.egress"
+            for text in config.profile[profile].egress:
+                egress_rules.parse_rule(text)
+    except ValueError as exc:
+        raise ConfigError(f"{where}: {exc}") from exc
 
 
 def load(path: str | os.PathLike[str] | None = None) -> Config:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from appliance.notify import Role
 
-ROLES = ("web", "pool", "permalink")
+ROLES = ("web", "pool", "permalink", "egress")
 
 #: sysexits(3): the service manager must not restart a role whose configuration is wrong.
 EX_CONFIG = 78

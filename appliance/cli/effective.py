@@ -33,6 +33,7 @@ def _as_root(config: Config) -> Config:
         web=_account_or_number(config.users.web, first + 1),
         pool=_account_or_number(config.users.pool, first + 2),
         permalink=_account_or_number(config.users.permalink, first + 3),
+        egress=_account_or_number(config.users.egress, first + 4),
     )
     return attrs.evolve(config, users=users)
 
@@ -55,7 +56,7 @@ def _as_user(config: Config, uid: int, environ: Mapping[str, str]) -> Config:
         config,
         runtime_dir=runtime,
         state_dir=state,
-        users=Users(web=name, pool=name, permalink=name),
+        users=Users(web=name, pool=name, permalink=name, egress=name),
         # Id 0 of the kernels' range is this user itself; newuidmap takes the others from /etc/subuid.
         ids=attrs.evolve(config.ids, base=uid),
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EFFECTIVE_FILE = "effective.toml"
 
 #: Everything that may be in the runtime directory.
-_OURS = ("kernels", "zygote", "pool", "permalink", EFFECTIVE_FILE)
+_OURS = ("kernels", "zygote", "pool", "permalink", "egress", EFFECTIVE_FILE)
 
 #: Files that SQLite keeps beside a database.
 _DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
@@ -57,12 +57,18 @@ class Layout:
             os.chmod(self._path, 0o755)  # noqa: S103 - roles pass through it to directories of their own
             users = self._config.users
             web_group = gid_of(users.web)
-            for path, user, group, mode in (
+            places = [
                 (self._config.kernels_path, users.pool, web_group, 0o2750),
                 (self._config.pool_socket.parent, users.pool, web_group, 0o2750),
                 (self._config.zygote_socket.parent, users.pool, gid_of(users.pool), 0o711),
                 (self._config.permalink_socket.parent, users.permalink, web_group, 0o2750),
-            ):
+            ]
+            if self._config.egress_profiles:
+                # Kernels may pass, not list: they are in no group.
+                egress = [self._config.egress_path]
+                egress += [self._config.egress_socket(name).parent for name in self._config.egress_profiles]
+                places += [(path, users.egress, gid_of(users.egress), 0o711) for path in egress]
+            for path, user, group, mode in places:
                 path.mkdir()
                 os.chown(path, uid_of(user), group)
                 os.chmod(path, mode)  # after chown, which clears the set-group-id bit

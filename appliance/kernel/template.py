@@ -13,7 +13,7 @@ import threading
 import types
 from typing import TYPE_CHECKING, Any
 
-from appliance.kernel import sage_api
+from appliance.kernel import network, sage_api
 
 if TYPE_CHECKING:
     import socket
@@ -46,15 +46,17 @@ class Template:
         self._kernel = kernel
         self._start = start
 
-    def run(self, listeners: list[int], birth: socket.socket) -> None:
+    def run(self, listeners: list[int], birth: socket.socket, *, egress: bool = False) -> None:
         """Become a kernel in this fork and serve until killed.
 
         ``listeners``: bound and listening Unix sockets in the order shell, iopub, stdin, control, hb.
-        ``birth``: gives ``{"kernel_id", "key"}`` and is told ``{"ready": true}``.
+        ``birth``: gives ``{"kernel_id", "key"}`` and is told ``{"ready": true}``. ``egress``: there is a proxy.
         """
         letter = json.loads(birth.recv(4096))
         _reseed()
         _clean_process()
+        if egress:
+            network.start()
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
         sys.stdout, sys.stderr = self._kernel.stdout, self._kernel.stderr

@@ -13,7 +13,6 @@ import signal
 import uuid
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import psutil
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -426,8 +425,10 @@ class PoolService(MultiService):
         try:
             descriptors = self._directories.create(record)
             descriptors.append(process.expect())
-            limits = self._config.profile[effect.profile].limits
-            self._links[effect.environment].fork(effect.slot, limits, [fd.fileno() for fd in descriptors])
+            profile = self._config.profile[effect.profile]
+            egress = effect.profile if profile.egress else ""
+            link = self._links[effect.environment]
+            link.fork(effect.slot, profile.limits, egress, [fd.fileno() for fd in descriptors])
         except OSError as exc:
             self._reactor.callLater(0, self._start_impossible, effect.slot, str(exc))
         finally:

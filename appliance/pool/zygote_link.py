@@ -73,9 +73,12 @@ class ZygoteLink:
         """Whether the zygote is there."""
         return self._open
 
-    def fork(self, slot: int, limits: dict[str, int], descriptors: list[int]) -> None:
-        """Ask for a kernel. ``descriptors``: five listeners and the birth socket. Raises `OSError`."""
-        self._send({"fork": slot, "profile": limits}, descriptors)
+    def fork(self, slot: int, limits: dict[str, int], egress: str, descriptors: list[int]) -> None:
+        """Ask for a kernel. Raises `OSError`.
+
+        ``egress``: the profile whose proxy it may use, or empty; ``descriptors``: five listeners and the birth socket.
+        """
+        self._send({"fork": slot, "profile": limits, "egress": egress}, descriptors)
 
     def signal(self, slot: int, number: signal.Signals, pidfd: int) -> None:
         """Send SIGINT or SIGKILL to the kernel behind ``pidfd``. Raises `OSError`."""

@@ -206,13 +206,14 @@ def launch(config: configuration.Config, name: str) -> int:
     socket_directory = os.open(config.zygote_socket.parent, os.O_PATH | os.O_DIRECTORY)
     ready_read, ready_write = os.pipe()
     root = str(config.zygote_socket.parent)
+    egress = str(config.egress_path) if config.egress_profiles else ""
 
     if os.geteuid() == 0:
         cgroup_path, cgroup_reason = _find_cgroup(config.ids.base)
         layers = _find_layers(config, cgroup_reason)
         linux.unshare(linux.CLONE_NEWNS)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
-        staging.stage(root, python, cgroup_path, recursive=False)
+        staging.stage(root, python, cgroup_path, recursive=False, egress=egress)
         _enter_user_namespace(lambda pid: _write_map_as_root(pid, config.ids.base, config.ids.count))
         linux.unshare(_NAMESPACES)
     else:
@@ -221,7 +222,7 @@ def launch(config: configuration.Config, name: str) -> int:
         _enter_user_namespace(lambda pid: _write_map_as_user(pid, config.ids.count))
         linux.unshare(_NAMESPACES)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
-        staging.stage(root, python, cgroup_path, recursive=True)
+        staging.stage(root, python, cgroup_path, recursive=True, egress=egress)
     # A change of credentials clears the death signal; a parent that died meanwhile must not leave us behind.
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:

@@ -22,6 +22,11 @@ HOME = "/home/visitor"
 HOST_NAME = "cell"
 SCRATCH = "/run/scratch"
 
+#: Where the directory with the socket of the egress proxy (T9) is seen; staged with one directory for each profile.
+EGRESS = "/run/egress"
+#: An empty directory of the staged root, shown in place of what a kernel may not see.
+NOTHING = "/run/nothing"
+
 #: When the whole host runs out of memory, Linux should end a kernel before any role (proc(5)).
 OOM_SCORE_ADJUSTMENT = 500
 
@@ -86,9 +91,10 @@ class Confinement:
     selinux: bool = False
 
 
-def enter(uid: int, limits: Limits, confinement: Confinement, keep_fds: list[int]) -> None:
+def enter(uid: int, limits: Limits, confinement: Confinement, keep_fds: list[int], egress: str = "") -> None:
     """Confine this process, pid 1 of a new pid namespace, to the account ``uid``.
 
+    ``egress``: the profile whose proxy it may use, empty for none.
     Raises `SetupFailed`; the caller must end the process then.
     """
     steps: tuple[tuple[str, Callable[[], None]], ...] = (
@@ -96,7 +102,7 @@ def enter(uid: int, limits: Limits, confinement: Confinement, keep_fds: list[int
         ("new session", os.setsid),
         ("cgroup", lambda: _setup_cgroup(uid, limits, confinement)),
         ("namespaces", lambda: linux.unshare(_NAMESPACES)),
-        ("mounts", lambda: _setup_mounts(uid, limits)),
+        ("mounts", lambda: _setup_mounts(uid, limits, egress)),
         ("host name", lambda: socket.sethostname(HOST_NAME)),
         ("loopback", linux.bring_loopback_up),
         ("limits", lambda: _setup_limits(limits, confinement)),
@@ -131,7 +137,7 @@ def _setup_cgroup(uid: int, limits: Limits, confinement: Confinement) -> None:
         )
 
 
-def _setup_mounts(uid: int, limits: Limits) -> None:
+def _setup_mounts(uid: int, limits: Limits, egress: str) -> None:
     flags = linux.MS_NOSUID | linux.MS_NODEV
     if os.path.ismount(cgroup.MOUNT_POINT):
         linux.unmount(cgroup.MOUNT_POINT)
@@ -157,6 +163,9 @@ def _setup_mounts(uid: int, limits: Limits) -> None:
     for name in MASKED:
         if os.path.isfile(name):
             linux.mount("/dev/null", name, "", linux.MS_BIND)
+    if egress or os.path.isdir(EGRESS):
+        # The directory and not the socket in it, which a restarted proxy makes anew; it covers those of other profiles.
+        linux.mount(f"{EGRESS}/{egress}" if egress else NOTHING, EGRESS, "", linux.MS_BIND)
     os.chdir(HOME)
 
 

@@ -10,7 +10,7 @@ import os
 import pathlib
 
 from appliance.zygote import cgroup, linux
-from appliance.zygote.sandbox import HOME, SCRATCH
+from appliance.zygote.sandbox import EGRESS, HOME, NOTHING, SCRATCH
 
 #: Where the package's own modules lie in the staged root; on the zygote's module path.
 CODE = "/run/code"
@@ -52,7 +52,7 @@ _DEVICE_LINKS = {
     "stderr": "/proc/self/fd/2",
     "ptmx": "pts/ptmx",
 }
-_DIRECTORIES = ("/proc", "/sys", "/dev", "/dev/shm", "/dev/pts", "/tmp", "/var/tmp", SCRATCH, CODE, HOME)  # noqa: S108
+_DIRECTORIES = ("/proc", "/sys", "/dev", "/dev/shm", "/dev/pts", "/tmp", "/var/tmp", SCRATCH, NOTHING, CODE, HOME)  # noqa: S108
 
 
 #: Each kernel, or the zygote, mounts something of its own here: what lies below on the host cannot be seen.
@@ -91,9 +91,10 @@ def interpreter_trees(python: str) -> list[str]:
     return sorted({tree for tree in trees if tree not in ("/usr", own) and not tree.startswith("/usr/")})
 
 
-def stage(root: str, python: str, cgroup_path: str | None, *, recursive: bool) -> None:
+def stage(root: str, python: str, cgroup_path: str | None, *, recursive: bool, egress: str = "") -> None:
     """Build the root for the environment of ``python`` on the directory ``root``.
 
+    ``egress``: the directory of the egress proxy's sockets, empty for none.
     ``recursive``: bind with what is mounted below, which a user namespace demands for mounts it did not make.
     Raises `OSError` naming the mount that failed.
     """
@@ -125,6 +126,8 @@ def stage(root: str, python: str, cgroup_path: str | None, *, recursive: bool) -
     if cgroup_path is not None:
         tree.directory(cgroup.MOUNT_POINT)
         linux.bind(cgroup_path, f"{root}{cgroup.MOUNT_POINT}", read_only=False)
+    if egress:
+        tree.bind(egress, EGRESS)
     flags = linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV
     linux.mount("none", root, "", flags)
 

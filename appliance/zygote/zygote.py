@@ -11,6 +11,7 @@ import contextlib
 import gc
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -240,6 +241,7 @@ class Zygote:
         slot = self._slot(request["fork"])
         try:
             limits = sandbox.Limits.parse(request["profile"])
+            egress = _profile_name(request.get("egress", ""))
             if len(fds) != FORK_DESCRIPTORS:
                 raise ValueError(f"expected {FORK_DESCRIPTORS} descriptors, received {len(fds)}")
             linux.unshare(linux.CLONE_NEWPID)
@@ -248,13 +250,13 @@ class Zygote:
             self._send({"failed": slot, "step": "fork", "error": str(exc)})
             return
         if pid == 0:
-            self._become_kernel(slot, limits, fds)
+            self._become_kernel(slot, limits, fds, egress)
         linux.setns(self._pid_namespace, linux.CLONE_NEWPID)
         self._slots[pid] = slot
         self._forks += 1
         self._send_with_pidfd({"forked": slot, "last": self._forks >= self._specification.max_forks}, pid)
 
-    def _become_kernel(self, slot: int, limits: sandbox.Limits, fds: list[int]) -> NoReturn:
+    def _become_kernel(self, slot: int, limits: sandbox.Limits, fds: list[int], egress: str) -> NoReturn:
         """Drop everything and run the kernel loop; in the child only."""
         status = 1
         birth = socket.socket(fileno=fds[-1])
@@ -262,11 +264,11 @@ class Zygote:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             try:
-                sandbox.enter(slot, limits, self._confinement, fds)
+                sandbox.enter(slot, limits, self._confinement, fds, egress)
             except sandbox.SetupFailed as exc:
                 birth.send(json.dumps({"failed": exc.step, "error": exc.error}).encode())
                 os._exit(1)
-            self._template.run(fds[:-1], birth)
+            self._template.run(fds[:-1], birth, egress=bool(egress))
             status = 0
         except BaseException as exc:  # noqa: BLE001 - nothing may return into the zygote's loop
             with contextlib.suppress(OSError):
@@ -324,6 +326,13 @@ class Zygote:
 
     def _say(self, text: str) -> None:
         print(f"zygote {self._specification.environment}: {text}", file=sys.__stderr__, flush=True)
+
+
+def _profile_name(value: object) -> str:
+    """Return ``value`` if it is the name of a profile or empty: it becomes part of a path. Raises `ValueError`."""
+    if not isinstance(value, str) or not re.fullmatch(r"([a-z0-9][a-z0-9-]{0,31})?", value):
+        raise ValueError(f"egress: expected the name of a profile, found {value!r}")
+    return value
 
 
 def environment_stamp() -> tuple[tuple[str, int, int], ...]:

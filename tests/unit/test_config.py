@@ -70,6 +70,11 @@ def test_comments_hold_the_reason_of_every_key() -> None:
     [
         ("colour = 1", ["unknown key colour", "runtime_dir"]),
         ("[web]\nlisen = 'x'", ["unknown key web.lisen", "listen"]),
+        ("[profile.a]\negress = 'pypi.org'", ["profile.a.egress", "list of strings"]),
+        ("[profile.a]\negress = ['https://pypi.org/']", ["profile.a.egress", "https://pypi.org/"]),
+        ("[profile.a]\negress = ['10.0.0.1']", ["profile.a.egress", "10.0.0.1", "name a host"]),
+        ("[egress]\nallow_addresses = ['10.0.0.1/8']", ["egress.allow_addresses", "10.0.0.1/8"]),
+        ("[egress]\nidle_seconds = 0", ["egress.idle_seconds", "more than 0"]),
         ("[profile.default]\nmemory = 1", ["unknown key profile.default.memory"]),
         ("[web]\nlisten = 8888", ["web.listen", "expected str"]),
         ("[pool]\nmax_kernels = true", ["pool.max_kernels", "expected int"]),
@@ -102,6 +107,8 @@ def test_mistakes_are_errors_that_name_the_file_and_the_key(text: str, words: li
 def test_the_longest_runtime_directory_leaves_room_for_the_longest_socket() -> None:
     longest = config.parse(f"runtime_dir = '/{'x' * (config.MAX_RUNTIME_DIR_BYTES - 1)}'")
     assert len(os.fsencode(longest.kernels_path / ("0" * 36) / "control")) < 108
+    proxy = longest.egress_socket("x" * 32)
+    assert len(os.fsencode(proxy.with_name(f".{proxy.name}.{2**22}"))) < 108  # its name until it listens
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from appliance import config as configuration
 from appliance.cli import layout as module
 from appliance.cli.layout import Layout
-from appliance.config import Config, Users
+from appliance.config import Config, Profile, Users
 from appliance.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def config(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Config:
         Config(),
         runtime_dir=str(tmp_path / "run"),
         state_dir=str(tmp_path / "state" / "cells"),
-        users=Users(web=me, pool=me, permalink=me),
+        users=Users(web=me, pool=me, permalink=me, egress=me),
     )
 
 
@@ -49,6 +49,16 @@ def test_everything_is_made_with_its_mode_and_gone_afterwards(config: Config) ->
     layout.clear()
     assert not config.runtime_path.exists()
     assert config.database_path.parent.exists()
+
+
+def test_profiles_with_an_allow_list_have_a_directory_that_kernels_may_pass(config: Config) -> None:
+    config = attrs.evolve(config, profile={"default": Profile(), "open": Profile(egress=("pypi.org",))})
+    layout = Layout(config)
+    layout.prepare()
+    assert mode(config.egress_path) == mode(config.egress_socket("open").parent) == 0o711
+    assert [path.name for path in config.egress_path.iterdir()] == ["open"]
+    layout.clear()
+    assert not config.runtime_path.exists()
 
 
 def test_only_one_may_run(config: Config) -> None:

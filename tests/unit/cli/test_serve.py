@@ -7,13 +7,13 @@ import attrs
 import pytest
 
 from appliance.cli import serve
-from appliance.config import Config, Environment, Users
+from appliance.config import Config, Environment, Profile, Users
 from appliance.confinement import Layer, State
 from appliance.errors import ConfigError
 
 CONFIG = attrs.evolve(
     Config(),
-    users=Users(web="501", pool="502", permalink="503"),
+    users=Users(web="501", pool="502", permalink="503", egress="504"),
     environment={"python": Environment(), "sage": Environment()},
 )
 
@@ -41,6 +41,15 @@ def test_each_role_gets_its_account_and_no_privilege() -> None:
         assert not found[role].last
     assert found["zygote-sage"].command[-2:] == ["--environment", "sage"]
     assert found["zygote-sage"].last
+
+
+@pytest.mark.usefixtures("as_root")
+def test_the_proxy_runs_when_a_profile_has_an_allow_list() -> None:
+    config = attrs.evolve(CONFIG, profile={"default": Profile(), "open": Profile(egress=("pypi.org",))})
+    found = {child.name: child for child in serve.children(config, pathlib.Path("/run/e.toml"))}
+    command = list(found["egress"].command)
+    assert {"--reuid=504", "--regid=504", "--clear-groups", "--bounding-set=-all"} <= set(command)
+    assert command[-3:] == ["egress", "--config", "/run/e.toml"]
 
 
 def test_an_ordinary_user_changes_no_account(monkeypatch: pytest.MonkeyPatch) -> None:

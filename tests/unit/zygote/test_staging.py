@@ -49,6 +49,17 @@ def test_a_missing_interpreter_is_an_error(tmp_path):
         staging.interpreter_trees(str(tmp_path / "bin" / "python"))
 
 
+@pytest.mark.parametrize("value", ["", "default", "a-1", "x" * 32])
+def test_the_name_of_a_profile(value):
+    assert zygote._profile_name(value) == value
+
+
+@pytest.mark.parametrize("value", ["..", ".", "/", "a/b", "A", "x" * 33, "a\n", None, 1, ["a"]])
+def test_what_is_no_name_of_a_profile(value):
+    with pytest.raises(ValueError, match="expected the name of a profile"):
+        zygote._profile_name(value)
+
+
 def test_an_environment_that_changes_on_disk_is_noticed(tmp_path, monkeypatch):
     packages = tmp_path / "site-packages"
     packages.mkdir()
