@@ -140,6 +140,13 @@ cell_kernel_t     cell_kernel_scratch_t   file                create
 cell_kernel_t     cell_kernel_scratch_t   dir                 create
 cell_kernel_t     cell_pool_t             unix_stream_socket  accept
 cell_kernel_t     cell_kernel_t           process             fork
+cell_kernel_t     cell_egress_t           unix_stream_socket  connectto
+cell_kernel_t     cell_egress_runtime_t   sock_file           write
+cell_kernel_t     http_cache_port_t       tcp_socket          name_connect
+cell_egress_t     cell_egress_runtime_t   sock_file           create
+cell_egress_t     http_port_t             tcp_socket          name_connect
+cell_egress_t     cell_egress_t           tcp_socket          create
+init_t            cell_egress_t           process             transition
 cell_kernel_t     lib_t                   file                execute
 cell_kernel_t     bin_t                   file                execute
 """
@@ -157,7 +164,16 @@ cell_kernel_t     cell_zygote_t           unix_stream_socket  connectto
 cell_kernel_t     init_t                  unix_stream_socket  connectto
 cell_kernel_t     init_t                  unix_dgram_socket   sendto
 cell_kernel_t     syslogd_t               unix_dgram_socket   sendto
-cell_kernel_t     cell_kernel_t           tcp_socket          create
+cell_kernel_t     http_port_t             tcp_socket          name_connect
+cell_kernel_t     http_port_t             tcp_socket          name_bind
+cell_kernel_t     port_t                  tcp_socket          name_connect
+cell_kernel_t     cell_egress_runtime_t   sock_file           unlink
+cell_egress_t     http_port_t             tcp_socket          name_bind
+cell_egress_t     cell_permalink_state_t  file                read
+cell_egress_t     cell_pool_runtime_t     sock_file           write
+cell_egress_t     cell_kernel_t           process             ptrace
+cell_egress_t     cell_egress_t           capability          setuid
+cell_web_t        cell_egress_t           unix_stream_socket  connectto
 cell_kernel_t     cell_kernel_t           udp_socket          create
 cell_kernel_t     cell_kernel_t           netlink_route_socket create
 cell_kernel_t     cell_kernel_t           packet_socket       create
@@ -224,7 +240,9 @@ def test_kernels_are_held_to_their_categories(policy: Path) -> None:
     "rule",
     [
         "allow cell_kernel_t cell_permalink_state_t:file read;",
-        "allow cell_kernel_t self:tcp_socket create;",
+        "allow cell_kernel_t self:udp_socket create;",
+        "corenet_tcp_connect_all_ports(cell_kernel_t)",
+        "corenet_tcp_bind_http_port(cell_egress_t)",
         "allow cell_kernel_t self:process ptrace;",
         "allow cell_web_t cell_kernel_t:process dyntransition;",
         "allow cell_kernel_t cell_kernel_scratch_t:file execute;",

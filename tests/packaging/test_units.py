@@ -18,12 +18,15 @@ EXPOSURE = {
     "cell-web.service": 1.0,
     "cell-pool.service": 1.0,
     "cell-permalink.service": 1.0,
+    # the one role with a network
+    "cell-egress.service": 2.0,
     "cell-zygote@python.service": 6.0,
     "cell-haproxy.service": 2.0,
     "cell-nginx.service": 1.0,
 }
 EXECUTABLES = (
-    *(f"usr/lib/cell-appliance/libexec/cell-{name}" for name in ("web", "pool", "permalink", "launcher")),
+    *(f"usr/lib/cell-appliance/libexec/cell-{name}" for name in ("web", "pool", "permalink", "egress", "launcher")),
+    "usr/lib/cell-appliance/bin/python",
     "usr/sbin/nginx",
     "usr/sbin/haproxy",
     "bin/kill",
@@ -101,7 +104,7 @@ def test_accounts_and_directories(tmp_path: Path) -> None:
     )
     groups = dict(line.split(":")[0::3] for line in (tmp_path / "etc/group").read_text().splitlines())
     assert groups["cell-web"] == "cell-pool"
-    assert set(groups) >= {"cell-web", "cell-pool", "cell-permalink", "cell-static", "cell-edge"}
+    assert set(groups) >= {"cell-web", "cell-pool", "cell-permalink", "cell-egress", "cell-static", "cell-edge"}
     done = subprocess.run(
         ["systemd-tmpfiles", "--create", f"--root={tmp_path}", str(UNITS / "cell-appliance.tmpfiles.conf")],
         check=True,
@@ -115,5 +118,6 @@ def test_accounts_and_directories(tmp_path: Path) -> None:
         "pool": "0o2750",
         "kernels": "0o2750",
         "permalink": "0o2750",
+        "egress": "0o711",
         "zygote": "0o711",
     }
