@@ -180,6 +180,15 @@ class _Waiting:
     deadline: float
 
 
+@attrs.define
+class _Failures:
+    """Consecutive failed starts in one environment; another environment's starts go on."""
+
+    count: int = 0
+    pause_until: float = 0.0
+    why: str = ""
+
+
 class Pool:
     """The kernels of one server."""
 
@@ -194,10 +203,8 @@ class Pool:
         self._environments: set[str] = set()
         self._next_slot = settings.first_slot
         self._refill_at = 0.0
-        self._pause_until = 0.0
         self._memory_low = False
-        self._failed_starts = 0
-        self._last_failure = ""
+        self._failures: dict[str, _Failures] = {}
         self._draining = False
         self._cpu = CpuLedger()
         self._line: WaitingLine[LeaseRequest] = WaitingLine(settings.queue_length, settings.queue_seconds)
@@ -236,8 +243,8 @@ class Pool:
 
     @property
     def last_failure(self) -> str:
-        """Why the last start failed, or empty when starts succeed."""
-        return self._last_failure
+        """Why starts fail in some environment, or empty when they succeed in all."""
+        return next((failures.why for failures in self._failures.values()), "")
 
     def next_event_at(self, now: float) -> float | None:
         """Return when `tick` next has something to do, or None."""
@@ -256,7 +263,8 @@ class Pool:
                 else:
                     times.append(kernel.idle_since + kernel.idle_limit)
         if self._wants_more(now):
-            times.append(self._fill_due())
+            times.append(self._fill_due(now))
+        times += [failures.pause_until for failures in self._failures.values() if failures.pause_until > now]
         return min(times, default=None)
 
     # -- what happened ----------------------------------------------------------------------------------------------
@@ -264,8 +272,8 @@ class Pool:
     def zygote_connected(self, environment: str, now: float) -> list[Effect]:
         """Note that kernels of ``environment`` can be started."""
         self._environments.add(environment)
-        self._failed_starts = 0
-        self._refill_at = self._pause_until = now
+        self._failures.pop(environment, None)
+        self._refill_at = now
         return list(self._fill(now))
 
     def zygote_lost(self, environment: str) -> list[Effect]:
@@ -330,7 +338,7 @@ class Pool:
 
     def _serve(self, request: LeaseRequest, now: float) -> list[Effect]:
         """Answer a request for which there is room."""
-        if self._failed_starts >= MAX_FAILED_STARTS:
+        if self._fails(request.environment):
             return [self._start_refusal(request)]
         if request.kind != "probe":
             self._arrivals.setdefault(request.environment, Arrivals()).note(now)
@@ -357,7 +365,7 @@ class Pool:
         if kernel is None or kernel.state is not State.STARTING:
             return []
         kernel.state, kernel.since = State.READY, now
-        self._failed_starts, self._last_failure = 0, ""
+        self._failures.pop(kernel.environment, None)
         return [*self._deal(now), *self._fill(now)]
 
     def start_failed(self, slot: int, why: str, now: float) -> list[Effect]:
@@ -365,11 +373,15 @@ class Pool:
         kernel = self._kernels.get(slot)
         if kernel is None or kernel.state is not State.STARTING:
             return []
-        self._count_failed_start(why, now)
+        self._count_failed_start(kernel.environment, why, now)
         effects = self._end(kernel, DeathReason.CRASHED, why, now)
-        if self._failed_starts >= MAX_FAILED_STARTS:
-            while self._waiting:
-                effects.append(self._start_refusal(self._waiting.popleft().request))
+        if self._fails(kernel.environment):
+            waiting, self._waiting = self._waiting, deque()
+            for one in waiting:
+                if one.request.environment == kernel.environment:
+                    effects.append(self._start_refusal(one.request))
+                else:
+                    self._waiting.append(one)
         return effects
 
     def died(self, slot: int, reason: DeathReason, detail: str, now: float) -> list[Effect]:
@@ -380,7 +392,7 @@ class Pool:
         was_starting = kernel.state is State.STARTING
         effects = self._forget(kernel, kernel.reason or reason, kernel.detail if kernel.reason else detail)
         if was_starting:
-            self._count_failed_start(detail or "the kernel ended while it started", now)
+            self._count_failed_start(kernel.environment, detail or "the kernel ended while it started", now)
         return [*effects, *self._fill(now)]
 
     def status(self, slot: int, *, busy: bool, now: float) -> None:
@@ -545,7 +557,7 @@ class Pool:
                     yield from self._end(kernel, DeathReason.RELEASED, "", now)
 
     def _wants_more(self, now: float) -> bool:
-        return bool(self._environments) and not self._draining and self._room() > 0 and self._missing(now) > 0
+        return not self._draining and self._room() > 0 and self._missing(now) > 0
 
     def _room(self) -> int:
         limit = self._settings.max_kernels + PROBE_RESERVE
@@ -554,41 +566,57 @@ class Pool:
 
     def _missing(self, now: float) -> int:
         """Return how many more kernels should be started for the ready sets and for those who wait."""
-        coming = self.count(State.STARTING) + self.count(State.READY)
-        ahead = sum(self.ready_target(environment, now) for environment in self._environments)
-        # a ready kernel of another profile serves nobody who waits
-        return max(ahead + len(self._waiting) - coming, self._unserved())
+        wanted = {name: self.ready_target(name, now) + self._waiting_for({name}) for name in self._startable(now)}
+        for kernel in self._kernels.values():
+            if kernel.state in (State.STARTING, State.READY) and kernel.environment in wanted:
+                wanted[kernel.environment] -= 1
+        # What one environment has too many helps no other.
+        # A ready kernel of another profile serves nobody who waits.
+        return max(sum(max(0, number) for number in wanted.values()), self._unserved(now))
 
-    def _fill_due(self) -> float:
-        return self._pause_until if self._waiting else max(self._pause_until, self._refill_at)
+    def _startable(self, now: float) -> set[str]:
+        """Return the environments in which a kernel can be started now."""
+        paused = {name for name, failures in self._failures.items() if failures.pause_until > now}
+        return self._environments - paused
 
-    def _count_failed_start(self, why: str, now: float) -> None:
-        self._failed_starts += 1
-        self._last_failure = why
-        self._pause_until = now + FAILED_START_PAUSE * self._failed_starts
+    def _waiting_for(self, environments: set[str]) -> int:
+        return sum(1 for waiting in self._waiting if waiting.request.environment in environments)
+
+    def _fill_due(self, now: float) -> float:
+        return now if self._waiting_for(self._startable(now)) else max(now, self._refill_at)
+
+    def _fails(self, environment: str) -> bool:
+        return environment in self._failures and self._failures[environment].count >= MAX_FAILED_STARTS
+
+    def _count_failed_start(self, environment: str, why: str, now: float) -> None:
+        failures = self._failures.setdefault(environment, _Failures())
+        failures.count += 1
+        failures.why = why
+        failures.pause_until = now + FAILED_START_PAUSE * failures.count
 
     def _make_room(self, now: float) -> Iterator[Effect]:
         """End ready kernels that nobody waits for when those that somebody waits for find no room beside them."""
-        if not self._waiting or now < self._fill_due():
+        if not self._waiting or now < self._fill_due(now):
             return
         room = self._settings.max_kernels + PROBE_RESERVE - len(self._kernels)
-        spare = self._unserved() - room - self.count(State.ENDING)
+        spare = self._unserved(now) - room - self.count(State.ENDING)
         for kernel in list(self._kernels.values()):
             if spare > 0 and kernel.state is State.READY:
                 spare -= 1
                 yield from self._end(kernel, DeathReason.RELEASED, "", now)
 
-    def _unserved(self) -> int:
+    def _unserved(self, now: float) -> int:
         """Return how many requests wait for kernels that do not even start yet, of environments that could."""
         numbers: dict[tuple[str, str], int] = {}
         for waiting in self._waiting:
             key = (waiting.request.environment, waiting.request.profile)
             numbers[key] = numbers.get(key, 0) + 1
-        return sum(max(0, n - self._coming(key)) for key, n in numbers.items() if key[0] in self._environments)
+        startable = self._startable(now)
+        return sum(max(0, n - self._coming(key)) for key, n in numbers.items() if key[0] in startable)
 
     def _fill(self, now: float) -> Iterator[Effect]:
         yield from self._make_room(now)
-        while now >= self._fill_due() and self._wants_more(now):
+        while now >= self._fill_due(now) and self._wants_more(now):
             environment, profile = self._most_wanted(now)
             kernel = Kernel(self._take_slot(), self._new_id(), environment, profile, State.STARTING, now)
             self._add(kernel)
@@ -596,7 +624,8 @@ class Pool:
 
     def _most_wanted(self, now: float) -> tuple[str, str]:
         """Return the environment and profile to start next: of who waits unserved, else the emptiest ready set."""
-        coming = {(name, "default"): -self.ready_target(name, now) for name in sorted(self._environments)}
+        startable = self._startable(now)
+        coming = {(name, "default"): -self.ready_target(name, now) for name in sorted(startable)}
         missing: dict[tuple[str, str], int] = {}
         for kernel in self._kernels.values():
             if kernel.state in (State.STARTING, State.READY):
@@ -605,9 +634,9 @@ class Pool:
         for waiting in self._waiting:
             key = (waiting.request.environment, waiting.request.profile)
             missing[key] = missing.get(key, 0) + 1
-            if missing[key] > self._coming(key) and key[0] in self._environments:
+            if missing[key] > self._coming(key) and key[0] in startable:
                 return key
-        return min((key for key in coming if key[0] in self._environments), key=coming.__getitem__)
+        return min((key for key in coming if key[0] in startable), key=coming.__getitem__)
 
     def _coming(self, key: tuple[str, str]) -> int:
         return sum(
@@ -639,7 +668,8 @@ class Pool:
         return [Died(kernel.slot, kernel.kernel_id, reason, detail, leased=kernel.leased_at is not None)]
 
     def _start_refusal(self, request: LeaseRequest) -> Refuse:
-        message = f"{errors.EnvironmentUnavailable.sentence()} Starting a kernel failed: {self._last_failure}"
+        why = self._failures[request.environment].why
+        message = f"{errors.EnvironmentUnavailable.sentence()} Starting a kernel failed: {why}"
         error = errors.EnvironmentUnavailable(message, retry_after_seconds=self._settings.retry_after)
         return Refuse(request.token, error)
 

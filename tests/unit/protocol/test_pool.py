@@ -558,3 +558,55 @@ def test_kernels_that_are_taken_over_count_for_requests_that_wait_already():
     effects = pool.verified(start.slot, 1.2)
     assert refused(effects) == [errors.QuotaExceeded]
     assert [effect.token for effect in effects if isinstance(effect, Grant)] == ["b"]
+def test_an_environment_whose_kernels_fail_leaves_the_others_alone():
+    pool = make_pool(ready=1)
+    (start,) = pool.zygote_connected("python", 0.0)
+    pool.verified(start.slot, 0.0)
+    now = 0.0
+    (start,) = pool.zygote_connected("sage", now)
+    for number in range(1, MAX_FAILED_STARTS + 1):
+        pool.start_failed(start.slot, "no luck", now)
+        pool.died(start.slot, DeathReason.CRASHED, "", now)
+        assert pool.next_event_at(now) == pytest.approx(now + FAILED_START_PAUSE * number)
+        now += FAILED_START_PAUSE * number
+        (start,) = pool.tick(now)
+        assert (type(start), start.environment) == (Start, "sage")
+    assert pool.last_failure == "no luck"
+    (refusal,) = pool.lease(request("a", environment="sage"), now)
+    assert "no luck" in refusal.error.message
+    grant = pool.lease(request("b"), now)[0]
+    assert type(grant) is Grant
+    pool.verified(start.slot, now)
+    assert pool.last_failure == ""
+
+
+def starts(effects, environment):
+    return [effect for effect in effects if type(effect) is Start and effect.environment == environment]
+
+
+def test_who_waits_for_another_environment_is_not_refused_by_its_failures():
+    pool = make_pool(ready=0, ready_max=0, max_starting=4)
+    pool.zygote_connected("python", 0.0)
+    pool.zygote_connected("sage", 0.0)
+    (python,) = starts(pool.lease(request("a"), 0.0), "python")
+    (sage,) = starts(pool.lease(request("b", environment="sage"), 0.0), "sage")
+    now = 0.0
+    for number in range(1, MAX_FAILED_STARTS + 1):
+        effects = pool.start_failed(sage.slot, "no luck", now)
+        refused = [effect.token for effect in effects if type(effect) is Refuse]
+        pool.died(sage.slot, DeathReason.CRASHED, "", now)
+        now += FAILED_START_PAUSE * number
+        if number < MAX_FAILED_STARTS:
+            assert refused == []
+            (sage,) = starts(pool.tick(now), "sage")
+    assert refused == ["b"]
+    assert [effect.token for effect in pool.verified(python.slot, now) if type(effect) is Grant] == ["a"]
+
+
+def test_what_one_environment_has_too_many_keeps_nobody_of_another_waiting():
+    pool = make_pool(ready=0, ready_max=0, max_kernels=8)
+    pool.zygote_connected("python", 0.0)
+    pool.zygote_connected("sage", 0.0)
+    for slot in range(1005, 1008):
+        pool.adopt(Kernel(slot, f"old-{slot}", "python", "default", State.READY, 0.0))
+    assert len(starts(pool.lease(request("a", environment="sage"), 1.0), "sage")) == 1
