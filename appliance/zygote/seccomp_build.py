@@ -89,7 +89,8 @@ def build() -> bytes:
         seccomp.add(_errno_action(errno.EPERM), "clone", _Comparison(0, _CMP_MASKED_EQ, flag, flag))
     for name in ("socket", "socketpair"):
         for family in range(policy.SOCKET_FAMILY_COUNT):
-            action = _ALLOW if family in policy.SOCKET_FAMILIES else _errno_action(errno.EAFNOSUPPORT)
+            refusal = errno.EINVAL if family == policy.NETLINK else errno.EAFNOSUPPORT
+            action = _ALLOW if family in policy.SOCKET_FAMILIES else _errno_action(refusal)
             seccomp.add(action, name, _Comparison(0, _CMP_EQ, family, 0))
     # The kernel takes the request as 32 bits, so only those are compared. "Differs from" is spelled as one rule a bit:
     # libseccomp has no masked inequality, and a plain one would let the request slip past with a high bit set.

@@ -73,6 +73,9 @@ CLONE_NAMESPACE_FLAGS = (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000
 #: Address families of socket(2) and socketpair(2): AF_UNIX, AF_INET, AF_INET6; others (NETLINK, PACKET, VSOCK, ALG, …)
 #: answer EAFNOSUPPORT.
 SOCKET_FAMILIES = (1, 2, 10)
+#: AF_NETLINK is refused by the other name that socket(2) has for it, EINVAL: libzmq lists interfaces before it binds
+#: to any TCP address (ipykernel does, to one of 127.0.0.1), goes on without at EINVAL, and aborts at anything else.
+NETLINK = 16
 #: AF_MAX of Linux 6; larger numbers answer ENOSYS.
 SOCKET_FAMILY_COUNT = 46
 
