@@ -42,6 +42,9 @@ MAX_RUNTIME_DIR_BYTES = 50
 #: Names of environments and profiles become names of directories, units and processes.
 _TABLE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
+#: Names of kernelspecs are names of directories (Jupyter client, "Kernel specs").
+_KERNELSPEC = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
 LOG_LEVELS = ("debug", "info", "warn", "error")
 
 #: Ids after the range that ``cellctl serve`` gives to roles that have no account on the host.
@@ -191,7 +194,7 @@ class Sandbox:
 
 @attrs.frozen(kw_only=True)
 class Environment:
-    """An interpreter with libraries, preloaded by one zygote."""
+    """What kernels run: an interpreter with libraries that one zygote preloads, or the program of a kernelspec."""
 
     python: str = _key(
         "",
@@ -201,6 +204,11 @@ class Environment:
     preload: tuple[str, ...] = _key(
         ("numpy", "scipy", "sympy", "matplotlib.pyplot", "pandas", "ipywidgets"),
         "Modules imported once, before any kernel is forked.",
+    )
+    kernelspec: str = _key(
+        "",
+        "Name of a Jupyter kernelspec that kernels execute instead, in any language; preload then means nothing. It is "
+        "looked for below the prefix of python if that is set, else where Jupyter looks.",
     )
 
 
@@ -485,6 +493,9 @@ def _check(config: Config) -> None:
     if config.log_level not in LOG_LEVELS:
         raise ConfigError(f"log_level: expected {', '.join(LOG_LEVELS)}, found {config.log_level!r}")
     listen_address(config.web.listen)
+    for name, environment in config.environment.items():
+        if environment.kernelspec and not _KERNELSPEC.fullmatch(environment.kernelspec):
+            raise ConfigError(f"environment.{name}.kernelspec: {environment.kernelspec!r} is no name of a kernelspec")
     for name, number in (("max_kernels", config.pool.max_kernels), ("max_starting", config.pool.max_starting)):
         if number < 1:
             raise ConfigError(f"pool.{name}: must be at least 1")

@@ -40,6 +40,12 @@ class MissingArgument(BadRequest):
     code = "missing_argument"
 
 
+class UnknownEnvironment(BadRequest):
+    """There is no such environment."""
+
+    code = "unknown_environment"
+
+
 class UnknownProfile(BadRequest):
     """There is no such profile."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from appliance import config as configuration
 from appliance.config import Config, TcpAddress, environment_python, gid_of, uid_of
 from appliance.errors import ConfigError
+from appliance.zygote import kernelspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -68,7 +69,11 @@ def code_paths(config: Config) -> list[pathlib.Path]:
     paths = [configuration.PACKAGE_DIR / "main.py", pathlib.Path(sys.executable)]
     paths += [pathlib.Path(entry) for entry in sys.path if entry and os.path.isdir(entry)]
     for name, environment in config.environment.items():
-        paths.append(environment_python(name, environment))
+        if environment.kernelspec:
+            program = kernelspec.find(name, environment)
+            paths += map(pathlib.Path, (program.argv[0], *program.trees))
+        else:
+            paths.append(environment_python(name, environment))
     return paths
 
 

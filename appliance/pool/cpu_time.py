@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 #: Processes of one kernel that are looked at.
-MAX_PROCESSES = 256
+MAX_PROCESSES = 4096
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

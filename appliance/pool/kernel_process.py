@@ -74,9 +74,22 @@ class _StatusSubscriber(BoundedConnection):
 
 
 class KernelProcess:
-    """The pool's handles on one kernel; `close` gives them all back."""
+    """The pool's handles on one kernel; `close` gives them all back.
 
-    def __init__(self, reactor: Any, sockets: Sockets, directory: str, record: Record, owner: KernelOwner) -> None:
+    ``beats_while_busy``: whether a kernel that runs an evaluation must answer heartbeats. Many of other languages have
+    but one thread and cannot; the clocks of the evaluation bound how long that may last.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        sockets: Sockets,
+        directory: str,
+        record: Record,
+        owner: KernelOwner,
+        *,
+        beats_while_busy: bool = True,
+    ) -> None:
         self.record = record
         self.directory = directory
         self.pidfd = -1
@@ -85,6 +98,7 @@ class KernelProcess:
         self._reactor = reactor
         self._sockets = sockets
         self._owner = owner
+        self._beats_while_busy = beats_while_busy
         self._birth: socket.socket | None = None
         self._birth_watch: WatchedDescriptor | None = None
         self._death_watch: WatchedDescriptor | None = None
@@ -211,10 +225,12 @@ class KernelProcess:
         self._beat_call = self._reactor.callLater(BEAT_SECONDS, self._next_beat)
         assert self._heartbeat is not None  # noqa: S101 - connect() made it
         with contextlib.suppress(SendQueueFullError):
-            self._heartbeat.send([b"beat"])
+            # Empty first, as from a REQ socket: some kernels answer with a REP socket (ZeroMQ RFC 28).
+            self._heartbeat.send([b"", b"beat"])
 
     def _next_beat(self) -> None:
-        self._missed += 1
+        if self._beats_while_busy or not self._evaluating:
+            self._missed += 1
         if self._missed > MAX_MISSED_BEATS:
             self._owner.kernel_unresponsive(self.record.slot)
         else:

@@ -13,6 +13,7 @@ import signal
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import psutil
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -76,6 +77,11 @@ def settings(config: Config) -> decisions.Settings:
         queue_seconds=config.pool.queue_seconds,
         quota=QuotaLimits(**attrs.asdict(config.quota)),
     )
+
+
+def _new_key() -> bytes:
+    """Return a key of 256 random bits, as text: connection files of other kernels hold it as such."""
+    return secrets.token_hex(32).encode("ascii")
 
 
 class PoolService(MultiService):
@@ -354,7 +360,7 @@ class PoolService(MultiService):
 
     def zygote_exited(self, link: ZygoteLink, slot: int, status: int, *, oom: bool) -> None:
         """Note how a kernel ended."""
-        reason, detail = explain(status, oom=oom)
+        reason, detail = explain(status, oom=oom, init=self._has_init(link.environment))
         self._perform(self._pool.died(slot, reason, detail, self._now()))
 
     def zygote_lost(self, link: ZygoteLink) -> None:
@@ -419,7 +425,7 @@ class PoolService(MultiService):
         self._schedule_tick()
 
     def _start(self, effect: decisions.Start) -> None:
-        record = Record(effect.kernel_id, effect.slot, effect.environment, effect.profile, secrets.token_bytes(32))
+        record = Record(effect.kernel_id, effect.slot, effect.environment, effect.profile, _new_key())
         process = self._new_process(record)
         descriptors: list[socket.socket] = []
         try:
@@ -491,8 +497,20 @@ class PoolService(MultiService):
             return False
         return True
 
+    def _has_init(self, environment: str) -> bool:
+        """Return whether kernels of an environment are programs of their own below an init."""
+        settings = self._config.environment.get(environment)
+        return settings is not None and bool(settings.kernelspec)
+
     def _new_process(self, record: Record) -> KernelProcess:
-        process = KernelProcess(self._reactor, self._sockets, self.directory(record.kernel_id), record, self)
+        process = KernelProcess(
+            self._reactor,
+            self._sockets,
+            self.directory(record.kernel_id),
+            record,
+            self,
+            beats_while_busy=not self._has_init(record.environment),
+        )
         self._processes[record.slot] = process
         return process
 

@@ -12,17 +12,16 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from appliance.config import DEFAULT_PROFILE
 from appliance.protocol.death import DeathReason
 from appliance.protocol.frames import KernelFrame, make_client_message
-from appliance.web.pool_client import NOBODY
+from appliance.web.pool_client import ANY_KERNEL, NOBODY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from appliance.web.kernels import Kernels
     from appliance.web.live_kernel import LiveKernel
-    from appliance.web.pool_client import Visitor
+    from appliance.web.pool_client import Visitor, WantedKernel
 
 log = Logger()
 
@@ -94,14 +93,14 @@ async def evaluate(
     user_expressions: Mapping[str, Any],
     seconds: float,
     now: Callable[[], str],
-    profile: str = DEFAULT_PROFILE,
+    wanted: WantedKernel = ANY_KERNEL,
     visitor: Visitor = NOBODY,
 ) -> Outcome:
     """Run code in a kernel of its own and return what came of it within ``seconds``.
 
-    Raises `UnknownProfile`, `QuotaExceeded`, `PoolExhausted`, `EnvironmentUnavailable` or `PoolUnavailable`.
+    Raises what `Kernels.lease` does.
     """
-    kernel: LiveKernel = await kernels.lease(kind, 0, profile, visitor)
+    kernel: LiveKernel = await kernels.lease(kind, 0, wanted, visitor)
     header = {
         "msg_id": uuid.uuid4().hex,
         "msg_type": "execute_request",

@@ -15,7 +15,7 @@ import attrs
 
 from appliance.errors import ApplianceError, BadRequest, MethodNotAllowed, PoolExhausted, QuotaExceeded
 from appliance.protocol.quota import address_group, page_group
-from appliance.web.pool_client import Visitor
+from appliance.web.pool_client import Visitor, WantedKernel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +68,11 @@ class Call:
     def gone(self) -> bool:
         """Whether the client has disconnected."""
         return bool(self.request._disconnected)
+
+    @property
+    def wanted_kernel(self) -> WantedKernel:
+        """What kernel the arguments name."""
+        return WantedKernel(self.arguments.get("environment"), self.arguments.get("profile"))
 
     @property
     def visitor(self) -> Visitor:

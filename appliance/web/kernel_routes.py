@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from appliance.config import DEFAULT_PROFILE
 from appliance.errors import BadRequest, MethodNotAllowed
 from appliance.protocol.death import DeathReason
 from appliance.web.framed import framed
@@ -65,20 +64,20 @@ class KernelRoutes:
         )
 
     async def start(self, call: Call) -> Response:
-        """Lease a kernel: its id, and where to connect. ``profile`` is one of those that are exposed.
+        """Lease a kernel: its id, and where to connect.
 
+        ``environment`` names what it runs, by default Python; ``profile`` its limits, of those that are exposed.
         With ``wait=1``, when all are taken: 202 and a ticket, to be asked with again in ``poll_seconds``.
         ``accepted_tos`` is accepted and means nothing: there are no terms of service.
         """
         if call.arguments.get("method", "POST").upper() == "OPTIONS":
             return preflight({"POST": self.start}, call.origin)
         seconds, url = _timeout(call), call.websocket_url
-        profile = call.arguments.get("profile") or DEFAULT_PROFILE
         leased: LiveKernel | Place
         if call.arguments.get("wait", "0") in ("", "0"):
-            leased = await self._kernels.lease("visitor", seconds, profile, call.visitor)
+            leased = await self._kernels.lease("visitor", seconds, call.wanted_kernel, call.visitor)
         else:
-            leased = await self._kernels.lease_or_queue("visitor", seconds, profile, call.visitor)
+            leased = await self._kernels.lease_or_queue("visitor", seconds, call.wanted_kernel, call.visitor)
         return framed(call, _leased(call, leased, url))
 
     async def claim(self, call: Call, ticket: str) -> Response:

@@ -16,19 +16,19 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from appliance.config import DEFAULT_PROFILE
-from appliance.errors import PoolUnavailable, UnknownKernel, UnknownProfile
+from appliance.errors import PoolUnavailable, UnknownEnvironment, UnknownKernel, UnknownProfile
 from appliance.log import kernel_name
 from appliance.protocol.death import DeathReason
 from appliance.protocol.output_budget import OutputLimits
 from appliance.web.live_kernel import LiveKernel
-from appliance.web.pool_client import NOBODY, Place
+from appliance.web.pool_client import ANY_KERNEL, NOBODY, Place
 from appliance.zmq_sockets import Sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from appliance.config import Config
-    from appliance.web.pool_client import KernelAddress, PoolClient, Visitor
+    from appliance.web.pool_client import KernelAddress, PoolClient, Visitor, WantedKernel
 
 log = Logger()
 
@@ -93,24 +93,25 @@ class Kernels(Service):
                 log.failure("session of kernel {kernel} failed", kernel=kernel_name(kernel.kernel_id))
 
     async def lease(
-        self, kind: str, timeout_seconds: float, profile: str = DEFAULT_PROFILE, visitor: Visitor = NOBODY
+        self, kind: str, timeout_seconds: float, wanted: WantedKernel = ANY_KERNEL, visitor: Visitor = NOBODY
     ) -> LiveKernel:
         """Take a kernel; ``timeout_seconds`` 0 means that it is returned after its first evaluations.
 
-        Raises `UnknownProfile`, `QuotaExceeded`, `PoolExhausted`, `EnvironmentUnavailable` or `PoolUnavailable`.
+        Raises `UnknownEnvironment`, `UnknownProfile`, `QuotaExceeded`, `PoolExhausted`, `EnvironmentUnavailable` or
+        `PoolUnavailable`.
         """
-        self.check_profile(profile)
+        environment, profile = self._resolve(wanted)
         idle_seconds = self._idle_seconds(timeout_seconds)
-        address = await self.pool.lease(kind, self._environment, profile, idle_seconds, visitor)
+        address = await self.pool.lease(kind, environment, profile, idle_seconds, visitor)
         return self._add(address, single=timeout_seconds <= 0)
 
     async def lease_or_queue(
-        self, kind: str, timeout_seconds: float, profile: str, visitor: Visitor
+        self, kind: str, timeout_seconds: float, wanted: WantedKernel, visitor: Visitor
     ) -> LiveKernel | Place:
         """Take a kernel, or a place in the line when all are taken; raises what `lease` does."""
-        self.check_profile(profile)
+        environment, profile = self._resolve(wanted)
         idle_seconds = self._idle_seconds(timeout_seconds)
-        answer = await self.pool.lease_or_queue(kind, self._environment, profile, idle_seconds, visitor)
+        answer = await self.pool.lease_or_queue(kind, environment, profile, idle_seconds, visitor)
         return answer if isinstance(answer, Place) else self._add(answer, single=timeout_seconds <= 0)
 
     async def claim(self, ticket: str, timeout_seconds: float) -> LiveKernel | Place:
@@ -122,11 +123,16 @@ class Kernels(Service):
         most = self._config.clocks.idle_seconds
         return min(timeout_seconds, most) if timeout_seconds > 0 else most
 
-    def check_profile(self, profile: str) -> None:
-        """Raise `UnknownProfile`, naming those that may be asked for, unless this is one of them."""
-        exposed = self._config.exposed_profiles
-        if profile not in exposed:
-            raise UnknownProfile(f"There is no profile {profile[:64]!r} here. Profiles: {', '.join(sorted(exposed))}.")
+    def _resolve(self, wanted: WantedKernel) -> tuple[str, str]:
+        """Return the names of the environment and the profile; the error tells those that may be asked for."""
+        environment, profile = wanted.environment or self._environment, wanted.profile or DEFAULT_PROFILE
+        if environment not in self._config.environment:
+            known = ", ".join(sorted(self._config.environment))
+            raise UnknownEnvironment(f"There is no environment {environment[:64]!r} here. Environments: {known}.")
+        if profile not in self._config.exposed_profiles:
+            known = ", ".join(sorted(self._config.exposed_profiles))
+            raise UnknownProfile(f"There is no profile {profile[:64]!r} here. Profiles: {known}.")
+        return environment, profile
 
     def _add(self, address: KernelAddress, *, single: bool) -> LiveKernel:
         kernel = LiveKernel(

@@ -56,6 +56,17 @@ NOBODY = Visitor()
 
 
 @attrs.frozen
+class WantedKernel:
+    """What kernel is asked for, by name; empty: the default."""
+
+    environment: str = ""
+    profile: str = ""
+
+
+ANY_KERNEL = WantedKernel()
+
+
+@attrs.frozen
 class Place:
     """A place in the line of those who wait for a kernel: ``before`` are before it; ask again in ``poll_seconds``."""
 

@@ -6,7 +6,6 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from appliance.config import DEFAULT_PROFILE
 from appliance.errors import BadRequest, MissingArgument, TooLarge
 from appliance.web.evaluation import evaluate
 from appliance.web.http import Call, Response, json_response
@@ -46,9 +45,8 @@ class ServiceRoutes:
         if len(code) > MAX_CODE_CHARS:
             raise TooLarge(f"Code is limited to {MAX_CODE_CHARS} characters.")
         expressions = _user_expressions(call.arguments.get("user_expressions"))
-        profile = call.arguments.get("profile") or DEFAULT_PROFILE
         outcome = await evaluate(
-            self._kernels, "service", code, expressions, self._seconds, self._now, profile, call.visitor
+            self._kernels, "service", code, expressions, self._seconds, self._now, call.wanted_kernel, call.visitor
         )
         document: dict[str, Any] = {**outcome.streams, "success": False}
         if outcome.reply is not None:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from appliance import config as configuration
 from appliance.errors import ApplianceError, ConfigError
-from appliance.zygote import cgroup, keeper, landlock, linux, selinux, staging
+from appliance.zygote import cgroup, keeper, kernelspec, landlock, linux, selinux, staging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -197,7 +197,10 @@ def launch(config: configuration.Config, name: str) -> int:
     if name not in config.environment:
         raise ConfigError(f"environment {name!r} is not configured; known: {', '.join(config.environment)}")
     environment = config.environment[name]
-    python = str(configuration.environment_python(name, environment))
+    program = kernelspec.find_apart(name, environment) if environment.kernelspec else None
+    # A zygote that only starts programs needs no library: the system's own interpreter does.
+    python = os.path.realpath(sys.executable) if program else str(configuration.environment_python(name, environment))
+    trees = program.trees if program else ()
     with open(keeper.SECCOMP_FILE, "rb") as file:
         seccomp_program = file.read()
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -213,7 +216,7 @@ def launch(config: configuration.Config, name: str) -> int:
         layers = _find_layers(config, cgroup_reason)
         linux.unshare(linux.CLONE_NEWNS)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
-        staging.stage(root, python, cgroup_path, recursive=False, egress=egress)
+        staging.stage(root, python, cgroup_path, recursive=False, egress=egress, trees=trees)
         _enter_user_namespace(lambda pid: _write_map_as_root(pid, config.ids.base, config.ids.count))
         linux.unshare(_NAMESPACES)
     else:
@@ -222,7 +225,7 @@ def launch(config: configuration.Config, name: str) -> int:
         _enter_user_namespace(lambda pid: _write_map_as_user(pid, config.ids.count))
         linux.unshare(_NAMESPACES)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
-        staging.stage(root, python, cgroup_path, recursive=True, egress=egress)
+        staging.stage(root, python, cgroup_path, recursive=True, egress=egress, trees=trees)
     # A change of credentials clears the death signal; a parent that died meanwhile must not leave us behind.
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
@@ -234,7 +237,8 @@ def launch(config: configuration.Config, name: str) -> int:
     spec = json.dumps(
         {
             "environment": name,
-            "preload": list(environment.preload),
+            "preload": [] if program else list(environment.preload),
+            "program": program.document() if program else None,
             "layers": layers,
             "max_forks": config.pool.zygote_max_forks,
             "ids": config.ids.count,

@@ -61,15 +61,24 @@ _COVERED = ("/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/run", HOME)  # noqa: 
 RELOCATED = "/run/environment"
 
 
+def _covered(path: str) -> bool:
+    return any(path == covered or path.startswith(f"{covered}/") for covered in _COVERED)
+
+
 def environment_prefix(python: str) -> str:
     """Return the directory of the virtual environment that the interpreter ``python`` belongs to."""
     return os.path.dirname(os.path.dirname(python))
 
 
+def staged_tree(tree: str) -> str:
+    """Return the path of the host's directory ``tree`` in the staged root: its own, unless something covers that."""
+    return f"{RELOCATED}{tree}" if _covered(tree) else tree
+
+
 def staged_interpreter(python: str) -> str:
     """Return the path of the interpreter ``python`` in the staged root: its own, unless something covers that."""
     prefix = environment_prefix(python)
-    if any(prefix == covered or prefix.startswith(f"{covered}/") for covered in _COVERED):
+    if _covered(prefix):
         return RELOCATED + python[len(prefix) :]
     return python
 
@@ -91,10 +100,19 @@ def interpreter_trees(python: str) -> list[str]:
     return sorted({tree for tree in trees if tree not in ("/usr", own) and not tree.startswith("/usr/")})
 
 
-def stage(root: str, python: str, cgroup_path: str | None, *, recursive: bool, egress: str = "") -> None:
+def stage(
+    root: str,
+    python: str,
+    cgroup_path: str | None,
+    *,
+    recursive: bool,
+    egress: str = "",
+    trees: tuple[str, ...] = (),
+) -> None:
     """Build the root for the environment of ``python`` on the directory ``root``.
 
     ``egress``: the directory of the egress proxy's sockets, empty for none.
+    ``trees``: further directories that the environment's kernels need.
     ``recursive``: bind with what is mounted below, which a user namespace demands for mounts it did not make.
     Raises `OSError` naming the mount that failed.
     """
@@ -119,7 +137,10 @@ def stage(root: str, python: str, cgroup_path: str | None, *, recursive: bool, e
         os.symlink(target, f"{root}/dev/{name}")
     for path in interpreter_trees(python):
         tree.bind(path)
-    tree.bind(environment_prefix(python), environment_prefix(staged_interpreter(python)))
+    for path in trees:
+        tree.bind(path, staged_tree(path))
+    if environment_prefix(python) != "/usr":
+        tree.bind(environment_prefix(python), environment_prefix(staged_interpreter(python)))
     tree.file(f"{CODE}/appliance/__init__.py", "")
     for name in ("zygote", "kernel"):
         tree.bind(str(_PACKAGE / name), f"{CODE}/appliance/{name}")

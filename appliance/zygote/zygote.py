@@ -18,7 +18,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from appliance.zygote import cgroup, landlock, linux, sandbox
 
@@ -43,10 +43,15 @@ SEND_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Specification:
-    """What the launcher says about this environment; ``layers``: name to why it is missing, empty when it is there."""
+    """What the launcher says about this environment.
+
+    ``program``: what kernels execute, or None when they are this interpreter's. ``layers``: name to why it is missing,
+    empty when it is there.
+    """
 
     environment: str
     preload: list[str]
+    program: dict[str, object] | None
     layers: dict[str, str]
     max_forks: int
     ids: int
@@ -60,6 +65,13 @@ class Descriptors:
     ready: int
     seccomp: int
     lineage: int
+
+
+class Becoming(Protocol):
+    """What a fork becomes when it has dropped everything."""
+
+    def run(self, listeners: list[int], birth: socket.socket) -> None:
+        """Be a kernel on the five listeners until killed."""
 
 
 class PoolGone(Exception):
@@ -107,17 +119,24 @@ class Zygote:
 
     def preload(self) -> None:
         """Import the environment's libraries and build the kernel that every fork becomes."""
-        from appliance.kernel import template
-
         started = time.monotonic()
-        self._template = template.build(self._specification.preload)
+        self._template = self._build()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._watch_children()
         self._end_half_made_kernels()
         # Everything alive now is shared by all forks: keep the collector from touching (and so copying) it.
         gc.collect()
         gc.freeze()
-        self._say(f"preloaded {len(self._specification.preload)} modules in {time.monotonic() - started:.1f} s")
+        self._say(f"ready to fork after {time.monotonic() - started:.1f} s")
+
+    def _build(self) -> Becoming:
+        if self._specification.program is not None:
+            from appliance.kernel import exec_bridge
+
+            return exec_bridge.ExecTemplate(self._specification.program)
+        from appliance.kernel import template
+
+        return template.build(self._specification.preload)
 
     def keep_spare(self) -> bool:
         """Fork a spare that takes over when this process has died; in the spare, return True, and only then.

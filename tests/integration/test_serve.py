@@ -89,6 +89,7 @@ def test_a_port_that_is_taken_is_named(appliance: Appliance, directories: Direct
             "[environment.python]\npython = '/nowhere/python'\n",
             "environment.python: there is no interpreter at /nowhere",
         ),
+        ("[environment.x]\nkernelspec = 'no-such'\n", "environment.x: there is no kernelspec no-such; there are: "),
         ("log_level = 'chatty'\n", "log_level"),
     ],
 )

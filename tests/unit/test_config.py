@@ -86,6 +86,7 @@ def test_comments_hold_the_reason_of_every_key() -> None:
         ("pool = 3", ["pool", "expected a table"]),
         ("profile = 3", ["profile", "[profile.NAME]"]),
         ("[environment.'../x']\n", ["environment", "'../x'"]),
+        ("[environment.bash]\nkernelspec = '../bash'", ["environment.bash.kernelspec", "no name of a kernelspec"]),
         ("[environment.python]\npreload = [1]", ["environment.python.preload", "list of strings"]),
         ("runtime_dir = 'run'", ["runtime_dir", "absolute"]),
         (f"runtime_dir = '/{'x' * 50}'", ["runtime_dir", "50 bytes", "unix(7)"]),

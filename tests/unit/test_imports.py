@@ -88,6 +88,13 @@ def test_what_starts_kernels_needs_the_standard_library_only(name: str) -> None:
     assert third_party == set()
 
 
+#: A zygote for kernelspecs runs in the system's own interpreter, and so does the init of each of its kernels.
+@pytest.mark.parametrize("name", ["exec_bridge", "iopub_bridge", "jupyter_message", "relay", "zmtp"])
+def test_the_init_of_a_kernelspec_needs_the_standard_library_only(name: str) -> None:
+    found = imports_of(PACKAGE / "kernel" / f"{name}.py")
+    assert {item for item in found if item.partition(".")[0] not in (*sys.stdlib_module_names, "appliance")} == set()
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_roles_never_import_each_other(role: str) -> None:
     others = [f"appliance.{other}" for other in (*ROLES, "cli", "kernel") if other != role]

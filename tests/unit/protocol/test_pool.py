@@ -558,6 +558,8 @@ def test_kernels_that_are_taken_over_count_for_requests_that_wait_already():
     effects = pool.verified(start.slot, 1.2)
     assert refused(effects) == [errors.QuotaExceeded]
     assert [effect.token for effect in effects if isinstance(effect, Grant)] == ["b"]
+
+
 def test_an_environment_whose_kernels_fail_leaves_the_others_alone():
     pool = make_pool(ready=1)
     (start,) = pool.zygote_connected("python", 0.0)

@@ -7,11 +7,12 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from appliance.config import Clocks, Config, Environment, Web
-from appliance.errors import InvalidMessage, PoolExhausted, PoolUnavailable, UnknownKernel
+from appliance.errors import InvalidMessage, PoolExhausted, PoolUnavailable, UnknownEnvironment, UnknownKernel
 from appliance.protocol import session as machine
 from appliance.protocol.frames import parse_client_message
 from appliance.web.kernels import TICK_SECONDS, timeout_seconds
 from appliance.web.live_kernel import TooManyConnections
+from appliance.web.pool_client import WantedKernel
 from tests.unit.web.fakes import NOW, Client, FakeSocket, World
 from tests.unit.web.running import run, start
 
@@ -49,6 +50,16 @@ def test_the_environment_is_python_or_else_the_first(monkeypatch):
     world = World(monkeypatch, Config(environment={"sage": Environment()}))
     run(world.kernels.lease("visitor", 0))
     assert world.pool.leases[0][1] == "sage"
+
+
+def test_a_lease_may_name_an_environment_that_there_is(monkeypatch):
+    world = World(monkeypatch, Config(environment={"python": Environment(), "bash": Environment(kernelspec="bash")}))
+    run(world.kernels.lease("visitor", 0, WantedKernel("bash")))
+    assert world.pool.leases[0][1] == "bash"
+    with pytest.raises(UnknownEnvironment) as caught:
+        run(world.kernels.lease("visitor", 0, WantedKernel("<b>fortran")))
+    assert "Environments: bash, python." in caught.value.message
+    assert len(world.pool.leases) == 1
 
 
 def test_a_full_pool_is_told(world):

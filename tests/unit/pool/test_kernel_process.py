@@ -1,0 +1,69 @@
+"""Heartbeats of kernels, on a clock of their own."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.task import Clock
+
+from appliance.pool.kernel_process import BEAT_SECONDS, MAX_MISSED_BEATS, KernelProcess
+from appliance.pool.records import Record
+
+
+class Owner:
+    def __init__(self):
+        self.told = []
+
+    def kernel_verified(self, slot):
+        self.told.append("verified")
+
+    def kernel_unresponsive(self, slot):
+        self.told.append("unresponsive")
+
+
+class Heartbeat:
+    def __init__(self):
+        self.sent = []
+
+    def send(self, parts):
+        self.sent.append(parts)
+
+
+def beating(*, beats_while_busy):
+    clock, owner = Clock(), Owner()
+    record = Record("id", 1000, "python", "default", b"key")
+    process = KernelProcess(clock, None, "/nowhere", record, owner, beats_while_busy=beats_while_busy)
+    process._heartbeat = Heartbeat()
+    process._send_beat()
+    process._read_beat([b"", b"beat"])
+    assert owner.told == ["verified"]
+    return process, clock, owner
+
+
+def wait(clock, beats):
+    for _ in range(beats):
+        clock.advance(BEAT_SECONDS)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_kernel_that_misses_its_beats_is_unresponsive(busy):
+    process, clock, owner = beating(beats_while_busy=True)
+    process.evaluation(running=busy)
+    wait(clock, MAX_MISSED_BEATS)
+    assert owner.told == ["verified"]
+    wait(clock, 1)
+    assert owner.told == ["verified", "unresponsive"]
+
+
+def test_one_that_cannot_beat_while_it_is_busy_need_not_and_must_afterwards():
+    process, clock, owner = beating(beats_while_busy=False)
+    process.evaluation(running=True)
+    wait(clock, 10)
+    assert owner.told == ["verified"]
+    process.evaluation(running=False)
+    wait(clock, MAX_MISSED_BEATS + 1)
+    assert owner.told == ["verified", "unresponsive"]
+
+
+def test_a_beat_has_an_empty_part_first_as_rep_sockets_want_it():
+    process, _, _ = beating(beats_while_busy=True)
+    assert process._heartbeat.sent[0][0] == b""
