@@ -68,6 +68,10 @@ def _enter_root(root: str) -> None:
     linux.mount("tmp", f"{root}/tmp", "tmpfs", flags, f"size={ZYGOTE_TMP_BYTES},mode=0755")  # noqa: S108 - of the new root
     linux.pivot_root(root)
     linux.bring_loopback_up()
+    # Of this user namespace and those below it: where the filter of system calls failed, nobody could make another one
+    # and be root in it (user_namespaces(7)).
+    with open("/proc/sys/user/max_user_namespaces", "w", encoding="ascii") as file:
+        file.write("0")
 
 
 def _start_zygote(inheritance: Inheritance, lineage: int) -> int:

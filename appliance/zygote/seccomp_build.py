@@ -77,7 +77,7 @@ def build() -> bytes:
     """Return the compiled policy. Raises `OSError` when libseccomp refuses a rule."""
     seccomp = Filter()
     for name in policy.ALLOWED:
-        if name not in ("clone", "ioctl", "personality"):
+        if name not in ("clone", "personality", *policy.REFUSED_REQUESTS):
             seccomp.add(_ALLOW, name)
     for name in policy.REFUSED:
         seccomp.add(_errno_action(errno.EPERM), name)
@@ -94,10 +94,10 @@ def build() -> bytes:
             seccomp.add(action, name, _Comparison(0, _CMP_EQ, family, 0))
     # The kernel takes the request as 32 bits, so only those are compared. "Differs from" is spelled as one rule a bit:
     # libseccomp has no masked inequality, and a plain one would let the request slip past with a high bit set.
-    low, refused = 0xFFFFFFFF, policy.REFUSED_IOCTL
-    seccomp.add(_errno_action(errno.EPERM), "ioctl", _Comparison(1, _CMP_MASKED_EQ, low, refused))
-    for bit in range(32):
-        seccomp.add(_ALLOW, "ioctl", _Comparison(1, _CMP_MASKED_EQ, 1 << bit, ~refused & 1 << bit))
+    for name, refused in policy.REFUSED_REQUESTS.items():
+        seccomp.add(_errno_action(errno.EPERM), name, _Comparison(1, _CMP_MASKED_EQ, 0xFFFFFFFF, refused))
+        for bit in range(32):
+            seccomp.add(_ALLOW, name, _Comparison(1, _CMP_MASKED_EQ, 1 << bit, ~refused & 1 << bit))
     for value in policy.PERSONALITIES:
         seccomp.add(_ALLOW, "personality", _Comparison(0, _CMP_EQ, value, 0))
     return seccomp.export()

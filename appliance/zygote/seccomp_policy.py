@@ -11,8 +11,8 @@ from __future__ import annotations
 _FILES = """
 access chdir chmod chown close close_range copy_file_range creat dup dup2 dup3 faccessat faccessat2 fadvise64
 fallocate fchdir fchmod fchmodat fchmodat2 fchown fchownat fcntl fdatasync fgetxattr flistxattr flock fremovexattr
-fsetxattr fstat fstatfs fsync ftruncate futimesat getcwd getdents getdents64 getxattr inotify_add_watch inotify_init
-inotify_init1 inotify_rm_watch lchown lgetxattr link linkat listxattr llistxattr lremovexattr lseek lsetxattr lstat
+fsetxattr fstat fstatfs fsync ftruncate futimesat getcwd getdents getdents64 getxattr lchown lgetxattr link linkat
+listxattr llistxattr lremovexattr lseek lsetxattr lstat
 memfd_create mkdir mkdirat mknod mknodat newfstatat open openat openat2 pread64 preadv preadv2 pwrite64 pwritev pwritev2
 read readahead readlink readlinkat readv removexattr rename renameat renameat2 rmdir sendfile setxattr splice stat
 statfs statx symlink symlinkat sync sync_file_range syncfs tee truncate umask unlink unlinkat utime utimensat utimes
@@ -49,7 +49,8 @@ setsockopt shutdown
 ALLOWED: tuple[str, ...] = tuple(f"{_FILES} {_MEMORY} {_PROCESSES} {_WAITING} {_SOCKETS}".split())
 
 #: Refused with EPERM. What each group would give: other processes' memory; keyrings shared by uid; kernel code and
-#: tracing; asynchronous I/O around this filter; mounts and namespaces; files by handle; clock, power, modules, quotas.
+#: tracing; asynchronous I/O around this filter; mounts and namespaces; files by handle; word of who opens which file (the
+#: system's files are the same for all kernels); clock, power, modules, quotas.
 REFUSED: tuple[str, ...] = tuple(
     """
     ptrace process_vm_readv process_vm_writev process_madvise process_mrelease pidfd_getfd kcmp
@@ -58,7 +59,8 @@ REFUSED: tuple[str, ...] = tuple(
     io_uring_setup io_uring_enter io_uring_register
     mount umount umount2 pivot_root chroot move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr statmount
     listmount setns unshare
-    name_to_handle_at open_by_handle_at fanotify_init fanotify_mark
+    name_to_handle_at open_by_handle_at
+    fanotify_init fanotify_mark inotify_init inotify_init1 inotify_add_watch inotify_rm_watch
     acct adjtimex clock_adjtime clock_settime settimeofday stime delete_module finit_module init_module
     kexec_load kexec_file_load reboot swapon swapoff quotactl quotactl_fd nfsservctl sethostname setdomainname
     ioperm iopl modify_ldt vhangup vm86 vm86old uselib ustat sysfs _sysctl get_kernel_syms create_module query_module
@@ -79,8 +81,9 @@ NETLINK = 16
 #: AF_MAX of Linux 6; larger numbers answer ENOSYS.
 SOCKET_FAMILY_COUNT = 46
 
-#: The ioctl(2) request that pushes input into a terminal: TIOCSTI.
-REFUSED_IOCTL = 0x5412
+#: By call, the request in its second argument that is refused: pushing input into a terminal (TIOCSTI, ioctl_tty(2)),
+#: and word of changes in a directory (F_NOTIFY, fcntl(2)).
+REFUSED_REQUESTS = {"ioctl": 0x5412, "fcntl": 1026}
 
 #: personality(2) values that keep the process what it is: PER_LINUX and "only tell me".
 PERSONALITIES = (0x0, 0xFFFFFFFF)

@@ -15,6 +15,7 @@ ALLOW, ERRNO, KILL = 0x7FFF0000, 0x00050000, 0x80000000
 NUMBERS = {
     "read": 0, "ioctl": 16, "socket": 41, "clone": 56, "ptrace": 101, "mount": 165, "unshare": 272, "keyctl": 250,
     "io_uring_setup": 425, "clone3": 435, "bpf": 321, "execve": 59, "personality": 135, "openat2": 437,
+    "fcntl": 72, "inotify_init1": 294,
 }  # fmt: skip
 
 
@@ -61,7 +62,7 @@ def test_ordinary_calls_are_allowed(program, name):
     assert interpret(program, NUMBERS[name]) == ALLOW
 
 
-@pytest.mark.parametrize("name", ["ptrace", "mount", "unshare", "keyctl", "io_uring_setup", "bpf"])
+@pytest.mark.parametrize("name", ["ptrace", "mount", "unshare", "keyctl", "io_uring_setup", "bpf", "inotify_init1"])
 def test_dangerous_calls_are_refused(program, name):
     assert interpret(program, NUMBERS[name]) == ERRNO | errno.EPERM
 
@@ -111,3 +112,13 @@ def test_other_ioctls_are_allowed(program, request_):
 def test_only_the_ordinary_personality_is_allowed(program):
     assert interpret(program, NUMBERS["personality"], 0xFFFFFFFF) == ALLOW
     assert interpret(program, NUMBERS["personality"], 0x0040000) == ERRNO | errno.ENOSYS
+
+
+@pytest.mark.parametrize(("command", "answer"), [(1026, ERRNO | errno.EPERM), (1 << 32 | 1026, ERRNO | errno.EPERM)])
+def test_word_of_changes_in_a_directory_is_refused(program, command, answer):
+    assert interpret(program, NUMBERS["fcntl"], 3, command) == answer
+
+
+@pytest.mark.parametrize("command", [0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1024, 1030, 1031, 1033])
+def test_locks_flags_and_duplicates_are_allowed(program, command):
+    assert interpret(program, NUMBERS["fcntl"], 3, command) == ALLOW
