@@ -144,11 +144,14 @@ def _rehearse(kernel: Any) -> None:
 
 
 def _reseed() -> None:
-    """Make this fork's randomness its own; forks share every generator's state otherwise."""
+    """Make this fork's randomness its own; forks share every generator's state and every key otherwise."""
     random.seed()
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed(int.from_bytes(os.urandom(4), "little"))
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None:
+        processes.current_process().authkey = os.urandom(32)
     sympy_random = sys.modules.get("sympy.core.random")
     if sympy_random is not None:
         sympy_random.seed(int.from_bytes(os.urandom(8), "little"))

@@ -147,7 +147,9 @@ ATTEMPTS: tuple[Attempt, ...] = (
         "call(438, os.pidfd_open(target['sibling']), 0, 0)",
         ("EPERM", "ESRCH"),
     ),
-    Attempt(2, "write a sibling's memory", "pid namespace", "open(f\"/proc/{target['sibling']}/mem\", 'r+b')", ("ENOENT",)),
+    Attempt(
+        2, "write a sibling's memory", "pid namespace", "open(f\"/proc/{target['sibling']}/mem\", 'r+b')", ("ENOENT",)
+    ),
     # --- 3
     *(
         Attempt(3, f"signal {whose}", "pid namespace", f"os.kill(target['{whose}'], 0)", ("ESRCH",))
@@ -202,7 +204,9 @@ ATTEMPTS: tuple[Attempt, ...] = (
         "unix_connect(target['sibling_directory'] + '/shell')",
         ("ENOENT",),
     ),
-    Attempt(4, "connect to a socket in the host's /tmp", "mount namespace", "unix_connect(target['path'])", ("ENOENT",)),
+    Attempt(
+        4, "connect to a socket in the host's /tmp", "mount namespace", "unix_connect(target['path'])", ("ENOENT",)
+    ),
     _absent(4, "connect to D-Bus", "/run/dbus/system_bus_socket", "mount namespace", "the host need not run it"),
     _absent(4, "connect to journald", "/run/systemd/journal/socket", "mount namespace", "the host need not run it"),
     # --- 5
@@ -249,10 +253,7 @@ ATTEMPTS: tuple[Attempt, ...] = (
         7,
         "make a set-user-id program of root",
         "account, nosuid",
-        "path = tempfile.mkdtemp() + '/sh'\n"
-        "shutil.copy('/bin/sh', path)\n"
-        "os.chown(path, 0, 0)\n"
-        "os.chmod(path, 0o4755)",
+        "path = tempfile.mkdtemp() + '/sh'\nshutil.copy('/bin/sh', path)\nos.chown(path, 0, 0)\nos.chmod(path, 0o4755)",
         ("EPERM", "EINVAL"),
     ),
     Attempt(
@@ -275,9 +276,7 @@ ATTEMPTS: tuple[Attempt, ...] = (
         7,
         "make a user namespace (clone)",
         "seccomp, max_user_namespaces",
-        "def clone():\n"
-        "    if call(56, 0x10000000 | 17, 0, 0, 0, 0) == 0: os._exit(0)\n"
-        "in_child(clone)",
+        "def clone():\n    if call(56, 0x10000000 | 17, 0, 0, 0, 0) == 0: os._exit(0)\nin_child(clone)",
         ("EPERM", "ENOSPC"),
     ),
     Attempt(
@@ -332,25 +331,34 @@ ATTEMPTS: tuple[Attempt, ...] = (
         "os.mknod(tempfile.mkdtemp() + '/null', 0o20666, os.makedev(1, 3))",
         ("EPERM",),
     ),
-    Attempt(7, "enter the mount namespace of pid 1", "seccomp, pid namespace",
-            "in_child(lambda: call(308, os.open(f\"/proc/{target['pool']}/ns/mnt\", os.O_RDONLY), 0))",
-            ("ENOENT",)),
+    Attempt(
+        7,
+        "enter the mount namespace of pid 1",
+        "seccomp, pid namespace",
+        "in_child(lambda: call(308, os.open(f\"/proc/{target['pool']}/ns/mnt\", os.O_RDONLY), 0))",
+        ("ENOENT",),
+    ),
     # --- 8
     _call("read a keyring (keyctl)", "call(250, 0, -3, 1, 0, 0)"),
     _call("keep a key (add_key)", "call(248, b'user', b'attack', b'1', 1, -2)"),
-    _call("request a key (request_key)", "call(249, b'user', b'attack-none', 0, 0)",
-          why_no_control="outside there is no such key either"),
+    _call(
+        "request a key (request_key)",
+        "call(249, b'user', b'attack-none', 0, 0)",
+        why_no_control="outside there is no such key either",
+    ),
     _call("io_uring", "call(425, 1, ctypes.create_string_buffer(120))"),
     _call("AF_NETLINK", "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)", _NO_FAMILY),
     _call("AF_VSOCK", "socket.socket(40, socket.SOCK_STREAM)", _NO_FAMILY, seccomp_only=False),
-    _call("AF_PACKET", "socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 3)", _NO_FAMILY,
-          seccomp_only=False),
+    _call("AF_PACKET", "socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 3)", _NO_FAMILY, seccomp_only=False),
     _call("a raw socket", "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)", seccomp_only=False),
-    _call("AF_ALG", "socket.socket(38, socket.SOCK_SEQPACKET)", _NO_FAMILY,
-          why_no_control="not every host has it"),
+    _call("AF_ALG", "socket.socket(38, socket.SOCK_SEQPACKET)", _NO_FAMILY, why_no_control="not every host has it"),
     _call("bpf", "call(321, 0, struct.pack('IIII', 2, 4, 4, 1) + bytes(112), 128)", seccomp_only=False),
-    _call("perf_event_open", "call(298, struct.pack('II', 1, 128) + bytes(120), 0, -1, -1, 0)", ("EPERM", "EACCES"),
-          seccomp_only=False),
+    _call(
+        "perf_event_open",
+        "call(298, struct.pack('II', 1, 128) + bytes(120), 0, -1, -1, 0)",
+        ("EPERM", "EACCES"),
+        seccomp_only=False,
+    ),
     _call("userfaultfd", "call(323, 0)", seccomp_only=False),
     _call(
         "open a file by handle",
@@ -362,22 +370,45 @@ ATTEMPTS: tuple[Attempt, ...] = (
     ),
     _call("fsopen", "call(430, b'tmpfs', 0)", seccomp_only=False),
     _call("open_tree with a copy", "call(428, -100, b'/usr', 1)", seccomp_only=False),
-    _call("enter its own network namespace again", "call(308, os.open('/proc/self/ns/net', os.O_RDONLY), 0)",
-          seccomp_only=False),
+    _call(
+        "enter its own network namespace again",
+        "call(308, os.open('/proc/self/ns/net', os.O_RDONLY), 0)",
+        seccomp_only=False,
+    ),
     _call("read the kernel's log", "call(103, 3, ctypes.create_string_buffer(64), 64)", seccomp_only=False),
     _call("fanotify", "call(300, 0, 0)"),
-    _call("compare with a sibling (kcmp)", "call(312, os.getpid(), target['sibling'], 0, 0, 0)", ("EPERM", "ESRCH"),
-          seccomp_only=False),
+    _call(
+        "compare with a sibling (kcmp)",
+        "call(312, os.getpid(), target['sibling'], 0, 0, 0)",
+        ("EPERM", "ESRCH"),
+        seccomp_only=False,
+    ),
     _call("modify its descriptor table (modify_ldt)", "call(154, 0, ctypes.create_string_buffer(16), 16)"),
-    _call("memory that nobody can read (memfd_secret)", "call(447, 0)", why_no_control="not every kernel has it switched on"),
-    _call("switch off the randomization of addresses (personality)",
-          "in_child(lambda: call(135, 0x0040000))", ("ENOSYS",)),
+    _call(
+        "memory that nobody can read (memfd_secret)",
+        "call(447, 0)",
+        why_no_control="not every kernel has it switched on",
+    ),
+    _call(
+        "switch off the randomization of addresses (personality)", "in_child(lambda: call(135, 0x0040000))", ("ENOSYS",)
+    ),
     *(
         _call(f"{name}", f"call({number}, -1, -1, -1, -1, -1)", why_no_control=_HARMS, seccomp_only=False)
         for name, number in (
-            ("init_module", 175), ("delete_module", 176), ("kexec_load", 246), ("reboot", 169), ("swapon", 167),
-            ("acct", 163), ("settimeofday", 164), ("clock_settime", 227), ("sethostname", 170), ("quotactl", 179),
-            ("pivot_root", 155), ("umount2", 166), ("iopl", 172), ("ioperm", 173),
+            ("init_module", 175),
+            ("delete_module", 176),
+            ("kexec_load", 246),
+            ("reboot", 169),
+            ("swapon", 167),
+            ("acct", 163),
+            ("settimeofday", 164),
+            ("clock_settime", 227),
+            ("sethostname", 170),
+            ("quotactl", 179),
+            ("pivot_root", 155),
+            ("umount2", 166),
+            ("iopl", 172),
+            ("ioperm", 173),
         )
     ),
     _call(
@@ -388,8 +419,12 @@ ATTEMPTS: tuple[Attempt, ...] = (
         ("EINTR", "EFAULT"),
         why_no_control="not every kernel has them",
     ),
-    _call("a system call of x32", "in_child(lambda: call(0x40000000 | 39))", ("EINTR", "ENOSYS"),
-          why_no_control="not every kernel has x32"),
+    _call(
+        "a system call of x32",
+        "in_child(lambda: call(0x40000000 | 39))",
+        ("EINTR", "ENOSYS"),
+        why_no_control="not every kernel has x32",
+    ),
     *(
         Attempt(
             8,
@@ -399,7 +434,11 @@ ATTEMPTS: tuple[Attempt, ...] = (
             ("EPERM",),
         )
         for name, flag in (
-            ("mount", 0x20000), ("cgroup", 0x2000000), ("uts", 0x4000000), ("ipc", 0x8000000), ("pid", 0x20000000),
+            ("mount", 0x20000),
+            ("cgroup", 0x2000000),
+            ("uts", 0x4000000),
+            ("ipc", 0x8000000),
+            ("pid", 0x20000000),
             ("network", 0x40000000),
         )
     ),
@@ -425,10 +464,8 @@ ATTEMPTS: tuple[Attempt, ...] = (
         )
         for name, request in (("TIOCSTI", 0x5412), ("TIOCSTI with a high bit", 0x100005412))
     ),
-    _call("watch who opens files (inotify)",
-          "os.close(call(294, 0))", ("EPERM",)),
-    _call("watch who opens files (F_NOTIFY)",
-          "fcntl.fcntl(os.open('/usr', os.O_RDONLY), 1026, 1)", ("EPERM",)),
+    _call("watch who opens files (inotify)", "os.close(call(294, 0))", ("EPERM",)),
+    _call("watch who opens files (F_NOTIFY)", "fcntl.fcntl(os.open('/usr', os.O_RDONLY), 1026, 1)", ("EPERM",)),
     # --- 9
     Attempt(
         9,

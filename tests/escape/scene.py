@@ -35,12 +35,13 @@ def kernel_process(appliance: Appliance, client: SageClient) -> psutil.Process:
     """Return the first process of a client's kernel, as the host sees it."""
     record = json.loads((appliance.config.kernels_path / client.kernel_id / "record.json").read_text())
     uid = appliance.config.ids.base + record["slot"]
-    mine = [process for process in appliance.family() if _uid(process) == uid]
+    mine = [process for process in appliance.family() if uid_of(process) == uid]
     assert mine, f"no process has the uid {uid}"
     return min(mine, key=lambda process: process.create_time())
 
 
-def _uid(process: psutil.Process) -> int:
+def uid_of(process: psutil.Process) -> int:
+    """Return the account of a process, -1 when it is gone."""
     try:
         uid: int = process.uids().real
     except psutil.NoSuchProcess:
