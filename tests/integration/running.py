@@ -98,7 +98,13 @@ class Appliance:
     """A running appliance: ``url``, ``config`` (the effective one), ``process`` and what it printed."""
 
     def __init__(
-        self, toml: str = "", prefix: Sequence[str] = (), owner: int = 0, *, wait_until_ready: bool = True
+        self,
+        toml: str = "",
+        prefix: Sequence[str] = (),
+        owner: int = 0,
+        *,
+        wait_until_ready: bool = True,
+        root: pathlib.Path = ROOT,
     ) -> None:
         self.directories = Directories(owner)
         self.port = free_port()
@@ -109,7 +115,7 @@ class Appliance:
         file = self.directories.write_config(toml)
         self.process = subprocess.Popen(
             [*prefix, *cellctl("serve", "--config", str(file), "--listen", f"127.0.0.1:{self.port}")],
-            cwd=ROOT,
+            cwd=root,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,372 @@
+"""Lines 15 to 18: what the host does with what a kernel left, named or said."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+from appliance.pool.records import Directories, Record
+from tests.escape.altered import altered
+from tests.escape.scene import Scene, end_kernel
+from tests.integration.running import Directories as ServedDirectories
+from tests.integration.running import run_cellctl, wait_for
+from tests.integration.sage_client import SageClient
+from tests.integration.test_many_requests import kernel_processes
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="looks into processes of other accounts")
+
+
+@pytest.fixture
+def scene(appliance):
+    scene = Scene(appliance)
+    yield scene
+    scene.close()
+
+
+# --- line 15
+
+PLANT = r"""
+import os, stat, threading
+victim = {victim!r}
+names = ("shell", "iopub", "stdin", "control", "hb", "record.json", "leased", "zygote.sock", "pool.sock", "x")
+for place in ("/tmp", "/var/tmp", "/dev/shm", os.getcwd()):
+    os.chdir(place)
+    for name in names:
+        os.symlink(victim, name)
+    os.mkfifo("fifo")
+    os.makedirs("deep/" * 200)
+    os.chmod("deep", 0)
+    os.mkdir("one"); os.symlink(os.path.dirname(victim), "two")
+refused = []
+for what in (
+    lambda: os.link("/usr/bin/env", "/tmp/hard"),
+    lambda: os.link("/etc/passwd", "/tmp/hard"),
+    lambda: os.mknod("/tmp/device", 0o600 | stat.S_IFBLK, os.makedev(254, 0)),
+    lambda: os.symlink(victim, "/run/x"),
+    lambda: os.rename("/tmp", "/tmp2"),
+):
+    try: what(); refused.append("done")
+    except OSError as exc: refused.append(type(exc).__name__)
+def swap():
+    # what a check sees as a directory is a link when it is used
+    while True:
+        for a, b in (("one", "three"), ("two", "one"), ("one", "two"), ("three", "one")):
+            try: os.rename(a, b)
+            except OSError: pass
+for _ in range(2): threading.Thread(target=swap, daemon=True).start()
+print(refused)
+"""
+
+
+@root_only
+@pytest.mark.attack(15, "nothing of a cell has a name on the host", "plant links, pipes and swapping directories")
+def test_links_pipes_and_swapping_directories_lead_the_host_nowhere(scene, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("whole")
+    before = victim.stat()
+    answer = scene.attacker.run(PLANT.format(victim=str(victim)))
+    assert answer.stdout, answer.reply
+    assert "done" not in answer.stdout
+    scratch = [line for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if "scratch" in line]
+    assert scratch == []
+    started = time.monotonic()
+    end_kernel(scene.appliance, scene.attacker)
+    wait_for(
+        "the kernel is gone", lambda: not (scene.appliance.config.kernels_path / scene.attacker.kernel_id).exists(), 5
+    )
+    assert time.monotonic() - started < 5  # 800 directories deep or not, they vanish with their mount
+    assert victim.read_text() == "whole"
+    assert victim.stat()[:6] == before[:6]
+    scene.attacker = SageClient(scene.appliance.url)
+
+
+@root_only
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to see what the roles open")
+@pytest.mark.attack(15, "the roles open, change and delete in their own directories only", "follow the host's hands")
+def test_what_the_roles_open_in_a_kernels_life_is_their_own(scene, tmp_path):
+    trace = tmp_path / "trace"
+    pids = [str(scene.appliance.pid_of(role)) for role in ("pool", "web")]
+    command = ["strace", "-f", "-qq", "-e", "trace=%file", "-o", str(trace)]
+    watching = subprocess.Popen([*command, *(word for pid in pids for word in ("-p", pid))])
+    try:
+        wait_for("strace is attached", lambda: _traced(pids), 10)
+        client = SageClient(scene.appliance.url)
+        assert client.run(PLANT.format(victim="/etc/passwd")).stdout
+        end_kernel(scene.appliance, client)
+        directory = scene.appliance.config.kernels_path / client.kernel_id
+        wait_for("the kernel is gone", lambda: not directory.exists(), 5)
+        wait_for("its directory was removed under strace", lambda: client.kernel_id in trace.read_text(), 5)
+    finally:
+        watching.terminate()
+        watching.wait()
+    calls = [line for line in trace.read_text().splitlines() if '"' in line]
+    strange = [line for line in calls if not _own(line.split('"')[1], str(scene.appliance.config.kernels_path), line)]
+    assert calls
+    assert strange == []
+
+
+def _traced(pids: list[str]) -> bool:
+    return all("TracerPid:\t0\n" not in pathlib.Path(f"/proc/{pid}/status").read_text() for pid in pids)
+
+
+def _own(path: str, kernels: str, line: str) -> bool:
+    if path.startswith(("/proc/", f"{kernels}/")) or path == kernels:
+        return True
+    # names below an open directory, and Python's own modules and the clock's zone, which are read
+    return (
+        "AT_FDCWD" not in line and "unlinkat" in line or path.startswith(("/usr/", "/etc/localtime", "/sys/fs/cgroup"))
+    )
+
+
+@pytest.mark.attack(15, "O_NOFOLLOW, names below an open directory", "a link instead of a kernel's directory or file")
+def test_a_link_in_place_of_a_directory_or_a_file_is_not_followed(tmp_path):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    for name in ("shell", "record.json", "kept"):
+        (victim / name).write_text("whole")
+    root = pathlib.Path(tempfile.mkdtemp(prefix="ct-", dir="/tmp"))  # names of sockets have little room
+    directories = Directories(root)
+    record = Record("00000000-0000-4000-8000-000000000001", 1000, "python", "default", b"key")
+    (root / record.kernel_id).symlink_to(victim)
+    with pytest.raises(OSError, match="Not a directory|Too many levels"):
+        directories.remove(record.kernel_id)
+    with pytest.raises(FileExistsError):
+        directories.create(record)
+    (root / record.kernel_id).unlink()
+    for listener in directories.create(record):
+        listener.close()
+    for name in ("shell", "record.json"):
+        (root / record.kernel_id / name).unlink()
+        (root / record.kernel_id / name).symlink_to(victim / name)
+    directories.remove(record.kernel_id)  # the control: what it made itself goes away
+    assert not (root / record.kernel_id).exists()
+    assert {path.name: path.read_text() for path in victim.iterdir()} == {
+        "shell": "whole", "record.json": "whole", "kept": "whole",
+    }  # fmt: skip
+    root.rmdir()
+
+
+# --- line 16
+
+STRANGE_NAMES = (
+    "../../../../etc/passwd", "..%2f..%2f..%2fetc/passwd", "%2e%2e/%2e%2e/page.html", "%252e%252e/x", ".%00./x",
+    "embedded_cell.js%00.png", "embedded_cell.js%0d%0aSet-Cookie:%20a=b", "%ff%fe", "%0a", "a" * 6000,
+    "%3cscript%3ealert(1)%3c/script%3e", "./embedded_cell.js", "//etc/passwd", "fonts", "fonts/", "embedded_cell.js/",
+    "fonts/../embedded_cell.js", "..;/x", "\\..\\x", "embedded_cell.js~", ".npmrc", "-", "con",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STRANGE_NAMES, ids=lambda name: name[:40])
+@pytest.mark.attack(16, "names are matched, not resolved", "a strange name of a file")
+def test_a_strange_name_finds_no_file(appliance, name):
+    status, headers, body = appliance.request("GET", f"/static/{name}")
+    assert status in (400, 404)
+    assert headers["content-type"] == "application/json"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "set-cookie" not in headers
+    assert set(json.loads(body)) == {"error", "message"}
+    assert "<script>" not in body.decode()
+    assert appliance.request("GET", "/static/embedded_cell.js")[0] == 200
+
+
+@pytest.mark.attack(16, "links of the front end's folder are refused", "a link in the folder of static files")
+def test_a_link_in_the_folder_of_static_files_is_not_served(tmp_path):
+    from appliance.errors import NotFound
+    from appliance.web.static import StaticFiles
+
+    root = tmp_path / "static"
+    root.mkdir()
+    (root / "real.js").write_text("1")
+    (tmp_path / "secret.js").write_text("secret")
+    (root / "link.js").symlink_to(tmp_path / "secret.js")
+    (root / "folder").symlink_to(tmp_path)
+    os.mkfifo(root / "pipe.js")
+    files = StaticFiles(root)
+    assert files._file("real.js").body == b"1"
+    for name in ("link.js", "folder/secret.js", "pipe.js"):
+        with pytest.raises(NotFound):
+            files._file(name)
+
+
+# --- line 17
+
+STEPS = (
+    "close inherited descriptors", "new session", "cgroup", "namespaces", "mounts", "host name", "loopback", "limits",
+    "bounding capabilities", "account", "capabilities", "no new privileges", "landlock", "selinux", "seccomp", "check",
+)  # fmt: skip
+FAIL_AT = {
+    "zygote/sandbox.py": {
+        "        try:\n            step()\n": "        try:\n"
+        '            with open("/run/code/appliance/zygote/fail", encoding="ascii") as fail:\n'
+        "                if fail.read() == name:\n"
+        '                    raise OSError("made to fail")\n'
+        "            step()\n"
+    }
+}
+
+
+@root_only
+@pytest.mark.attack(17, "a step that fails ends the fork", "each step of the set-up fails")
+def test_a_kernel_of_which_any_step_failed_is_not_dealt():
+    with altered(FAIL_AT, {"zygote/fail": b""}) as (appliance, package):
+        text = (package / "zygote" / "sandbox.py").read_text()
+        assert re.findall(r'^        \("([a-z ]+)", (?=lambda|os\.|linux\.|_)', text, re.MULTILINE) == list(STEPS)
+
+        for step in STEPS:
+            wait_for("kernels start", appliance.evaluates, 20)
+            (package / "zygote" / "fail").write_text(step)
+            line = f"could not be set up: {step}: made to fail"
+            # whoever asks now takes what is ready; what would replace it is not made
+            status, _, body = appliance.request("POST", "/kernel")
+            if status == 200:
+                appliance.request("DELETE", f"/kernel/{json.loads(body)['id']}")
+            wait_for(f"{step} fails", lambda: line in appliance.text(), 20)  # noqa: B023
+            wait_for("no kernel is there", lambda: kernel_processes(appliance) == [], 5)
+            (package / "zygote" / "fail").write_text("")
+        wait_for("kernels start again", appliance.evaluates, 20)
+
+
+#: A step taken out, and what the last one then says.
+LEFT_OUT = {
+    '("account", lambda: _setup_account(uid))': "check: the account was not dropped",
+    '("capabilities", linux.clear_capabilities)': "check: Cap",
+    '("bounding capabilities", lambda: linux.drop_bounding_capabilities(confinement.last_capability))': "check: CapBnd",
+    '("seccomp", lambda: linux.load_seccomp(confinement.seccomp_program))': "check: seccomp",
+}
+
+
+@root_only
+@pytest.mark.parametrize("step", LEFT_OUT)
+@pytest.mark.attack(17, "the last step reads back what the others did", "a step of the set-up is left out")
+def test_a_kernel_of_which_a_step_was_left_out_is_not_dealt(step):
+    nothing = re.sub(r", .*", ", lambda: None)", step, count=1)
+    changes = {step: nothing}
+    if step.startswith('("capabilities"'):
+        # a change of account empties the sets that count, too: keep them (PR_SET_KEEPCAPS), as a mistake would
+        changes["    os.setgroups([])\n"] = "    os.setgroups([])\n    linux.prctl(8, 1)\n"
+    with altered({"zygote/sandbox.py": changes}, wait_until_ready=False) as (appliance, _):
+
+        def failure():
+            return json.loads(appliance.request("GET", "/healthz")[2])["pool"].get("last_failure", "")
+
+        wait_for("the last step complains", lambda: failure().startswith(LEFT_OUT[step]), 30)
+        assert kernel_processes(appliance) == [] or wait_for("it is gone", lambda: not kernel_processes(appliance), 5)
+        assert appliance.request("POST", "/kernel")[0] == 503
+
+
+@pytest.mark.attack(17, "sandbox.require", "a layer that must be there is missing")
+def test_a_layer_that_is_required_and_missing_stops_the_start(appliance):
+    layers = json.loads(appliance.request("GET", "/healthz")[2])["pool"]["layers"]
+    missing = [name for name in ("cgroup", "landlock", "selinux") if layers.get(name) not in ("on", "")]
+    if not missing:
+        pytest.skip("this host has every layer")
+    directories = ServedDirectories()
+    try:
+        file = directories.write_config(f'[sandbox]\nrequire = ["{missing[0]}"]\n')
+        done = run_cellctl("serve", "--config", str(file), "--listen", "127.0.0.1:9", seconds=60)
+        assert done.returncode == 78
+        assert f"sandbox.require names {missing[0]}" in done.stdout + done.stderr
+    finally:
+        directories.remove()
+
+
+# --- line 18
+
+SPEAK = r"""
+import hashlib, hmac, json
+from IPython import get_ipython
+kernel = get_ipython().kernel
+send = kernel.publisher._socket.send_multipart
+key = kernel.session.key
+def message(kind="stream", content=None, parent=None, **changes):
+    header = {"msg_id": "1", "msg_type": kind, "username": "", "session": "s", "date": "", "version": "5.3"}
+    parts = [json.dumps(part).encode() if not isinstance(part, bytes) else part for part in (
+        {**header, **changes}, parent or {}, {}, content or {"name": "stdout", "text": "HOSTILE"})]
+    return [b"topic", b"<IDS|MSG>", hmac.new(key, b"".join(parts), hashlib.sha256).hexdigest().encode(), *parts]
+"""
+DEEP = "b'{\"a\":' * 200000 + b'1' + b'}' * 200000"
+HOSTILE = {
+    "no message": "send([b''])",
+    "not one part of it": "send([b'<IDS|MSG>'])",
+    "noise": "import os\nfor size in (1, 10, 1000, 100000): send([os.urandom(size) for _ in range(7)])",
+    "unsigned": "m = message(); m[2] = b''; send(m)",
+    "signed with another key": "m = message(); m[2] = b'0' * 64; send(m)",
+    "signed, then changed": "m = message(); m[6] = m[6].replace(b'HOSTILE', b'HOSTILF'); send(m)",
+    "nested 200 000 deep": f"send(message(content={DEEP}))",
+    "lists nested 200 000 deep": "send(message(content=b'{\"a\":' + b'[' * 200000 + b']' * 200000 + b'}'))",
+    "twelve megabytes": "send(message(content={'name': 'stdout', 'text': 'x' * 12_000_000}))",
+    "a header of ten megabytes": "send(message(msg_id='x' * 10_000_000))",
+    "100 000 parts": "send([b'x'] * 100_000)",
+    "a type for kernels": "send(message('shutdown_request', {'restart': True}))",
+    "a question to the visitor": "send(message('input_request', {'prompt': 'password', 'password': True}))",
+    "a list instead of an object": "send(message(content=b'[]'))",
+    "not UTF-8": 'send(message(content=b\'{"name": "\\xff\\xfe"}\'))',
+    "NaN": "send(message(content=b'{\"name\": NaN}'))",
+    "a surrogate": 'send(message(content=b\'{"name": "stdout", "text": "\\\\ud800"}\'))',
+    "a number of 5 000 digits": "send(message(content=b'{\"x\": ' + b'9' * 5000 + b'}'))",
+    "numbers of infinite size": "send(message(content=b'{\"x\": 1e999}'))",
+    "text after the object": "send(message(content=b'{}{}'))",
+    "a script in a type": "send(message('</script><script>alert(1)</script>'))",
+    "a death that is none": "send(message('status', {'execution_state': 'dead', 'reason': 'stopped', 'message': 'x'}))",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.attack(18, "parsed once, by signature, shape and type", "a hostile message of a kernel")
+def test_a_hostile_message_hurts_its_own_kernel_only(scene, kind):
+    web = scene.appliance.pid_of("web")
+    scene.attacker.run(f"{SPEAK}\n{HOSTILE[kind]}")
+    assert scene.sibling.run("1 + 1").result == "2"
+    assert scene.attacker.run("print(6 * 7)").stdout == "42\n"
+    assert scene.appliance.pid_of("web") == web
+    # the control: the same way to send does reach the page when the message is one
+    assert (
+        "GENUINE"
+        in scene.attacker.run(
+            f"{SPEAK}\nsend(message(content={{'name': 'stdout', 'text': 'GENUINE'}}, parent=kernel.get_parent()['header']))"
+        ).stdout
+    )
+
+
+@pytest.mark.attack(18, "frames go to the clients of their own kernel", "speak in another session's name")
+def test_a_message_with_another_sessions_ids_stays_with_its_sender(scene):
+    running = scene.sibling.start("import time; time.sleep(1); print('mine')")
+    scene.attacker.run(
+        f"{SPEAK}\nsend(message(parent={{'msg_id': {running!r}, 'session': {scene.sibling.kernel_id!r}}},"
+        f" session={scene.sibling.kernel_id!r}))"
+    )
+    assert scene.sibling.finish(running).stdout == "mine\n"
+
+
+@pytest.mark.attack(18, "bounded reads per turn, high-water marks", "a million messages as fast as they go")
+def test_a_million_messages_leave_the_web_role_to_others(scene):
+    flood = f"{SPEAK}\nm = message(); m[2] = b'x' * 64\nfor _ in range(10**6): send(m)"
+    scene.sibling.run("1")
+    quiet = _times(scene.sibling, 2)
+    running = scene.attacker.start(flood)
+    loud = _times(scene.sibling, 4)
+    assert _p95(loud) < max(10 * _p95(quiet), 0.25), (_p95(quiet), _p95(loud))
+    scene.attacker.send("interrupt_request", {}, channel="control")
+    scene.attacker.finish(running)
+
+
+def _times(client: SageClient, seconds: float) -> list[float]:
+    times, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        started = time.monotonic()
+        assert client.run("1+1").result == "2"
+        times.append(time.monotonic() - started)
+        time.sleep(0.02)
+    return times
+
+
+def _p95(times: list[float]) -> float:
+    return sorted(times)[int(len(times) * 0.95)]
