@@ -348,7 +348,7 @@ ATTEMPTS: tuple[Attempt, ...] = (
     ),
     _call("io_uring", "call(425, 1, ctypes.create_string_buffer(120))"),
     _call("AF_NETLINK", "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)", _NO_FAMILY),
-    _call("AF_VSOCK", "socket.socket(40, socket.SOCK_STREAM)", _NO_FAMILY, seccomp_only=False),
+    _call("AF_VSOCK", "socket.socket(40, socket.SOCK_STREAM)", _NO_FAMILY),
     _call("AF_PACKET", "socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 3)", _NO_FAMILY, seccomp_only=False),
     _call("a raw socket", "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)", seccomp_only=False),
     _call("AF_ALG", "socket.socket(38, socket.SOCK_SEQPACKET)", _NO_FAMILY, why_no_control="not every host has it"),
@@ -460,7 +460,6 @@ ATTEMPTS: tuple[Attempt, ...] = (
             f"    call(16, slave, {request:#x}, ctypes.c_char_p(b'x'))\n"
             "in_child(push)",
             ("EPERM", "EIO"),
-            seccomp_only=False,
         )
         for name, request in (("TIOCSTI", 0x5412), ("TIOCSTI with a high bit", 0x100005412))
     ),
