@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from twisted.logger import Logger
 from twisted.web import resource, server
 
 from appliance.errors import ApplianceError, BadRequest, NotFound, TooLarge
+from appliance.log import kernel_name
 from appliance.web.arguments import parse_arguments
 from appliance.web.http import (
     Call,
@@ -24,8 +26,6 @@ from appliance.web.http import (
 )
 
 if TYPE_CHECKING:
-    import re
-
     from appliance.config import Config
 
 log = Logger()
@@ -36,6 +36,8 @@ IDLE_SECONDS = 30
 #: A body beyond the limit is read and dropped up to this many bytes, so that the client reads its 413 instead of a
 #: reset.
 MAX_DRAINED_BYTES = 16_777_216
+
+_KERNEL_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 #: A handler answers a call; None: it has taken over the connection.
 Handler = Callable[..., Awaitable[Response | None]]
@@ -140,10 +142,12 @@ class Router(resource.Resource):
 
     async def _answer(self, request: Any) -> None:
         route: Route | None = None
-        origin = request.getHeader("origin")
+        origin: str | None = None
         method = request.method.decode("latin-1")
         path = "?"
         try:
+            _check_headers(request)
+            origin = request.getHeader("origin")
             path = _decoded_path(request.path)
             route, groups = self._find(path)
             response = await self._respond(request, route, method, path, groups)
@@ -153,14 +157,14 @@ class Router(resource.Resource):
             log.info(
                 "{method} {path} refused: {status} {code}, {reason}",
                 method=method,
-                path=path,
+                path=_without_ids(path),
                 status=exc.http_status,
                 code=exc.code,
                 reason=exc.message,
             )
             response = error_response(exc, self._retry_after_seconds)
         except Exception:  # noqa: BLE001 - a client learns nothing of it, the log everything
-            log.failure("{method} {path} failed", method=method, path=path)
+            log.failure("{method} {path} failed", method=method, path=_without_ids(path))
             response = error_response(ApplianceError(), self._retry_after_seconds)
         if response is not None and not request._disconnected:
             _send(request, response, route, origin)
@@ -200,6 +204,21 @@ class Router(resource.Resource):
             etag=request.getHeader("if-none-match") or "",
             request=request,
         )
+
+
+def _check_headers(request: Any) -> None:
+    """Refuse a request of which a header is not UTF-8: Twisted would raise wherever it is looked at."""
+    for _, values in request.requestHeaders.getAllRawHeaders():
+        for value in values:
+            try:
+                value.decode("utf-8")
+            except UnicodeDecodeError as exc:
+                raise BadRequest("A header is not UTF-8.") from exc
+
+
+def _without_ids(path: str) -> str:
+    """Return an address for the log: whoever knows the id of a kernel may use it."""
+    return _KERNEL_ID.sub(lambda match: kernel_name(match[0]), path)
 
 
 def _decoded_path(path: bytes) -> str:

@@ -51,6 +51,7 @@ def test_the_frame_has_an_opaque_origin(cell):
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)
+@pytest.mark.attack(31, "frame without an origin, content security policy", "a script in output reaches out")
 def test_a_script_in_output_cannot_reach(cell, watch, site, attempt):
     # The browser reports each refused attempt on the console.
     watch.expected.append("")
@@ -68,6 +69,7 @@ def test_a_script_in_output_cannot_reach(cell, watch, site, attempt):
     expect(cell.button("Evaluate")).to_be_visible()
 
 
+@pytest.mark.attack(31, "content security policy")
 def test_beacons_go_nowhere(cell, watch, site):
     watch.expected.append("")
     show(cell, "<p id=v>x</p><script>navigator.sendBeacon('/permalink', 'code=1'); v.textContent = 'sent'</script>")
@@ -75,6 +77,7 @@ def test_beacons_go_nowhere(cell, watch, site):
     assert [url for url in watch.requests if url.startswith(f"{site}/permalink")] == []
 
 
+@pytest.mark.attack(37, "the sender's window, and two believed facts", "output posts commands to its page")
 def test_messages_of_output_are_not_commands(cell):
     show(
         cell,
@@ -88,6 +91,7 @@ def test_messages_of_output_are_not_commands(cell):
     expect(cell.output.get_by_text("and on")).to_be_visible()
 
 
+@pytest.mark.attack(37, "the sender's window", "another frame writes output")
 def test_another_frame_of_the_page_cannot_write_output(page, foreign, site):
     page.goto(
         foreign.publish(
@@ -109,6 +113,7 @@ def test_another_frame_of_the_page_cannot_write_output(page, foreign, site):
     assert "FORGED" not in cell.frame.evaluate("document.body.textContent")
 
 
+@pytest.mark.attack(31, "a frame that loads twice is removed", "output replaces its frame")
 def test_a_frame_that_leaves_is_removed(cell):
     show(cell, "<p>leaving</p><script>setTimeout(() => { location = 'about:blank' }, 100)</script>")
     expect(cell.notice).to_contain_text("tried to replace itself")
@@ -117,12 +122,14 @@ def test_a_frame_that_leaves_is_removed(cell):
     expect(cell.output.get_by_text("and on")).to_be_visible()
 
 
+@pytest.mark.attack(31, "links are shown, not followed", "a link leads away in the frame")
 def test_a_link_shows_its_address_instead_of_opening_in_the_frame(cell):
     show(cell, '<a href="https://example.org/paper">the paper</a>')
     cell.output.get_by_role("link", name="the paper").click()
     expect(cell.output.get_by_text("(https://example.org/paper)")).to_be_visible()
 
 
+@pytest.mark.attack(31, "a frame for each evaluation", "a script of earlier output changes what comes later")
 def test_scripts_of_earlier_output_are_gone(cell):
     show(cell, "<p>first</p><script>setInterval(() => { document.body.append('GHOST') }, 20)</script>")
     expect(cell.output.get_by_text("GHOST").first).to_be_visible()

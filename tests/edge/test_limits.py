@@ -24,6 +24,7 @@ def statuses(edge: Edge, path: str, count: int, source: str) -> list[int]:
     return [edge.ask("POST", path, body=b"code=1", source=source).status for _ in range(count)]
 
 
+@pytest.mark.attack(27, "HAProxy: rates for an address and in total", "more requests than one address may make")
 @pytest.mark.parametrize(
     ("path", "name", "allowed", "total"), [("/kernel", "computations", 5, 12), ("/permalink", "permalinks", 3, 7)]
 )
@@ -50,6 +51,7 @@ def test_computations_and_permalinks_are_counted_apart(start_edge: StartEdge) ->
     assert statuses(edge, "/permalink", 3, "127.0.0.1") == [200] * 3
 
 
+@pytest.mark.attack(27, "HAProxy: IPv4 by address, IPv6 by /64", "rotate through addresses of one network")
 def test_addresses_stay_apart_where_both_families_come_in(start_edge: StartEdge) -> None:
     port = free_port()
     edge = start_edge({**COMPUTATIONS, "CELL_HTTP_ADDRESS": f"127.0.0.1:{port},[::1]:{port}"}, port=port)
@@ -73,12 +75,14 @@ def test_ipv4_never_arrives_as_ipv6() -> None:
     assert all("v6only" in words and "v4v6" not in words for words in binds)
 
 
+@pytest.mark.attack(27, "HAProxy: decoded paths", "another spelling of the same path")
 @pytest.mark.parametrize("path", ["/%6bernel", "/kernel?x=1", "//kernel", "/kernel/", "/serv%69ce", "/kern%65l/"])
 def test_another_spelling_is_no_way_around(start_edge: StartEdge, path: str) -> None:
     edge = start_edge(COMPUTATIONS)
     assert statuses(edge, path, 6, "127.0.0.1") == [200] * 5 + [429]
 
 
+@pytest.mark.attack(27, "HAProxy: the address of the connection", "claim another address in a header")
 def test_what_the_client_claims_about_itself_is_no_way_around(start_edge: StartEdge) -> None:
     edge = start_edge(COMPUTATIONS)
     got = [
@@ -109,6 +113,7 @@ def test_a_refusal_says_so_in_json_to_pages_of_other_sites(start_edge: StartEdge
         assert int(refused.headers["retry-after"]) > 0
 
 
+@pytest.mark.attack(25, "HAProxy: size of bodies", "a large body at the edge")
 def test_body_size(start_edge: StartEdge) -> None:
     edge = start_edge({"CELL_MAX_BODY_BYTES": "100000"})
     assert edge.ask("POST", "/service", body=b"x" * 100000).json["body_bytes"] == 100000
@@ -116,6 +121,7 @@ def test_body_size(start_edge: StartEdge) -> None:
     assert (refused.status, refused.json["error"]) == (413, "too_large")
 
 
+@pytest.mark.attack(25, "HAProxy: time for a request", "slowloris: stop half way")
 @pytest.mark.parametrize(
     "sent", [b"GET / HTTP/1.1\r\nHost: x\r\n", b"POST /service HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nco"]
 )
@@ -134,6 +140,7 @@ def test_a_client_that_stops_half_way_is_cut(start_edge: StartEdge, sent: bytes)
     assert edge.backend.requests == []
 
 
+@pytest.mark.attack(25, "HAProxy: time for a request", "slowloris: drip")
 def test_a_client_that_drips_is_cut(start_edge: StartEdge) -> None:
     edge = start_edge({"CELL_REQUEST_TIMEOUT": "1s"})
     with socket.create_connection(("127.0.0.1", edge.port), timeout=10) as client:
@@ -150,6 +157,7 @@ def test_a_client_that_drips_is_cut(start_edge: StartEdge) -> None:
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.attack(25, "HAProxy: connections for an address", "many connections from one address")
 def test_connections_per_address(start_edge: StartEdge) -> None:
     edge = start_edge({"CELL_CONNECTIONS_PER_ADDRESS": "4"})
     held = [socket.create_connection(("127.0.0.1", edge.port), source_address=("127.0.0.9", 0)) for _ in range(4)]
@@ -165,6 +173,7 @@ def test_connections_per_address(start_edge: StartEdge) -> None:
             connection.close()
 
 
+@pytest.mark.attack(25, "HAProxy: size of headers", "a huge header at the edge")
 def test_a_huge_header_is_refused(start_edge: StartEdge) -> None:
     edge = start_edge()
     assert edge.ask("GET", "/", headers={"X-Long": "x" * 8000}).status == 200

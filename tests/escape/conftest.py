@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 #: Outcome of a test that failed with this outcome of its report.
-_RESULTS = {"passed": "stopped", "failed": "NOT STOPPED", "error": "NO RESULT", "skipped": "not run", "xfailed": "OPEN"}
+_RESULTS = {
+    "passed": "stopped",
+    "failed": "NOT STOPPED",
+    "error": "NO RESULT",
+    "skipped": "not run",
+    "xfailed": "OPEN",
+    "xpassed": "stopped",
+}
 
 #: The worst outcome of several tests of one attack is that of the attack.
 _ORDER = ("NOT STOPPED", "NO RESULT", "OPEN", "not run", "stopped")

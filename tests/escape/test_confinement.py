@@ -54,6 +54,7 @@ def test_the_kernel_is_alone_in_its_pid_namespace(report):
     assert report["pids"] == [1]
 
 
+@pytest.mark.attack(7, "capabilities")
 def test_no_capability_is_left(report):
     assert set(report["capabilities"].values()) == {0}
 
@@ -95,6 +96,7 @@ def test_what_tells_of_the_host_is_masked(cell):
     assert set(answer.stdout.splitlines()) <= {"b''", "False", "[]"}
 
 
+@pytest.mark.attack(11, "closed descriptors")
 def test_open_files_are_its_own(report):
     kinds = {target.split(":")[0] for fd, target in report["files"].items() if int(fd) > 2}
     assert kinds <= {"socket", "pipe", "anon_inode"} or all(
@@ -117,6 +119,7 @@ def test_nothing_of_the_host_is_named(report):
     assert not {"PYTHONPATH", "NOTIFY_SOCKET", "LISTEN_FDS", "CELL_SUPERVISOR_PID"} & set(report["env"])
 
 
+@pytest.mark.attack(14, "seeded after the fork")
 def test_two_kernels_have_their_own_account_and_randomness(appliance):
     draw = (
         "import os, random, uuid, numpy, sympy.core.random as s, hashlib\n"

@@ -19,6 +19,7 @@ def broken():
     running.stop()
 
 
+@pytest.mark.attack(17, "a step that fails ends the fork", "no room for the scratch space")
 def test_there_is_no_kernel_and_the_reason_is_told(broken):
     status, headers, body = broken.request("POST", "/kernel")
     document = json.loads(body)

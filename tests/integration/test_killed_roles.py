@@ -32,6 +32,7 @@ def kill(appliance, role):
     os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.attack(39, "supervision; kernels outlive roles", "kill -9 of a role")
 @pytest.mark.parametrize("role", ["web", "pool", "permalink", "zygote"])
 def test_a_killed_role_is_back_and_kernels_lived_on(appliance, role):
     wait_for("kernels can be leased", appliance.evaluates, 10)
@@ -62,6 +63,7 @@ def test_a_killed_role_is_back_and_kernels_lived_on(appliance, role):
     wait_for("the permalink is there", fetched, 2)
 
 
+@pytest.mark.attack(39, "the next zygote takes over", "kill -9 of the zygote while a cell runs")
 def test_a_kernel_can_still_be_interrupted_and_ended_after_its_zygote_is_gone(appliance):
     wait_for("kernels can be leased", appliance.evaluates, 10)
     with SageClient(appliance.url) as client:

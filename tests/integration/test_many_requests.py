@@ -35,6 +35,7 @@ def _uid(process):
         return -1
 
 
+@pytest.mark.attack(28, "pool.max_kernels", "200 starts at once against a limit of 20")
 def test_the_limit_holds_and_afterwards_nothing_remains(crowded):
     with concurrent.futures.ThreadPoolExecutor(200) as threads:
         answers = list(threads.map(lambda _: crowded.request("POST", "/kernel?timeout=inf"), range(200)))

@@ -112,6 +112,7 @@ def test_cells_are_kept_across_a_clean_stop(role: Role) -> None:
     assert role.request("GET", "/permalinks/none")[0] == 404
 
 
+@pytest.mark.attack(39, "an acknowledged write is on disk", "kill -9 in the middle of writing")
 def test_every_acknowledged_permalink_survives_a_kill_in_the_middle_of_writing(role: Role) -> None:
     process = role.start()
     acknowledged: dict[str, str] = {}
@@ -156,6 +157,7 @@ def test_many_at_once_are_all_answered(role: Role) -> None:
     assert len(set(ids)) == 50
 
 
+@pytest.mark.attack(36, "peer credentials", "write permalinks from another account")
 @as_root
 def test_a_process_of_another_account_is_refused(role: Role) -> None:
     role.start()
@@ -176,6 +178,7 @@ def test_a_process_of_another_account_is_refused(role: Role) -> None:
     assert role.healthy()
 
 
+@pytest.mark.attack(39, "a 503 that passes", "a locked database")
 def test_a_locked_database_is_a_503_and_passes(role: Role) -> None:
     role.start()
     status, answer = role.request("POST", "/permalinks", {"code": "before"})

@@ -165,6 +165,7 @@ def test_completion_and_inspection_answer(client):
         assert message["content"].get("status", "ok") in ("ok", "incomplete")
 
 
+@pytest.mark.attack(23, "ended 1 s after an ignored interrupt", "SIGINT ignored")
 def test_a_kernel_that_ignores_an_interrupt_is_ended(client):
     running = client.start(
         "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('on', flush=True)\ntime.sleep(60)"
@@ -179,6 +180,7 @@ def test_a_kernel_that_ignores_an_interrupt_is_ended(client):
     assert client.receive()["content"]["reason"] == "stopped"
 
 
+@pytest.mark.attack(24, "clocks.cpu_seconds", "an evaluation that computes for ever")
 def test_an_evaluation_that_uses_too_much_processor_time_is_ended():
     running = Appliance("[clocks]\ncpu_seconds = 2.0\n")
     try:

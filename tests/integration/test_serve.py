@@ -163,6 +163,7 @@ def test_a_permalink_that_was_acknowledged_survives_the_end_of_its_role(applianc
     assert store("print('later')\n")
 
 
+@pytest.mark.attack(39, "supervision", "kill -9 of the launcher")
 def test_a_killed_launcher_takes_its_kernels_with_it_and_comes_back(appliance: Appliance) -> None:
     wait_for("kernels are ready", appliance.evaluates, 10)
     launcher = psutil.Process(appliance.pid_of("zygote-python"))
@@ -191,6 +192,7 @@ def test_ctrl_c_on_a_terminal_is_a_clean_stop() -> None:
     running.directories.remove()
 
 
+@pytest.mark.attack(39, "the death signal", "kill -9 of cellctl")
 def test_children_end_when_cellctl_is_killed_and_the_next_start_finds_no_obstacle() -> None:
     running = Appliance()
     family = running.family()

@@ -93,6 +93,7 @@ def test_two_megabytes_of_code_are_refused(appliance):
         assert (status, json.loads(body)["error"]) == (413, "too_large")
 
 
+@pytest.mark.attack(18, "web.max_message_bytes", "a message of two megabytes from a browser")
 def test_a_message_of_two_megabytes_ends_its_connection_and_not_the_kernel(client):
     client.run("x = 1")
     client.socket.send("x" * 2_000_000)
@@ -102,6 +103,7 @@ def test_a_message_of_two_megabytes_ends_its_connection_and_not_the_kernel(clien
     assert client.run("x").result == "1"
 
 
+@pytest.mark.attack(18, "parsed once", "messages of a browser that are none")
 def test_messages_that_are_none_are_explained(client):
     for text in ("{", "[]", '{"header": {"msg_id": "1", "msg_type": "shutdown_request"}}'):
         client.socket.send(text)
@@ -169,6 +171,7 @@ def test_a_restarted_web_role_takes_up_kernels_that_it_never_saw(appliance, clie
     assert client.run("print(x)").stdout == "kept\n"
 
 
+@pytest.mark.attack(22, "back-pressure to the kernel", "a reader that does not read")
 def test_a_client_that_does_not_read_costs_no_memory_and_holds_up_nobody(appliance, client):
     web = psutil.Process(appliance.pid_of("web"))
     neighbour = SageClient(appliance.url)
