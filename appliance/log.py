@@ -55,8 +55,9 @@ _PRIORITIES = {
     LogLevel.critical: journal.LOG_CRIT,
 }
 
-#: What could end a line, or drive a terminal: C0 and C1 controls, and the Unicode line separators.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+#: What could end a line, drive a terminal, or show a line as another: C0 and C1 controls, Unicode's line separators,
+#: and its marks without width or for the direction of text.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
 def kernel_name(kernel_id: str) -> str:

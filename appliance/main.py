@@ -12,6 +12,7 @@ import math
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import maybeDeferred
@@ -70,6 +71,8 @@ def install_reactor() -> Any:
         epollreactor.install()  # type: ignore[no-untyped-call]
     from twisted.internet import reactor
 
+    # Twisted's own clock is that of the wall: when it is set, every limit of time would be reached at once, or never.
+    reactor.seconds = time.monotonic  # type: ignore[attr-defined]
     return reactor
 
 

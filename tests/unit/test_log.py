@@ -29,6 +29,7 @@ def logger_to(observer: Any) -> Logger:
         ("\x1b[31mred", r"\x1b[31mred"),
         ("\r\t\x00\x7f\x9b", r"\r\t\x00\x7f\x9b"),
         ("a\u2028b\ud800", "a\\u2028b\\ud800"),
+        ("txt.\u202eexe\u200b", "txt.\\u202eexe\\u200b"),
     ],
 )
 def test_escape_leaves_one_harmless_line(text: str, shown: str) -> None:

@@ -225,3 +225,22 @@ def test_nothing_is_sent_to_a_client_that_went_away(events):
     waiting.callback(None)
     assert connection.received() == b""
     assert not [event for event in events if event.get("log_failure")]
+
+
+def test_a_header_that_is_not_utf_8_is_a_bad_request(events):
+    for header in (b"Origin: \xff", b"Content-Type: text/html; charset=\xff", b"X-Any: \xc3\x28"):
+        connection = Connection(ROUTES)
+        connection.send(b"GET /echo HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n")
+        answer = connection.received()
+        assert answer.startswith(b"HTTP/1.1 400 "), header
+        assert b"bad_request" in answer
+        connection.lose()
+    assert not [event for event in events if event.get("log_failure")]
+
+
+def test_the_log_of_a_refusal_names_no_kernel(events):
+    kernel_id = "0f3c1a52-9d0e-4b7a-8f16-3c5d7e9fab01"
+    assert ask(ROUTES, "GET", f"/kernel/{kernel_id}/channels").status == 404
+    (event,) = [event for event in events if event.get("code") == "not_found"]
+    assert kernel_id not in event["path"]
+    assert re.fullmatch("/kernel/[0-9a-f]{8}/channels", event["path"])
