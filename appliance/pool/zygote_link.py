@@ -6,6 +6,7 @@ other end (``SO_PEERCRED``) is the one its launcher mapped; what it says is chec
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -27,6 +28,8 @@ log = Logger()
 MAX_DATAGRAM_BYTES = 8192
 #: Datagrams read from a zygote in one turn of the reactor.
 MAX_DATAGRAMS_PER_TURN = 64
+#: What a zygote says; each message is one of these.
+_KINDS = ("hello", "alive", "inventory", "forked", "failed", "exited")
 #: Zygotes that may wait to be accepted.
 BACKLOG = 8
 
@@ -115,31 +118,36 @@ class ZygoteLink:
                 return
             try:
                 self._take(json.loads(data), descriptors)
-            except (ValueError, KeyError, TypeError) as exc:
+            except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as exc:
                 for fd in descriptors:
                     os.close(fd)
                 log.error("zygote {environment} dropped: {why}", environment=self.environment, why=repr(exc))
                 self._lost()
 
     def _take(self, message: dict[str, Any], descriptors: list[int]) -> None:
-        if "hello" in message:
+        kinds = [kind for kind in _KINDS if kind in message]
+        if len(kinds) != 1:
+            raise ValueError(f"unknown message {sorted(message)}")
+        (kind,) = kinds
+        if descriptors and kind not in ("alive", "forked"):
+            raise ValueError(f"a descriptor came with {kind}")
+        if kind == "hello":
             self.environment = str(message["hello"])
             self.layers = {str(name): str(reason) for name, reason in message["layers"].items()}
             self._owner.zygote_hello(self)
-        elif "alive" in message:
+        elif kind == "alive":
             self._owner.zygote_alive(self, int(message["alive"]), _only(descriptors))
-        elif "inventory" in message:
+        elif kind == "inventory":
             self._owner.zygote_ready(self)
-        elif "forked" in message:
+        elif kind == "forked":
             self._owner.zygote_forked(self, int(message["forked"]), _only(descriptors))
             if message.get("last"):
-                self.retire()
-        elif "failed" in message:
+                with contextlib.suppress(OSError):  # it may have gone by itself
+                    self.retire()
+        elif kind == "failed":
             self._owner.zygote_failed(self, int(message["failed"]), f"{message['step']}: {message['error']}")
-        elif "exited" in message:
-            self._owner.zygote_exited(self, int(message["exited"]), int(message["status"]), oom=bool(message["oom"]))
         else:
-            raise ValueError(f"unknown message {sorted(message)}")
+            self._owner.zygote_exited(self, int(message["exited"]), int(message["status"]), oom=bool(message["oom"]))
 
     def _lost(self) -> None:
         if self._open:

@@ -250,7 +250,7 @@ class Zygote:
                 self._retire()
             else:
                 self._say(f"unknown request {sorted(request)}")
-        except (ValueError, KeyError, TypeError) as exc:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as exc:
             self._say(f"malformed request: {exc}")
         finally:
             for fd in fds:

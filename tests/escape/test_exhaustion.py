@@ -203,7 +203,7 @@ FILES = {
 def test_files_beyond_the_limit_are_an_error_and_the_cell_lives(appliance, cell, neighbour, kind):
     program, sentences = FILES[kind]
     answer = cell.run(
-        f"import os, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\ntry:\n"
+        "import os, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\ntry:\n"
         + "\n".join(f"    {line}" for line in program.splitlines())
         + "\nexcept OSError as exc: print(exc.strerror)\nkeep = None"
     )

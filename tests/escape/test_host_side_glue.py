@@ -122,7 +122,7 @@ def _own(path: str, kernels: str, line: str) -> bool:
         return True
     # names below an open directory, and Python's own modules and the clock's zone, which are read
     return (
-        "AT_FDCWD" not in line and "unlinkat" in line or path.startswith(("/usr/", "/etc/localtime", "/sys/fs/cgroup"))
+        ("AT_FDCWD" not in line and "unlinkat" in line) or path.startswith(("/usr/", "/etc/localtime", "/sys/fs/cgroup"))
     )
 
 
