@@ -40,6 +40,7 @@ def test_a_program_gets_nowhere(scene, attempt):
 
 
 @root_only
+@pytest.mark.control
 @pytest.mark.parametrize("attempt", [attempt for attempt in ATTEMPTS if attempt.control], ids=lambda one: one.name)
 def test_the_same_program_gets_through_outside(scene, attempt):
     assert scene.outside(attempt) == "reached"
@@ -187,6 +188,7 @@ def test_a_covert_channel(pair, channel):
 
 
 #: Within one kernel the same programs do pass a bit: they work. Not those that are refused by whatever kernel asks.
+@pytest.mark.control
 @pytest.mark.parametrize(
     "channel",
     [

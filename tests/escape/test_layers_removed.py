@@ -99,6 +99,7 @@ def test_programs_get_nowhere_without_it(removed):
     assert through == []
 
 
+@pytest.mark.control
 def test_it_was_removed(removed):
     layer, scene = removed
     look = {

@@ -48,7 +48,7 @@ def dev(machine: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_each_command(machine):
     done = dev(machine, "help")
     assert done.returncode == 0
-    for command in ("serve", "test", "lint", "bench", "build", "cellctl", "lock", "clean"):
+    for command in ("serve", "test", "attacks", "fuzz", "lint", "bench", "build", "cellctl", "lock", "clean"):
         assert f"\n  {command} " in done.stdout
 
 

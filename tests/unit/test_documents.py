@@ -1,9 +1,11 @@
 """The project's documents and locks say what is true."""
 
+import importlib
 import re
 import tomllib
 from pathlib import Path
 
+import attrs
 import pytest
 
 from appliance import __version__, config
@@ -92,3 +94,45 @@ def test_every_environment_has_the_shell_that_the_kernel_is_written_for():
     dev = locked(ROOT / "requirements-dev.lock")
     for lock in ROOT.glob("appliance/environments/*/requirements.lock"):
         assert locked(lock)["ipykernel"] == dev["ipykernel"]
+
+
+#: What bounds a kernel, a visitor or a request; of [web] and [permalink], what bounds something.
+LIMITS = (
+    ("pool", config.Pool, ""),
+    ("clocks", config.Clocks, ""),
+    ("profile.NAME", config.Profile, ""),
+    ("web", config.Web, "max_|_seconds$"),
+    ("permalink", config.Permalink, "max_"),
+)
+
+
+def limits_table() -> list[str]:
+    """Return the rows that docs/security.md must have: key, default and reason of every limit."""
+    rows = []
+    for section, cls, pattern in LIMITS:
+        for field in attrs.fields(cls):
+            if isinstance(field.default, int | float) and not isinstance(field.default, bool):
+                if re.search(pattern, field.name):
+                    rows.append(f"| `{section}.{field.name}` | {field.default:,} | {field.metadata['doc']} |")
+    return rows
+
+
+def test_the_table_of_limits_is_that_of_the_configuration():
+    text = (ROOT / "docs" / "security.md").read_text()
+    found = re.findall(r"^\| `(?:pool|clocks|profile\.NAME|web|permalink)\.\w+` \|.*$", text, re.MULTILINE)
+    assert found == limits_table(), "docs/security.md must have these rows:\n" + "\n".join(limits_table())
+
+
+def test_the_table_of_constants_is_that_of_the_code():
+    text = (ROOT / "docs" / "security.md").read_text()
+    rows = re.findall(r"^\| `(appliance\.[\w.]+)\.([A-Z_]+)` \| ([\d,.]+) \|", text, re.MULTILINE)
+    assert len(rows) >= 10
+    for module, name, value in rows:
+        assert f"{getattr(importlib.import_module(module), name):,}" == value, f"{module}.{name}"
+
+
+def test_every_layer_of_the_sandbox_is_explained():
+    """Each step of `sandbox.enter` has a row in the table of layers, under its own name."""
+    steps = re.findall(r'^        \("([a-z ]+)", (?=lambda|os\.|linux\.|_)', (ROOT / "appliance/zygote/sandbox.py").read_text(), re.MULTILINE)
+    text = (ROOT / "docs" / "security.md").read_text()
+    assert re.findall(r"^\| `([a-z ]+)` \|", text, re.MULTILINE) == steps
