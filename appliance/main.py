@@ -72,7 +72,7 @@ def install_reactor() -> Any:
     from twisted.internet import reactor
 
     # Twisted's own clock is that of the wall: when it is set, every limit of time would be reached at once, or never.
-    reactor.seconds = time.monotonic  # type: ignore[attr-defined]
+    reactor.seconds = time.monotonic  # type: ignore[method-assign]
     return reactor
 
 

@@ -49,8 +49,8 @@ setsockopt shutdown
 ALLOWED: tuple[str, ...] = tuple(f"{_FILES} {_MEMORY} {_PROCESSES} {_WAITING} {_SOCKETS}".split())
 
 #: Refused with EPERM. What each group would give: other processes' memory; keyrings shared by uid; kernel code and
-#: tracing; asynchronous I/O around this filter; mounts and namespaces; files by handle; word of who opens which file (the
-#: system's files are the same for all kernels); clock, power, modules, quotas.
+#: tracing; asynchronous I/O around this filter; mounts and namespaces; files by handle; word of who opens which file
+#: (the system's files are the same for all kernels); clock, power, modules, quotas.
 REFUSED: tuple[str, ...] = tuple(
     """
     ptrace process_vm_readv process_vm_writev process_madvise process_mrelease pidfd_getfd kcmp

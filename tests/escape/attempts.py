@@ -169,7 +169,8 @@ ATTEMPTS: tuple[Attempt, ...] = (
         "network namespace",
         "def answers(family, address):\n"
         "    # a socket that connects to its own port has found nobody\n"
-        "    with socket.socket(family) as s: return s.connect_ex(address) == 0 and s.getsockname() != s.getpeername()\n"
+        "    with socket.socket(family) as s:\n"
+        "        return s.connect_ex(address) == 0 and s.getsockname() != s.getpeername()\n"
         "def all_of(family, host):\n"
         "    return [port for port in range(1, 65536) if answers(family, (host, port))]\n"
         "if not all_of(socket.AF_INET, '127.0.0.1') and not all_of(socket.AF_INET6, '::1'): raise Nothing",
@@ -231,7 +232,8 @@ ATTEMPTS: tuple[Attempt, ...] = (
         6,
         "find the notification socket in the environment",
         "clean environment",
-        "if not {'NOTIFY_SOCKET', 'WATCHDOG_PID', 'LISTEN_FDS', 'CELL_SUPERVISOR_PID'} & set(os.environ): raise Nothing",
+        "names = {'NOTIFY_SOCKET', 'WATCHDOG_PID', 'LISTEN_FDS', 'CELL_SUPERVISOR_PID'}\n"
+        "if not names & set(os.environ): raise Nothing",
         ("nothing",),
         False,
         "it depends on how the tests were started",
@@ -414,7 +416,8 @@ ATTEMPTS: tuple[Attempt, ...] = (
     _call(
         "a 32-bit system call",
         "def ask():\n"
-        "    if machine_code(b'\\xb8\\x14\\x00\\x00\\x00\\xcd\\x80\\xc3')() != os.getpid(): raise OSError(errno.ENOSYS, '')\n"
+        "    getpid = machine_code(b'\\xb8\\x14\\x00\\x00\\x00\\xcd\\x80\\xc3')\n"
+        "    if getpid() != os.getpid(): raise OSError(errno.ENOSYS, '')\n"
         "in_child(ask)",
         ("EINTR", "EFAULT"),
         why_no_control="not every kernel has them",

@@ -64,7 +64,8 @@ def test_kill_everything(scene):
 @pytest.mark.attack(5, "peer credentials", "speak to the pool under the account of a kernel")
 def test_speak_to_the_pool_under_the_account_of_a_kernel(scene):
     config = scene.appliance.config
-    lost = "import socket, sys; s = socket.socket(socket.AF_UNIX, int(sys.argv[2])); s.settimeout(2); s.connect(sys.argv[1])\n"
+    lost = "import socket, sys\ns = socket.socket(socket.AF_UNIX, int(sys.argv[2]))\n"
+    lost += "s.settimeout(2); s.connect(sys.argv[1])\n"
     lost += "try: print('dropped' if s.recv(1) == b'' else 'answered')\n"
     lost += "except TimeoutError: print('taken')\nexcept ConnectionError: print('dropped')\n"
 

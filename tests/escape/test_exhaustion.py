@@ -185,17 +185,20 @@ def test_memory_beyond_the_limit_is_an_error_or_the_end_of_its_own_kernel(reques
 # --- line 21
 
 FILES = {
-    "a million files": (
-        "for number in range(10**6): open(f'/tmp/{number}', 'w').close()", "No space left on device"),
+    "a million files": ("for number in range(10**6): open(f'/tmp/{number}', 'w').close()", "No space left on device"),
     "a million directories": ("for number in range(10**6): os.mkdir(f'/tmp/d{number}')", "No space left on device"),
-    "a full /tmp": ("while True: open('/tmp/x', 'ab').write(bytes(1 << 22))", ("No space left on device", "File too large")),
+    "a full /tmp": (
+        "while True: open('/tmp/x', 'ab').write(bytes(1 << 22))",
+        ("No space left on device", "File too large"),
+    ),
     "four places together": (
         "for place in ('/tmp', '/var/tmp', '/dev/shm', os.getcwd()) * 100:\n"
         "    open(f'{place}/x', 'ab').write(bytes(1 << 24))",
-        "No space left on device"),
+        "No space left on device",
+    ),
     "a sparse file": ("f = open('/tmp/s', 'wb'); f.truncate(1 << 50)", "File too large"),
     "descriptors": ("keep = [open('/dev/null') for _ in range(10**5)]", "Too many open files"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -220,12 +223,15 @@ OUTPUT = {
     "a repr of 100 MB": "class A:\n    def __repr__(self): return 'x' * 100_000_000\nA()",
     "100 000 displays": "from IPython.display import display\nfor n in range(10**5): display(n)",
     "100 000 updates": (
-        "from IPython.display import display\nd = display(0, display_id=True)\nfor n in range(10**5): d.update(n)"),
+        "from IPython.display import display\nd = display(0, display_id=True)\nfor n in range(10**5): d.update(n)"
+    ),
     "a traceback of 20 MB": "raise ValueError('x' * 20_000_000)",
-    "a deep traceback": "import sys; sys.setrecursionlimit(10**5)\ndef f(n):\n    if not n: raise ValueError\n    f(n - 1)\nf(5000)",
+    "a deep traceback": (
+        "import sys; sys.setrecursionlimit(10**5)\ndef f(n):\n    if not n: raise ValueError\n    f(n - 1)\nf(5000)"
+    ),
     "errors in a loop": "import sys\nwhile True: print('x' * 1000, file=sys.stderr)",
     "descriptors behind Python's back": "import os\nwhile True: os.write(1, b'x' * 1000)",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", OUTPUT)
@@ -267,9 +273,13 @@ DEAF = {
         "ctypes.PyDLL(None).sleep(100)  # PyDLL keeps the lock of the interpreter"
     ),
     "a long computation in C": "print('on', flush=True)\nimport time; time.sleep(0.3)\n3 ** (10 ** 9)",
-    "stopped by itself": "import os, signal\nprint('on', flush=True)\nimport time; time.sleep(0.3)\nos.kill(0, signal.SIGSTOP)",
-    "traced by nobody, waiting for ever": "import threading\nprint('on', flush=True)\nl = threading.Lock(); l.acquire()\n"
-    "while True:\n    try: l.acquire()\n    except BaseException: pass",
+    "stopped by itself": (
+        "import os, signal, time\nprint('on', flush=True)\ntime.sleep(0.3)\nos.kill(0, signal.SIGSTOP)"
+    ),
+    "a lock that is never free": (
+        "import threading\nprint('on', flush=True)\nl = threading.Lock(); l.acquire()\n"
+        "while True:\n    try: l.acquire()\n    except BaseException: pass"
+    ),
 }
 
 
@@ -506,10 +516,13 @@ def test_another_name_for_each_request_is_no_way_around_the_limit():
         for number in range(8):
             connection = http.client.HTTPConnection("127.0.0.1", appliance.port, timeout=20)
             headers = {
-                "X-Forwarded-For": f"203.0.113.{number}", "Forwarded": f"for=[2001:db8:{number}::1]",
-                "X-Real-IP": f"198.51.100.{number}", "Cookie": f"session={number}", "User-Agent": f"agent {number}",
+                "X-Forwarded-For": f"203.0.113.{number}",
+                "Forwarded": f"for=[2001:db8:{number}::1]",
+                "X-Real-IP": f"198.51.100.{number}",
+                "Cookie": f"session={number}",
+                "User-Agent": f"agent {number}",
                 "Origin": f"https://{number}.example",
-            }  # fmt: skip
+            }
             connection.request("POST", f"/kernel?timeout=inf&CellSessionID={number}", "{}", headers)
             response = connection.getresponse()
             statuses.append(response.status)

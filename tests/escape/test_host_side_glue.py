@@ -121,8 +121,8 @@ def _own(path: str, kernels: str, line: str) -> bool:
     if path.startswith(("/proc/", f"{kernels}/")) or path == kernels:
         return True
     # names below an open directory, and Python's own modules and the clock's zone, which are read
-    return (
-        ("AT_FDCWD" not in line and "unlinkat" in line) or path.startswith(("/usr/", "/etc/localtime", "/sys/fs/cgroup"))
+    return ("AT_FDCWD" not in line and "unlinkat" in line) or path.startswith(
+        ("/usr/", "/etc/localtime", "/sys/fs/cgroup")
     )
 
 
@@ -136,7 +136,7 @@ def test_a_link_in_place_of_a_directory_or_a_file_is_not_followed(tmp_path):
     directories = Directories(root)
     record = Record("00000000-0000-4000-8000-000000000001", 1000, "python", "default", b"key")
     (root / record.kernel_id).symlink_to(victim)
-    with pytest.raises(OSError, match="Not a directory|Too many levels"):
+    with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
         directories.remove(record.kernel_id)
     with pytest.raises(FileExistsError):
         directories.create(record)
@@ -328,12 +328,8 @@ def test_a_hostile_message_hurts_its_own_kernel_only(scene, kind):
     assert scene.attacker.run("print(6 * 7)").stdout == "42\n"
     assert scene.appliance.pid_of("web") == web
     # the control: the same way to send does reach the page when the message is one
-    assert (
-        "GENUINE"
-        in scene.attacker.run(
-            f"{SPEAK}\nsend(message(content={{'name': 'stdout', 'text': 'GENUINE'}}, parent=kernel.get_parent()['header']))"
-        ).stdout
-    )
+    genuine = "content={'name': 'stdout', 'text': 'GENUINE'}, parent=kernel.get_parent()['header']"
+    assert "GENUINE" in scene.attacker.run(f"{SPEAK}\nsend(message({genuine}))").stdout
 
 
 @pytest.mark.attack(18, "frames go to the clients of their own kernel", "speak in another session's name")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import unittest.mock
 
 import pytest
 
@@ -25,10 +26,13 @@ REMOVALS = {
     "user namespace": (
         {
             "zygote/launcher.py": {
-                "        _enter_user_namespace(lambda pid: _write_map_as_root(pid, config.ids.base, config.ids.count))\n": ""
+                "_enter_user_namespace(lambda pid: _write_map_as_root(pid, config.ids.base, config.ids.count))": "pass"
             },
             # it would be that of the whole host
-            "zygote/keeper.py": {'        file.write("0")\n': "        file.read()\n", 'namespaces", "w",': 'namespaces", "r",'},
+            "zygote/keeper.py": {
+                '        file.write("0")\n': "        file.read()\n",
+                'namespaces", "w",': 'namespaces", "r",',
+            },
             "config.py": {"if config.ids.base == 0 or ": "if "},
         },
         {},
@@ -53,9 +57,8 @@ REMOVALS = {
         {},
         "",
     ),
-    "closing of inherited descriptors": (
-        {SANDBOX: {"    linux.close_all_but(keep_fds)\n": ""}}, {}, ""),
-}  # fmt: skip
+    "closing of inherited descriptors": ({SANDBOX: {"    linux.close_all_but(keep_fds)\n": ""}}, {}, ""),
+}
 
 #: What the removed layer alone stops, and why no harm comes of it. Everything else must be stopped as before.
 ALONE = {
@@ -74,10 +77,10 @@ def removed(request):
     changes, files, toml = REMOVALS[request.param]
     if request.param == "user namespace":
         # the tests read the configuration with the unaltered package
-        monkeypatch = pytest.MonkeyPatch()
-        request.addfinalizer(monkeypatch.undo)
-        monkeypatch.setattr("appliance.config._check", lambda config: None)
-    with altered(changes, files, toml) as (appliance, _), contextlib.closing(Scene(appliance)) as scene:
+        reading = unittest.mock.patch("appliance.config._check")
+    else:
+        reading = contextlib.nullcontext()
+    with reading, altered(changes, files, toml) as (appliance, _), contextlib.closing(Scene(appliance)) as scene:
         yield request.param, scene
 
 

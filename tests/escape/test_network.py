@@ -111,8 +111,9 @@ def test_interfaces_and_routes_cannot_be_made(scene):
     answer = scene.attacker.run(
         "import errno, fcntl, os, socket, struct\n"
         "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "ask = struct.pack('16sHH4s8x', b'lo', 2, 0, bytes([10, 0, 0, 1]))\n"
         "for name, attempt in {\n"
-        "    'an address': lambda: fcntl.ioctl(s, 0x8916, struct.pack('16sHH4s8x', b'lo', 2, 0, bytes([10, 0, 0, 1]))),\n"
+        "    'an address': lambda: fcntl.ioctl(s, 0x8916, ask),\n"
         "    'a route': lambda: fcntl.ioctl(s, 0x890B, bytes(120)),\n"
         "    'a bridge': lambda: fcntl.ioctl(s, 0x89A0, b'br0'),\n"
         "    'a raw packet': lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 255),\n"
@@ -132,7 +133,8 @@ def test_nothing_listens_where_a_cell_is(scene):
         "for name in ('tcp', 'tcp6', 'udp', 'udp6', 'raw', 'raw6'):\n"
         "    for line in open(f'/proc/self/net/{name}').read().splitlines()[1:]:\n"
         "        listening.append((name, line.split()[1]))\n"
-        "unix = [line.split()[7] for line in open('/proc/self/net/unix').read().splitlines()[1:] if len(line.split()) > 7]\n"
+        "rows = [line.split() for line in open('/proc/self/net/unix').read().splitlines()[1:]]\n"
+        "unix = [row[7] for row in rows if len(row) > 7]\n"
         "import json; print(json.dumps([listening, unix]))"
     )
     listening, unix = json.loads(answer.stdout)

@@ -24,19 +24,40 @@ JSON = st.recursive(
 #: Texts that are nearly JSON: numbers without end, deep nests, keys twice, bytes that are no UTF-8.
 NEARLY = st.sampled_from(
     [
-        b"", b"{}", b"[]", b"null", b"{", b"{}{}", b"{} ", b"\xef\xbb\xbf{}", b'{"a":1,"a":2}', b'{"a":NaN}', b"{'a':1}",
-        b'{"a":' * 20_000 + b"1" + b"}" * 20_000, b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}", b'{"a":\xff}',
-        b'{"a":' + b"9" * 5000 + b"}", b'{"a":1e999}', b'{"a":"\\ud800"}', b'{"a":"\n"}', b'{"msg_id":"\\u0000"}',
-        b'{"a":-}', b"\x00", b'{"a":"' + b"x" * 70_000 + b'"}', b"\xed\xa0\x80", b'{"a":"\xed\xa0\x80"}',
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"{",
+        b"{}{}",
+        b"{} ",
+        b"\xef\xbb\xbf{}",
+        b'{"a":1,"a":2}',
+        b'{"a":NaN}',
+        b"{'a':1}",
+        b'{"a":' * 20_000 + b"1" + b"}" * 20_000,
+        b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}",
+        b'{"a":\xff}',
+        b'{"a":' + b"9" * 5000 + b"}",
+        b'{"a":1e999}',
+        b'{"a":"\\ud800"}',
+        b'{"a":"\n"}',
+        b'{"msg_id":"\\u0000"}',
+        b'{"a":-}',
+        b"\x00",
+        b'{"a":"' + b"x" * 70_000 + b'"}',
+        b"\xed\xa0\x80",
+        b'{"a":"\xed\xa0\x80"}',
     ]
-)  # fmt: skip
+)
 
 
 def dumped(value: object) -> bytes:
     return json.dumps(value).encode("utf-8", "surrogatepass")
 
 
-TYPES = sorted(frames.KERNEL_TYPES["iopub"] | frames.KERNEL_TYPES["shell"] | frames.CLIENT_TYPES) + [
+TYPES = [
+    *sorted(frames.KERNEL_TYPES["iopub"] | frames.KERNEL_TYPES["shell"] | frames.CLIENT_TYPES),
     "x",
     "",
     "status\n",
@@ -44,15 +65,27 @@ TYPES = sorted(frames.KERNEL_TYPES["iopub"] | frames.KERNEL_TYPES["shell"] | fra
 HEADERS = st.fixed_dictionaries(
     {},
     optional={
-        "msg_id": ANY_TEXT | SCALARS, "msg_type": st.sampled_from(TYPES) | SCALARS, "session": JSON, "username": JSON,
-        "date": JSON, "version": JSON,
+        "msg_id": ANY_TEXT | SCALARS,
+        "msg_type": st.sampled_from(TYPES) | SCALARS,
+        "session": JSON,
+        "username": JSON,
+        "date": JSON,
+        "version": JSON,
     },
-)  # fmt: skip
+)
 CONTENTS = st.fixed_dictionaries(
     {},
     optional={"execution_state": SCALARS, "code": ANY_TEXT | SCALARS, "data": JSON, "name": SCALARS, "text": ANY_TEXT},
 )
 PARTS = st.binary(max_size=60) | NEARLY | JSON.map(dumped) | HEADERS.map(dumped) | CONTENTS.map(dumped)
+
+
+def check_code(code: str) -> None:
+    assert code.isidentifier()
+
+
+def check_sentence(message: str) -> None:
+    assert message.endswith(".")
 
 
 def strict(text: bytes) -> object:
@@ -68,7 +101,7 @@ def check_kernel_message(channel: str, parts: list[bytes]) -> None:
     try:
         frame = frames.parse_kernel_message(channel, parts, KEY)
     except frames.FrameRejectedError as exc:
-        assert exc.code.isidentifier()
+        check_code(exc.code)
         return
     assert frame.msg_type in frames.KERNEL_TYPES[channel]
     assert len(frame.msg_id) <= frames.MAX_ID_CHARS
@@ -122,7 +155,7 @@ def any_client_message(text: str | bytes) -> None:
     try:
         message = frames.parse_client_message(text, "2026-01-01T00:00:00Z")
     except InvalidMessage as exc:
-        assert exc.message.endswith((".", "!"))
+        check_sentence(exc.message)
         return
     assert message.msg_type in frames.CLIENT_TYPES
     assert 0 < len(message.msg_id) <= frames.MAX_ID_CHARS

@@ -16,7 +16,7 @@ from appliance.protocol import permalink
 from appliance.web.arguments import MAX_ARGUMENTS, parse_arguments
 from appliance.web.http import checked_host, script_json
 from tests.fuzz.budget import ROUND, fuzz, seconds
-from tests.fuzz.test_messages import JSON, PARTS
+from tests.fuzz.test_messages import JSON, PARTS, check_sentence
 
 pytestmark = pytest.mark.timeout(seconds() + 120)
 
@@ -29,21 +29,46 @@ QUERIES = st.binary(max_size=200) | st.lists(st.tuples(TEXT, TEXT), max_size=120
 )
 KINDS = st.sampled_from(
     [
-        "", "application/json", "application/x-www-form-urlencoded", "APPLICATION/X-WWW-FORM-URLENCODED; charset=x",
-        "multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=B",
-        'multipart/form-data; boundary="B"; boundary=C', "multipart/form-data; boundary*0=B; boundary*1=C",
-        "multipart/form-data; boundary*=utf-8''%42", "multipart/form-data; boundary=" + "B" * 400, "multipart/form-data;;=",
+        "",
+        "application/json",
+        "application/x-www-form-urlencoded",
+        "APPLICATION/X-WWW-FORM-URLENCODED; charset=x",
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=B",
+        'multipart/form-data; boundary="B"; boundary=C',
+        "multipart/form-data; boundary*0=B; boundary*1=C",
+        "multipart/form-data; boundary*=utf-8''%42",
+        "multipart/form-data; boundary=" + "B" * 400,
+        "multipart/form-data;;=",
     ]
-) | TEXT.map(lambda text: f"multipart/form-data; {text}")  # fmt: skip
+) | TEXT.map(lambda text: f"multipart/form-data; {text}")
 LINES = st.sampled_from(
     [
-        b"--B", b"--B--", b"--", b"", b"Content-Disposition: form-data; name=code", b'Content-Disposition: form-data; name="',
-        b"Content-Disposition: form-data", b"Content-Disposition: ; name*=utf-8''%ff", b"Content-Transfer-Encoding: base64",
-        b"Content-Disposition: form-data; name*0=a; name*1*=b", b"Content-Transfer-Encoding: x-uuencode", b"begin 644 x",
-        b"Content-Type: multipart/mixed; boundary=B", b"Content-Type: message/rfc822", b" folded", b"a: b", b"!!!!", b"\xff\xfe",
-        b"Content-Type: text/plain; charset=nonsense", b"Content-Disposition: form-data; name=\xff", b"From x", b"=?utf-8?q?=ff?=: x",
+        b"--B",
+        b"--B--",
+        b"--",
+        b"",
+        b"Content-Disposition: form-data; name=code",
+        b'Content-Disposition: form-data; name="',
+        b"Content-Disposition: form-data",
+        b"Content-Disposition: ; name*=utf-8''%ff",
+        b"Content-Transfer-Encoding: base64",
+        b"Content-Disposition: form-data; name*0=a; name*1*=b",
+        b"Content-Transfer-Encoding: x-uuencode",
+        b"begin 644 x",
+        b"Content-Type: multipart/mixed; boundary=B",
+        b"Content-Type: message/rfc822",
+        b" folded",
+        b"a: b",
+        b"!!!!",
+        b"\xff\xfe",
+        b"Content-Type: text/plain; charset=nonsense",
+        b"Content-Disposition: form-data; name=\xff",
+        b"From x",
+        b"=?utf-8?q?=ff?=: x",
     ]
-)  # fmt: skip
+)
 BODIES = st.binary(max_size=200) | st.lists(LINES | st.binary(max_size=20), max_size=30).map(b"\r\n".join)
 
 
@@ -53,7 +78,7 @@ def any_arguments(query: bytes, kind: str, body: bytes) -> None:
     try:
         arguments = parse_arguments(query, kind, body)
     except BadRequest as exc:
-        assert exc.message.endswith(".")
+        check_sentence(exc.message)
         return
     values = [value for values in arguments.values.values() for value in values]
     assert len(values) <= 2 * MAX_ARGUMENTS
@@ -97,8 +122,11 @@ def any_zip(zipped: str) -> None:
 
 
 @ROUND
-@given(PARTS | JSON.map(lambda value: json.dumps({"code": value, "language": value}).encode()) | TEXT.map(
-    lambda text: json.dumps({"code": text}).encode()))  # fmt: skip
+@given(
+    PARTS
+    | JSON.map(lambda value: json.dumps({"code": value, "language": value}).encode())
+    | TEXT.map(lambda text: json.dumps({"code": text}).encode())
+)
 def any_cell(body: bytes) -> None:
     try:
         cell = permalink.parse_cell(body, MAX_BYTES)

@@ -129,7 +129,9 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def subscription_confirmed(self) -> None:
         self.take(self.session.subscription_confirmed())
-        assert self.session.phase is session.Phase.DEAD or all(one.sent for one in self.asked), "a queued message was lost"
+        assert self.session.phase is session.Phase.DEAD or all(one.sent for one in self.asked), (
+            "a queued message was lost"
+        )
 
     def pending(self, end: str) -> list[Asked]:
         return [one for one in self.asked if one.sent and not getattr(one, end)]

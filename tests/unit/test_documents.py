@@ -111,9 +111,9 @@ def limits_table() -> list[str]:
     rows = []
     for section, cls, pattern in LIMITS:
         for field in attrs.fields(cls):
-            if isinstance(field.default, int | float) and not isinstance(field.default, bool):
-                if re.search(pattern, field.name):
-                    rows.append(f"| `{section}.{field.name}` | {field.default:,} | {field.metadata['doc']} |")
+            number = isinstance(field.default, int | float) and not isinstance(field.default, bool)
+            if number and re.search(pattern, field.name):
+                rows.append(f"| `{section}.{field.name}` | {field.default:,} | {field.metadata['doc']} |")
     return rows
 
 
@@ -133,6 +133,10 @@ def test_the_table_of_constants_is_that_of_the_code():
 
 def test_every_layer_of_the_sandbox_is_explained():
     """Each step of `sandbox.enter` has a row in the table of layers, under its own name."""
-    steps = re.findall(r'^        \("([a-z ]+)", (?=lambda|os\.|linux\.|_)', (ROOT / "appliance/zygote/sandbox.py").read_text(), re.MULTILINE)
+    steps = re.findall(
+        r'^        \("([a-z ]+)", (?=lambda|os\.|linux\.|_)',
+        (ROOT / "appliance/zygote/sandbox.py").read_text(),
+        re.MULTILINE,
+    )
     text = (ROOT / "docs" / "security.md").read_text()
     assert re.findall(r"^\| `([a-z ]+)` \|", text, re.MULTILINE) == steps
