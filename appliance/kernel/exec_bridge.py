@@ -27,7 +27,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from appliance.kernel import relay
+from appliance.kernel import network, relay
 from appliance.kernel.iopub_bridge import IopubBridge, StatusSource
 from appliance.kernel.jupyter_message import Signer, is_idle, parent_of
 from appliance.zygote import linux
@@ -108,15 +108,19 @@ class ExecTemplate:
     def __init__(self, document: Mapping[str, object]) -> None:
         self._program = Program.parse(document)
 
-    def run(self, listeners: list[int], birth: socket.socket) -> NoReturn:
+    def run(self, listeners: list[int], birth: socket.socket, *, egress: bool = False) -> NoReturn:
         """Be the kernel's init in this fork.
 
         ``listeners``: bound and listening Unix sockets in the order of `CHANNELS`.
         ``birth``: gives ``{"kernel_id", "key"}`` and is told ``{"ready": true}`` or what failed.
+        ``egress``: there is a proxy.
         """
         letter = json.loads(birth.recv(4096))
         linux.prctl(linux.PR_SET_DUMPABLE, 0)
-        Bridge(self._program, listeners, birth, letter["kernel_id"], bytes.fromhex(letter["key"])).run()
+        bridge = Bridge(self._program, listeners, birth, letter["kernel_id"], bytes.fromhex(letter["key"]))
+        if egress:
+            bridge.open_way_out()
+        bridge.run()
 
 
 class Bridge:
@@ -126,6 +130,7 @@ class Bridge:
         self, program: Program, listeners: list[int], birth: socket.socket, kernel_id: str, key: bytes
     ) -> None:
         self._program = program
+        self._environment = dict(program.environment)
         self._birth: socket.socket | None = birth
         self._signer = Signer(key)
         self._key = key.decode("ascii")
@@ -142,6 +147,15 @@ class Bridge:
         self._status = StatusSource(self._loop, kernel_id, self._iopub_heard, self._ask)
         self._iopub = IopubBridge(self._loop, self._status, self._address("iopub"))
         self._streams: set[relay.Stream] = set()
+
+    def open_way_out(self) -> None:
+        """Join every connection to the customary port of proxies with the profile's proxy (T9). Raises `OSError`."""
+        listener = network.listen()
+        listener.setblocking(False)
+        self._loop.watch(
+            listener.fileno(), selectors.EVENT_READ, lambda _: self._accept_joined(listener, network.PROXY)
+        )
+        self._environment |= network.proxy_variables()
 
     def run(self) -> NoReturn:
         """Start the kernel and serve until it ends."""
@@ -166,7 +180,7 @@ class Bridge:
         null = os.open(os.devnull, os.O_WRONLY)
         pid = os.fork()
         if pid == 0:
-            _become(argv, self._program.environment, output_write)
+            _become(argv, self._environment, output_write)
         # Nothing that a visitor could open by way of this process leads to the appliance's log.
         os.dup2(null, 1)
         os.dup2(null, 2)
@@ -299,18 +313,23 @@ class Bridge:
 
     def _accept(self, channel: str, _events: int) -> None:
         """Take a connection and join it with one to the kernel."""
-        stream = relay.accept(self._loop, self._listeners[channel])
+        listener = self._listeners[channel]
+        if channel != "iopub":
+            self._accept_joined(listener, self._address(channel))
+        elif (stream := relay.accept(self._loop, listener)) is not None:
+            self._iopub.accepted(stream)
+
+    def _accept_joined(self, listener: socket.socket, path: str) -> None:
+        """Take a connection and join it with one to the Unix socket ``path``."""
+        stream = relay.accept(self._loop, listener)
         if stream is None:
             return
-        if channel == "iopub":
-            self._iopub.accepted(stream)
-            return
         try:
-            kernel = relay.connect(self._loop, self._address(channel))
+            other = relay.connect(self._loop, path)
         except OSError:
             stream.close()
             return
-        relay.join(stream, kernel)
+        relay.join(stream, other)
         self._streams = {known for known in self._streams if known.open} | {stream}
 
 

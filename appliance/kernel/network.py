@@ -48,11 +48,8 @@ def variables(packages: str, path: str) -> dict[str, str]:
 
     ``packages``: the directory for modules; ``path``: the present PATH.
     """
-    proxy = f"http://127.0.0.1:{PORT}"
-    local = "localhost,127.0.0.1,::1"
     return {
-        **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), proxy),
-        **dict.fromkeys(("NO_PROXY", "no_proxy"), local),
+        **proxy_variables(),
         "PATH": f"{PREFIX}/bin:{path}",
         "PIP_PREFIX": PREFIX,
         "PIP_NO_CACHE_DIR": "1",
@@ -60,6 +57,16 @@ def variables(packages: str, path: str) -> dict[str, str]:
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_WARN_SCRIPT_LOCATION": "1",
         "PYTHONPATH": packages,
+    }
+
+
+def proxy_variables() -> dict[str, str]:
+    """Return the environment variables by which programs find the proxy."""
+    proxy = f"http://127.0.0.1:{PORT}"
+    local = "localhost,127.0.0.1,::1"
+    return {
+        **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), proxy),
+        **dict.fromkeys(("NO_PROXY", "no_proxy"), local),
     }
 
 

@@ -70,8 +70,8 @@ class Descriptors:
 class Becoming(Protocol):
     """What a fork becomes when it has dropped everything."""
 
-    def run(self, listeners: list[int], birth: socket.socket) -> None:
-        """Be a kernel on the five listeners until killed."""
+    def run(self, listeners: list[int], birth: socket.socket, *, egress: bool) -> None:
+        """Be a kernel on the five listeners until killed. ``egress``: there is a proxy."""
 
 
 class PoolGone(Exception):

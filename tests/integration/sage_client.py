@@ -49,12 +49,16 @@ class Answer:
 class SageClient:
     """One kernel and its connection."""
 
-    def __init__(self, url: str, timeout: str = "inf", seconds: float = 30.0, environment: str = "") -> None:
+    def __init__(
+        self, url: str, timeout: str = "inf", seconds: float = 30.0, environment: str = "", profile: str = ""
+    ) -> None:
         self._seconds = seconds
         self._session = uuid.uuid4().hex
         wanted = {"timeout": timeout, "accepted_tos": "true", "CellSessionID": self._session}
         if environment:
             wanted["environment"] = environment
+        if profile:
+            wanted["profile"] = profile
         arguments = urllib.parse.urlencode(wanted)
         request = urllib.request.Request(f"{url}/kernel?{arguments}", data=b"{}", method="POST")
         request.add_header("Content-Type", "application/json")

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.running import Appliance, wait_for
+from tests.integration.kernelspecs import BASH, kernelspec, make_prefix
+from tests.integration.running import Appliance, Directories, wait_for
 from tests.integration.sage_client import SageClient
 
 if TYPE_CHECKING:
@@ -488,6 +489,47 @@ for path in ("/run/egress/open/proxy", "/run/egress/proxy"):
         assert running.run(reach)["stdout"] == "FileNotFoundError\nFileNotFoundError\n"
     finally:
         running.stop()
+
+
+def test_profiles_have_proxies_of_their_own(port: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    prefixes = Directories()
+    python = make_prefix(prefixes.base / "prefix")
+    kernelspec(prefixes.base / "prefix", "bash", argv=BASH)
+    toml = f"""
+[egress]
+allow_addresses = ["127.0.0.1/32"]
+[profile.one]
+exposed = true
+egress = ["packages.test:{port}"]
+[profile.two]
+exposed = true
+egress = ["other.test:{port}"]
+[pool]
+max_kernels = 4
+ready = 1
+[environment.python]
+preload = []
+[environment.bash]
+kernelspec = "bash"
+python = "{python}"
+"""
+    running = Appliance(toml, prefix=prefix(tmp_path_factory.mktemp("egress")))
+    try:
+        for profile, allowed, refused in (("one", "packages", "other"), ("two", "other", "packages")):
+            with SageClient(running.url, profile=profile) as client:
+                client.run(FETCH)
+                assert client.run(f"fetch('http://{allowed}.test:{port}/bytes/0')").stdout == "200 \n"
+                assert client.run(f"fetch('http://{refused}.test:{port}/bytes/0')").stdout.startswith("403 ")
+                assert client.run("import os; print(os.listdir('/run/egress'))").stdout == "['proxy']\n"
+            with SageClient(running.url, environment="bash", profile=profile) as client:
+                ask = "curl -sS -o /dev/null -w '%{http_code}\\n' http://HOST.test:PORT/bytes/0".replace(
+                    "PORT", str(port)
+                )
+                assert client.run(ask.replace("HOST", allowed)).stdout == "200\n"
+                assert client.run(ask.replace("HOST", refused)).stdout == "403\n"
+    finally:
+        running.stop()
+        prefixes.remove()
 
 
 def test_an_ordinary_user_serves_with_a_proxy(port: int, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.escape.test_confinement import LOOK
+from tests.integration.kernelspecs import BASH, kernelspec, make_prefix
 from tests.integration.running import Appliance, Directories, wait_for
 from tests.integration.sage_client import Answer, SageClient
 
@@ -41,23 +42,15 @@ pytestmark = pytest.mark.skipif(
 with_r = pytest.mark.skipif(not R_KERNEL.exists(), reason="r-cran-irkernel is not installed")
 
 
-def kernelspec(prefix: pathlib.Path, name: str, **document: Any) -> None:
-    """Write a kernelspec below ``prefix``."""
-    directory = prefix / "share/jupyter/kernels" / name
-    directory.mkdir(parents=True)
-    (directory / "kernel.json").write_text(json.dumps({"display_name": name, "language": name, **document}))
-
-
 @pytest.fixture(scope="module")
 def appliance() -> Iterator[Appliance]:
     prefixes = Directories()
     prefix = prefixes.base / "prefix"
-    (prefix / "bin").mkdir(parents=True)
-    (prefix / "bin/python").symlink_to(sys.executable)
+    python = make_prefix(prefix)
     kernelspec(
         prefix,
         "bash",
-        argv=[sys.executable, "-m", "bash_kernel", "-f", "{connection_file}"],
+        argv=BASH,
         env={"GREETING": "hello from ${HOME}"},
     )
     kernelspec(
@@ -69,7 +62,7 @@ def appliance() -> Iterator[Appliance]:
     kernelspec(prefix, "broken", argv=["sh", "-c", "echo no such luck; exit 3"])
     toml = CONFIG
     for name in ("bash", "by-message", "broken"):
-        toml += f'[environment.{name}]\nkernelspec = "{name}"\npython = "{prefix}/bin/python"\n'
+        toml += f'[environment.{name}]\nkernelspec = "{name}"\npython = "{python}"\n'
     if R_KERNEL.exists():
         toml += '[environment.r]\nkernelspec = "ir"\n'
     running = Appliance(toml)

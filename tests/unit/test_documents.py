@@ -100,7 +100,10 @@ def test_every_environment_has_the_shell_that_the_kernel_is_written_for():
 LIMITS = (
     ("pool", config.Pool, ""),
     ("clocks", config.Clocks, ""),
+    ("output", config.Output, ""),
+    ("quota", config.Quota, ""),
     ("profile.NAME", config.Profile, ""),
+    ("egress", config.Egress, ""),
     ("web", config.Web, "max_|_seconds$"),
     ("permalink", config.Permalink, "max_"),
 )
@@ -119,7 +122,9 @@ def limits_table() -> list[str]:
 
 def test_the_table_of_limits_is_that_of_the_configuration():
     text = (ROOT / "docs" / "security.md").read_text()
-    found = re.findall(r"^\| `(?:pool|clocks|profile\.NAME|web|permalink)\.\w+` \|.*$", text, re.MULTILINE)
+    found = re.findall(
+        r"^\| `(?:pool|clocks|output|quota|egress|profile\.NAME|web|permalink)\.\w+` \|.*$", text, re.MULTILINE
+    )
     assert found == limits_table(), "docs/security.md must have these rows:\n" + "\n".join(limits_table())
 
 
