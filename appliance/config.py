@@ -103,6 +103,9 @@ class Clocks:
 
     idle_seconds: float = _key(900.0, "No evaluation for this long ends the kernel.")
     busy_seconds: float = _key(120.0, "One evaluation longer than this ends the kernel.")
+    background_seconds: float = _key(
+        0.5, "Processor time of one evaluation after which its kernel gives way to others until it ends; 0 is never."
+    )
     cpu_seconds: float = _key(60.0, "Processor time of one evaluation after which the kernel ends; 0 is no limit.")
     life_seconds: float = _key(3600.0, "Age at which a kernel ends whatever it does.")
 

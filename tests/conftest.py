@@ -10,6 +10,9 @@ from tests.integration.running import Appliance
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: One browser for the tests of every folder.
+pytest_plugins = ["tests.browser.fixtures"]
+
 #: Small enough to be exhausted by a test, large enough for the others.
 CONFIG = """
 [pool]

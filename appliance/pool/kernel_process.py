@@ -95,6 +95,8 @@ class KernelProcess:
         self.pidfd = -1
         #: Set when the pool itself has asked for the end: then nobody need tell how it came.
         self.ending = False
+        #: Whether it gives way to other kernels.
+        self.in_background = False
         self._reactor = reactor
         self._sockets = sockets
         self._owner = owner

@@ -186,11 +186,25 @@ class PoolService(MultiService):
         self._tick()
 
     def _look_at_processor_time(self) -> None:
-        limit = self._config.clocks.cpu_seconds
+        limit, background = self._config.clocks.cpu_seconds, self._config.clocks.background_seconds
         for process in list(self._processes.values()):
             self._charge(process.record.slot)
-            if limit and process.evaluation_cpu_seconds() > limit:
+            seconds = process.evaluation_cpu_seconds()
+            # Again and again: what it starts meanwhile may be in sessions of its own.
+            self._place(process, in_background=bool(background) and seconds > background)
+            if limit and seconds > limit:
                 self._perform(self._pool.over_cpu(process.record.slot, self._now()))
+
+    def _place(self, process: KernelProcess, *, in_background: bool) -> None:
+        """Let a kernel give way to others, or not any more; it is asked for again until a zygote was there."""
+        link = self._links.get(process.record.environment)
+        if link is None or not (in_background or process.in_background):
+            return
+        try:
+            link.set_background(process.record.slot, on=in_background)
+        except OSError:
+            return
+        process.in_background = in_background
 
     def _charge(self, slot: int) -> None:
         """Charge a kernel's processor time to whoever leased it."""
@@ -384,7 +398,9 @@ class PoolService(MultiService):
 
     def kernel_status(self, slot: int, *, busy: bool) -> None:
         """Feed the clocks."""
-        self._processes[slot].evaluation(running=busy)
+        process = self._processes[slot]
+        process.evaluation(running=busy)
+        self._place(process, in_background=False)
         now = self._now()
         self._pool.status(slot, busy=busy, now=now)
         # Twice for each evaluation: only make sure that a tick comes in time, which looks at everything.

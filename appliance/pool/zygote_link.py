@@ -87,6 +87,10 @@ class ZygoteLink:
         """Send SIGINT or SIGKILL to the kernel behind ``pidfd``. Raises `OSError`."""
         self._send({"signal": int(number), "slot": slot}, [pidfd])
 
+    def set_background(self, slot: int, *, on: bool) -> None:
+        """Let a kernel give way to all others, or not any more. Raises `OSError`."""
+        self._send({"background": slot, "on": on}, [])
+
     def retire(self) -> None:
         """Tell the zygote to end; its keeper starts another and kernels live on."""
         self._send({"retire": True}, [])

@@ -87,6 +87,14 @@ class Subtree:
         except FileNotFoundError:
             return
 
+    def set_idle(self, uid: int, *, idle: bool) -> None:
+        """Let the kernel ``uid`` run only when no other wants the processor, or as all others do."""
+        try:
+            _write(f"{self._leaf(uid)}/cpu.idle", str(int(idle)))
+        except (FileNotFoundError, PermissionError):
+            # It has ended, or Linux is older than 5.15.
+            return
+
     def remove(self, uid: int) -> bool:
         """Remove the leaf of the kernel ``uid``, which must be empty; return whether it hit its memory limit."""
         leaf = self._leaf(uid)

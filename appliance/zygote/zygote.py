@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
-from appliance.zygote import cgroup, landlock, linux, sandbox
+from appliance.zygote import cgroup, landlock, linux, priority, sandbox
 
 #: Slots are uids inside the namespace; below are the zygote's own and what /etc/passwd names.
 FIRST_SLOT = 1000
@@ -36,6 +36,9 @@ CONNECT_INTERVAL = 0.05
 
 #: Seconds between looks at the environment on disk; a change must rest for as long before it counts.
 LOOK_SECONDS = 10
+
+#: Pause before kernels are placed in the background, or taken out of it, that could not be at once.
+PLACE_SECONDS = 0.1
 
 #: Seconds a pool may leave a datagram unread before the zygote drops the connection and starts over.
 SEND_SECONDS = 5.0
@@ -103,6 +106,7 @@ class Zygote:
         self._spare = 0
         self._loaded = self._last_seen = environment_stamp()
         self._look_at = time.monotonic() + LOOK_SECONDS
+        self._unplaced: dict[int, bool] = {}
         self._alive_write = -1
         self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY)
         program = b""
@@ -209,13 +213,14 @@ class Zygote:
         poller.register(self._pool, select.POLLIN)
         poller.register(self._wake_read, select.POLLIN)
         while True:
-            for fd, _ in poller.poll(LOOK_SECONDS * 1000):
+            for fd, _ in poller.poll((PLACE_SECONDS if self._unplaced else LOOK_SECONDS) * 1000):
                 if fd == self._wake_read:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._wake_read, 4096)
                     self._reap()
                 else:
                     self._answer(self._pool)
+            self._place()
             self._look_at_environment()
 
     def _look_at_environment(self) -> None:
@@ -245,6 +250,8 @@ class Zygote:
                 self._fork(request, fds)
             elif "signal" in request:
                 self._signal(request, fds)
+            elif "background" in request:
+                self._set_background(request)
             elif request.get("retire"):
                 self._say("retiring")
                 self._retire()
@@ -304,6 +311,20 @@ class Zygote:
             self._confinement.cgroup.kill(slot)
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(fds[0], number)
+
+    def _set_background(self, request: dict[str, object]) -> None:
+        slot, on = self._slot(request["background"]), request["on"]
+        if type(on) is not bool:
+            raise ValueError(f"on must be true or false, found {on!r}")
+        self._unplaced[slot] = on
+
+    def _place(self) -> None:
+        """Do what was asked about kernels that give way to others."""
+        self._unplaced = {
+            slot: on
+            for slot, on in self._unplaced.items()
+            if not priority.set_background(slot, self._confinement.cgroup, background=on)
+        }
 
     def _slot(self, value: object) -> int:
         if type(value) is not int or not FIRST_SLOT <= value < self._specification.ids:

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.cells import CellOnPage
-from tests.browser.conftest import PICTURES
+from tests.browser.fixtures import PICTURES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 README_ADDRESS = "http://127.0.0.1:8888"

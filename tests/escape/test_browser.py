@@ -20,7 +20,6 @@ from playwright.sync_api import expect
 
 from appliance.config import PACKAGE_DIR
 from tests.browser.cells import CellOnPage
-from tests.browser.conftest import browser, foreign, page, site, watch  # noqa: F401 - fixtures
 from tests.escape.scene import end_kernel
 from tests.integration.running import wait_for
 from tests.integration.sage_client import SageClient
@@ -60,7 +59,7 @@ OUTPUT = {
 
 @pytest.mark.parametrize("kind", OUTPUT)
 @pytest.mark.attack(31, "frame without an origin, content security policy", "output that attacks its page")
-def test_output_cannot_touch_its_page(page, site, watch, kind):  # noqa: F811
+def test_output_cannot_touch_its_page(page, site, watch, kind):
     watch.expected.append("")
     page.goto(site + "/")
     cell = CellOnPage(page)
@@ -89,7 +88,7 @@ def test_output_cannot_touch_its_page(page, site, watch, kind):  # noqa: F811
 
 
 @pytest.mark.attack(32, "frame-ancestors 'self'", "frame a page that evaluates by itself")
-def test_a_page_that_evaluates_by_itself_does_not_in_a_foreign_frame(page, site, foreign, watch):  # noqa: F811
+def test_a_page_that_evaluates_by_itself_does_not_in_a_foreign_frame(page, site, foreign, watch):
     watch.expected.append("")
     link = f"{site}/?{urllib.parse.urlencode({'c': 'print(1)'})}"
     page.goto(foreign.publish("", f'<iframe src="{link}"></iframe><p>framed</p>'))
@@ -268,6 +267,7 @@ PATHS = {
     "/kernel": {"POST"},
     "/kernel/x": {"DELETE", "POST"},
     "/kernel/x/channels": {"GET"},
+    "/kernel/ticket/x": {"GET", "DELETE"},
     "/service": {"POST"},
     "/permalink": {"GET", "POST"},
     "/healthz": {"GET"},

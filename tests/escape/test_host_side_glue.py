@@ -121,9 +121,8 @@ def _own(path: str, kernels: str, line: str) -> bool:
     if path.startswith(("/proc/", f"{kernels}/")) or path == kernels:
         return True
     # names below an open directory, and Python's own modules and the clock's zone, which are read
-    return ("AT_FDCWD" not in line and "unlinkat" in line) or path.startswith(
-        ("/usr/", "/etc/localtime", "/sys/fs/cgroup")
-    )
+    below = "AT_FDCWD" not in line and ("unlinkat" in line or "AT_EMPTY_PATH" in line)
+    return below or path.startswith(("/usr/", "/etc/localtime", "/sys/fs/cgroup"))
 
 
 @pytest.mark.attack(15, "O_NOFOLLOW, names below an open directory", "a link instead of a kernel's directory or file")

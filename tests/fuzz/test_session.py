@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 from appliance.errors import InvalidMessage, PoolUnavailable
 from appliance.protocol import frames, session
 from appliance.protocol.death import DeathReason
+from appliance.protocol.output_budget import OutputLimits
 from tests.fuzz.budget import ROUND, fuzz, seconds
 
 pytestmark = pytest.mark.timeout(seconds() + 120)
@@ -27,6 +28,15 @@ pytestmark = pytest.mark.timeout(seconds() + 120)
 CLIENTS = st.integers(1, 4)
 IDS = st.integers(1, 200).map(str)
 TYPES = st.sampled_from(["execute_request"] * 4 + sorted(frames.CLIENT_TYPES))
+#: So low that many programs reach them.
+LIMITS = OutputLimits(
+    max_bytes=5000,
+    max_messages=20,
+    max_displays=5,
+    stream_characters=500,
+    text_characters=100,
+    messages_per_second=3,
+)
 EFFECTS = session.Effect.__args__  # type: ignore[attr-defined]
 
 
@@ -48,16 +58,20 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.session = session.Session("kernel", single=False, now=lambda: "now")
+        self.clock = 0.0
+        self.session = self.made(single=False)
         self.asked: list[Asked] = []
         self.accepted: collections.Counter[str] = collections.Counter()
         self.replies: collections.Counter[str] = collections.Counter()
         self.synchronizing = False
         self.closed = False
 
+    def made(self, *, single: bool) -> session.Session:
+        return session.Session("kernel", single=single, now=lambda: "now", seconds=lambda: self.clock, limits=LIMITS)
+
     @initialize(single=st.booleans())
     def begin(self, single: bool) -> None:
-        self.session = session.Session("kernel", single=single, now=lambda: "now")
+        self.session = self.made(single=single)
         self.take(self.session.leased())
 
     def take(self, effects: Any) -> None:
@@ -164,9 +178,14 @@ class Machine(RuleBasedStateMachine):
         # an id may be used again when the machine has closed its request
         self.asked = [one for one in self.asked if one.msg_id in self.session._open]
 
-    @rule(msg_id=IDS, kind=st.sampled_from(["stream", "display_data", "status", "error"]))
-    def kernel_says(self, msg_id: str, kind: str) -> None:
-        self.take(self.session.kernel_frame(self.frame("iopub", kind, {"execution_state": "busy"}, msg_id)))
+    @rule(
+        msg_id=IDS,
+        kind=st.sampled_from(["stream", "display_data", "update_display_data", "status", "error"]),
+        text=st.none() | st.integers(0, 300).map("x".__mul__),
+    )
+    def kernel_says(self, msg_id: str, kind: str, text: str | None) -> None:
+        content = {"execution_state": "busy", "name": "stdout", "text": text, "traceback": [text], "transient": text}
+        self.take(self.session.kernel_frame(self.frame("iopub", kind, content, msg_id)))
 
     @rule(channel=st.sampled_from(["iopub", "shell"]))
     def frame_rejected(self, channel: str) -> None:
@@ -181,8 +200,9 @@ class Machine(RuleBasedStateMachine):
             self.take(self.session.send_refused(message))
             self._forget()
 
-    @rule()
-    def tick(self) -> None:
+    @rule(seconds=st.floats(0.0, 10.0))
+    def tick(self, seconds: float) -> None:
+        self.clock += seconds
         self.take(self.session.tick())
 
     @precondition(lambda self: self.synchronizing)

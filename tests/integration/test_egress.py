@@ -520,7 +520,8 @@ python = "{python}"
                 client.run(FETCH)
                 assert client.run(f"fetch('http://{allowed}.test:{port}/bytes/0')").stdout == "200 \n"
                 assert client.run(f"fetch('http://{refused}.test:{port}/bytes/0')").stdout.startswith("403 ")
-                assert client.run("import os; print(os.listdir('/run/egress'))").stdout == "['proxy']\n"
+                look = "import os; print([os.path.exists(f'/run/egress/{name}') for name in ('proxy', 'one', 'two')])"
+                assert client.run(look).stdout == "[True, False, False]\n"
             with SageClient(running.url, environment="bash", profile=profile) as client:
                 ask = "curl -sS -o /dev/null -w '%{http_code}\\n' http://HOST.test:PORT/bytes/0".replace(
                     "PORT", str(port)

@@ -46,6 +46,16 @@ def test_a_leaf_is_never_shared(subtree):
         subtree.join(1007, memory_bytes=1, processes=1, cpu_percent=1)
 
 
+def test_a_kernel_gives_way_and_no_longer(subtree, tmp_path):
+    leaf = tmp_path / "kernel-1007"
+    leaf.mkdir()
+    subtree.set_idle(1007, idle=True)
+    assert (leaf / "cpu.idle").read_text() == "1"
+    subtree.set_idle(1007, idle=False)
+    assert (leaf / "cpu.idle").read_text() == "0"
+    subtree.set_idle(1008, idle=True)
+
+
 @pytest.mark.parametrize(("events", "hit"), [("low 0\noom 1\noom_kill 2\n", True), ("oom_kill 0\n", False)])
 def test_removing_a_leaf_tells_whether_memory_ran_out(subtree, tmp_path, monkeypatch, events, hit):
     leaf = tmp_path / "kernel-1007"

@@ -1,15 +1,20 @@
 """A browser, and pages that are watched for what a visitor's browser would complain about."""
 
+from __future__ import annotations
+
 import os
 import re
 import shutil
 import urllib.parse
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.embedding import ForeignSite
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 #: Names under which distributions install Chromium; nothing is ever downloaded.
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -90,6 +95,9 @@ def browser():
     executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
     assert executable is not None, f"these tests need one of {', '.join(CHROMIUM)}"
     arguments = ARGUMENTS + PICTURE_ARGUMENTS if PICTURES else ARGUMENTS
+    # Only who drives a browser waits for this module.
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, headless=True, args=arguments)
         yield browser
