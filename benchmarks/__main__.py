@@ -1,4 +1,7 @@
-"""``python -m benchmarks``: start every server, measure, print, stop; exit status 1 when a bar fails."""
+"""``python -m benchmarks``: start every server, measure, print, stop; exit status 1 when a bar fails.
+
+``sandbox`` as the first argument: what the confinement costs, see `benchmarks.sandbox`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import machine, report
+from benchmarks import machine, report, sandbox
 from benchmarks.appliance_server import Appliance
 from benchmarks.client import BenchmarkError
 from benchmarks.contest import FULL, QUICK, Contestants, Sizes
@@ -114,6 +117,8 @@ async def run(options: argparse.Namespace) -> Results:
 
 def main() -> int:
     """Measure; return the exit status."""
+    if sys.argv[1:2] == ["sandbox"]:
+        return sandbox.main(sys.argv[2:])
     options = parse()
     try:
         results = asyncio.run(run(options))

@@ -27,6 +27,8 @@ class Appliance(Server):
 
     label = "appliance"
     ready_path = "/healthz"
+    #: Directory that holds the package.
+    root = ROOT
 
     def prepare(self) -> None:
         """Write the configuration."""
@@ -50,7 +52,7 @@ class Appliance(Server):
 
     def variables(self) -> Mapping[str, str]:
         """Return environment variables: where the package is, whatever the working directory."""
-        return {"PYTHONPATH": str(ROOT), "HOME": os.environ.get("HOME", "/")}
+        return {"PYTHONPATH": str(self.root), "HOME": os.environ.get("HOME", "/")}
 
     async def create(self, kernelspec: str = PLAIN) -> str:
         """Lease a kernel that outlives its evaluations; every one has the libraries."""

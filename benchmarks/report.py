@@ -45,10 +45,10 @@ def table_lines(table: Table) -> Iterator[str]:
         yield from textwrap.wrap(note, LINE_WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
-def bar_lines(bars: Sequence[Bar]) -> Iterator[str]:
+def bar_lines(bars: Sequence[Bar], what: str = "how many times better than the better peer") -> Iterator[str]:
     """Return the lines of the table of bars."""
     yield ""
-    yield "Bars: how many times better than the better peer, by medians"
+    yield f"Bars: {what}, by medians"
     width = max((len(bar.name) for bar in bars), default=0)
     for bar in bars:
         verdict = "pass" if bar.passed else "FAIL"

@@ -97,7 +97,18 @@ def enter(uid: int, limits: Limits, confinement: Confinement, keep_fds: list[int
     ``egress``: the profile whose proxy it may use, empty for none.
     Raises `SetupFailed`; the caller must end the process then.
     """
-    steps: tuple[tuple[str, Callable[[], None]], ...] = (
+    for name, step in steps(uid, limits, confinement, keep_fds, egress):
+        try:
+            step()
+        except Exception as exc:
+            raise SetupFailed(name, exc) from exc
+
+
+def steps(
+    uid: int, limits: Limits, confinement: Confinement, keep_fds: list[int], egress: str
+) -> tuple[tuple[str, Callable[[], None]], ...]:
+    """Return what `enter` does, in order: names, and calls that raise when they fail."""
+    return (
         ("close inherited descriptors", lambda: _close_descriptors(keep_fds)),
         ("new session", os.setsid),
         ("cgroup", lambda: _setup_cgroup(uid, limits, confinement)),
@@ -115,11 +126,6 @@ def enter(uid: int, limits: Limits, confinement: Confinement, keep_fds: list[int
         ("seccomp", lambda: linux.load_seccomp(confinement.seccomp_program)),
         ("check", lambda: _check_dropped(uid)),
     )
-    for name, step in steps:
-        try:
-            step()
-        except Exception as exc:
-            raise SetupFailed(name, exc) from exc
 
 
 def _close_descriptors(keep_fds: list[int]) -> None:

@@ -26,7 +26,7 @@ SETTLE_SECONDS = 0.2
 Samples = dict[str, list[tuple[float, float]]]
 
 
-async def _first_result(
+async def first_result(
     server: Server, obtain: Callable[[], Awaitable[str]], *, quick_ack: bool = False
 ) -> tuple[float, float]:
     """Return the milliseconds until the execute_result was here, and until everything was; the kernel is ended."""
@@ -40,11 +40,11 @@ async def _first_result(
 
 
 async def _peer_round(peer: Peer, samples: Samples) -> None:
-    samples[f"{peer.label}, POST"].append(await _first_result(peer, peer.create))
+    samples[f"{peer.label}, POST"].append(await first_result(peer, peer.create))
     for suffix, quick_ack in (("picked", False), ("picked, quick-ACK", True)):
         await peer.prestart()
         await asyncio.sleep(SETTLE_SECONDS)
-        samples[f"{peer.label}, {suffix}"].append(await _first_result(peer, peer.pick, quick_ack=quick_ack))
+        samples[f"{peer.label}, {suffix}"].append(await first_result(peer, peer.pick, quick_ack=quick_ack))
     await asyncio.sleep(SETTLE_SECONDS)
 
 
@@ -54,14 +54,14 @@ async def measure(contestants: Contestants, sizes: Sizes) -> tuple[list[Table], 
     samples: Samples = defaultdict(list)
     for server in contestants.servers:
         # what a server does once, at its first request, is not what a visitor sees
-        await _first_result(server, server.create)
+        await first_result(server, server.create)
     for _ in range(sizes.start_rounds):
         for _ in range(sizes.appliance_starts_per_round):
             await asyncio.sleep(PACE_SECONDS)
-            samples[f"appliance, every {PACE_SECONDS} s"].append(await _first_result(appliance, appliance.create))
+            samples[f"appliance, every {PACE_SECONDS} s"].append(await first_result(appliance, appliance.create))
         await asyncio.sleep(PACE_SECONDS)
         for _ in range(sizes.appliance_starts_per_round):
-            samples["appliance, back to back"].append(await _first_result(appliance, appliance.create))
+            samples["appliance, back to back"].append(await first_result(appliance, appliance.create))
         await asyncio.sleep(2 * PACE_SECONDS)
         for peer in contestants.peers:
             await _peer_round(peer, samples)
