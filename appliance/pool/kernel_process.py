@@ -95,6 +95,8 @@ class KernelProcess:
         self.pidfd = -1
         #: Set when the pool itself has asked for the end: then nobody need tell how it came.
         self.ending = False
+        #: Whether its evaluation was told to stop.
+        self.interrupted = False
         #: Whether it gives way to other kernels.
         self.in_background = False
         self._reactor = reactor
@@ -140,6 +142,7 @@ class KernelProcess:
     def evaluation(self, *, running: bool) -> None:
         """Note that an evaluation begins or has ended."""
         self._evaluating = running
+        self.interrupted = False
         self._cpu_at_start = None
 
     def evaluation_cpu_seconds(self) -> float:

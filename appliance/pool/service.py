@@ -190,8 +190,9 @@ class PoolService(MultiService):
         for process in list(self._processes.values()):
             self._charge(process.record.slot)
             seconds = process.evaluation_cpu_seconds()
-            # Again and again: what it starts meanwhile may be in sessions of its own.
-            self._place(process, in_background=bool(background) and seconds > background)
+            # Again and again: what it starts meanwhile may be in sessions of its own. Who is interrupted has little time.
+            computes = bool(background) and seconds > background and not process.interrupted
+            self._place(process, in_background=computes)
             if limit and seconds > limit:
                 self._perform(self._pool.over_cpu(process.record.slot, self._now()))
 
@@ -282,6 +283,9 @@ class PoolService(MultiService):
         kernel = self._pool.kernel(kernel_id)
         if not self._signal(kernel.slot, signal.SIGINT):
             self._interrupts_due.add(kernel.slot)
+        process = self._processes[kernel.slot]
+        process.interrupted = True
+        self._place(process, in_background=False)
         self._pool.interrupted(kernel_id, self._now())
         self._schedule_tick()
 
