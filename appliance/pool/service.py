@@ -190,7 +190,7 @@ class PoolService(MultiService):
         for process in list(self._processes.values()):
             self._charge(process.record.slot)
             seconds = process.evaluation_cpu_seconds()
-            # Again and again: what it starts meanwhile may be in sessions of its own. Who is interrupted has little time.
+            # Again and again: what it starts may be in sessions of its own. Who is interrupted has little time.
             computes = bool(background) and seconds > background and not process.interrupted
             self._place(process, in_background=computes)
             if limit and seconds > limit:
