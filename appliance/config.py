@@ -73,6 +73,8 @@ class Web:
     service_seconds: float = _key(30.0, "Wall time of one POST /service, after which success is false.")
     health_cache_seconds: float = _key(5.0, "How long an answer of /healthz is reused, so that probes cost little.")
     health_seconds: float = _key(10.0, "Longest evaluation of /healthz that counts as healthy.")
+    instances: int = _key(0, "Web roles that systemd runs beside each other. 0: one for each core, at least two.")
+    stop_seconds: float = _key(35.0, "Requests under way when a web role stops have this long to end by themselves.")
 
 
 @attrs.frozen(kw_only=True)

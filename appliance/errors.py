@@ -117,6 +117,13 @@ class PoolExhausted(ApplianceError):
     http_status = 503
 
 
+class Draining(ApplianceError):
+    """This server is about to stop and starts no new cells; those that run go on. Try again in a few minutes."""
+
+    code = "draining"
+    http_status = 503
+
+
 class PoolUnavailable(ApplianceError):
     """The kernel pool is not answering. Try again in a few seconds."""
 

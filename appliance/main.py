@@ -7,6 +7,7 @@ reactor as an argument. `run` is also how ``cellctl serve`` runs its process mon
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import importlib
 import math
 import os
@@ -142,6 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as exc:
         print(f"{arguments.role}: {exc.message}", file=sys.stderr)
         return EX_CONFIG
+    # a role that the watchdog ends says where it stood
+    faulthandler.enable()
     os.umask(0o027)
     logging.start(arguments.role, config.log_level)
 
@@ -149,9 +152,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from appliance.notify import keep_inherited_sockets, notifying
 
         keep_inherited_sockets()
-        return notifying(make_role(arguments.role, config, reactor), reactor)
+        return notifying(make_role(arguments.role, config, reactor), reactor, stop_seconds)
 
-    return run(build)
+    stop_seconds = STOP_SECONDS + (config.web.stop_seconds if arguments.role == "web" else 0.0)
+    return run(build, stop_seconds=stop_seconds)
 
 
 if __name__ == "__main__":

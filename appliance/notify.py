@@ -6,18 +6,20 @@ Without a service manager all of it does nothing, so that a role is the same und
 from __future__ import annotations
 
 import functools
+import math
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 from systemd import daemon
 from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
 
 log = Logger()
 
@@ -26,6 +28,9 @@ LOOK_SECONDS = 0.1
 
 #: A reactor that is later than this does not serve anybody: the watchdog's beat is withheld.
 MAX_LAG_SECONDS = 2.0
+
+#: Pieces of work that a role is asked to do in the time between two beats: one may fail without a beat being missed.
+PROOFS_PER_BEAT = 3
 
 #: Longest text of STATUS=; systemctl shows one line.
 MAX_STATUS_CHARACTERS = 200
@@ -54,6 +59,9 @@ class Role(Protocol):
 
     def status(self) -> str:
         """Return one line for ``systemctl status``."""
+
+    async def prove(self) -> None:
+        """Do a piece of the real work; raise when it did not go through. What restarting cannot cure is no failure."""
 
 
 @functools.cache
@@ -84,7 +92,11 @@ def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:
 
 
 class NotifyingService(MultiService):
-    """Holds a role and reports it: READY=1 once it is up, WATCHDOG=1 while it is well, STATUS=, STOPPING=1."""
+    """Holds a role and reports it: READY=1 once it is up, WATCHDOG=1 while it does its work, STATUS=, STOPPING=1.
+
+    A beat needs three things: the role calls itself healthy, the reactor is on time, and since the last beat a piece of
+    real work went through (`Role.prove`).
+    """
 
     def __init__(
         self,
@@ -92,6 +104,7 @@ class NotifyingService(MultiService):
         reactor: Any,
         notify: Callable[[str], object] = daemon.notify,
         watchdog: float | None = None,
+        stop_seconds: float = 0.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._role = role
@@ -100,12 +113,17 @@ class NotifyingService(MultiService):
         self._look = LoopingCall(self._report)
         self._look.clock = reactor
         self._beat_interval = watchdog / 2 if watchdog else None
+        self._stop_seconds = stop_seconds
         self._ready = False
         self._withheld = False
         self._unable = False
         self._status = ""
         self._expected = 0.0
         self._last_beat = 0.0
+        self._proof: Deferred[None] | None = None
+        self._next_proof = 0.0
+        self._proved_at = -math.inf
+        self._unproved = ""
         role.setServiceParent(self)
 
     def startService(self) -> None:  # noqa: N802 - IService
@@ -121,7 +139,10 @@ class NotifyingService(MultiService):
         """Tell the service manager and stop the role."""
         if self._look.running:
             self._look.stop()
-        self._notify("STOPPING=1\nSTATUS=stopping")
+        if self._proof is not None:
+            self._proof.cancel()
+        # The role's own limit holds, whatever TimeoutStopSec= says (sd_notify(3)).
+        self._notify(f"STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC={int((self._stop_seconds + 1) * 1e6)}")
         stopped: Deferred[Any] = super().stopService()  # type: ignore[no-untyped-call]
         return stopped
 
@@ -138,8 +159,11 @@ class NotifyingService(MultiService):
         if status != self._status:
             self._status = status
             lines.append(f"STATUS={status}")
-        if self._beat_interval is not None and now - self._last_beat >= self._beat_interval - LOOK_SECONDS:
-            lines += self._beat(now, lag, healthy=healthy)
+        if self._beat_interval is not None and self._ready:
+            if self._proof is None and now >= self._next_proof:
+                self._start_proof(now, self._beat_interval)
+            if now - self._last_beat >= self._beat_interval - LOOK_SECONDS:
+                lines += self._beat(now, lag, healthy=healthy)
         if lines:
             self._notify("\n".join(lines))
 
@@ -155,23 +179,42 @@ class NotifyingService(MultiService):
         self._unable = False
         return healthy, " ".join(status.split())[:MAX_STATUS_CHARACTERS]
 
+    def _start_proof(self, now: float, beat_interval: float) -> None:
+        self._next_proof = now + beat_interval / PROOFS_PER_BEAT
+        proof = self._proof = Deferred.fromCoroutine(self._role.prove())
+        proof.addTimeout(beat_interval, self._clock)
+        proof.addCallbacks(self._proved, self._not_proved)
+
+    def _proved(self, _nothing: None) -> None:
+        self._proof = None
+        self._proved_at = self._clock.seconds()
+        self._unproved = ""
+
+    def _not_proved(self, failure: Failure) -> None:
+        self._proof = None
+        self._unproved = f"{type(failure.value).__name__} {failure.getErrorMessage()}".strip()[:MAX_STATUS_CHARACTERS]
+
     def _beat(self, now: float, lag: float, *, healthy: bool) -> list[str]:
         """Return the beat, or nothing and say why once; a withheld beat is due again at the next look."""
-        if healthy and lag <= MAX_LAG_SECONDS:
+        if healthy and lag <= MAX_LAG_SECONDS and self._proved_at >= self._last_beat:
             self._last_beat = now
             self._withheld = False
             return ["WATCHDOG=1"]
         if not self._withheld:
             self._withheld = True
             log.warn(
-                "no watchdog beat: healthy {healthy}, reactor {lag:.2f} s late, {status}",
+                "no watchdog beat: healthy {healthy}, reactor {lag:.2f} s late, work went through {ago} ({unproved}), "
+                "{status}",
                 healthy=healthy,
                 lag=lag,
+                ago=f"{now - self._proved_at:.1f} s ago" if math.isfinite(self._proved_at) else "never",
+                unproved=self._unproved or "no failure",
                 status=self._status,
             )
         return []
 
 
-def notifying(role: Role, reactor: Any) -> NotifyingService:
-    """Return ``role`` reporting to the service manager that started this process."""
-    return NotifyingService(role, reactor, watchdog=watchdog_seconds(os.environ, os.getpid()))
+def notifying(role: Role, reactor: Any, stop_seconds: float) -> NotifyingService:
+    """Return ``role``, which stops within ``stop_seconds``, reporting to who started this process."""
+    watchdog = watchdog_seconds(os.environ, os.getpid())
+    return NotifyingService(role, reactor, watchdog=watchdog, stop_seconds=stop_seconds)

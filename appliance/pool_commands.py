@@ -22,6 +22,7 @@ _Unicode: Any = amp.Unicode
 ERRORS: dict[type[Exception], bytes] = {
     errors.PoolExhausted: b"pool_exhausted",
     errors.EnvironmentUnavailable: b"environment_unavailable",
+    errors.Draining: b"draining",
     errors.UnknownKernel: b"unknown_kernel",
     errors.UnknownTicket: b"unknown_ticket",
     errors.BadRequest: b"bad_request",
@@ -114,6 +115,30 @@ class PoolStatus(amp.Command):
 
     arguments: ClassVar[list[tuple[bytes, Any]]] = []
     response: ClassVar[list[tuple[bytes, Any]]] = [(b"status", _Unicode())]
+    errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
+
+
+class Drain(amp.Command):
+    """Deal no kernel to visitors any more, or deal again; kernels that run go on. For the administrator alone."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"on", _Boolean())]
+    response: ClassVar[list[tuple[bytes, Any]]] = []
+    errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
+
+
+class Renew(amp.Command):
+    """Start the zygotes anew, from what is installed now; kernels in use go on. For the administrator alone."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = []
+    response: ClassVar[list[tuple[bytes, Any]]] = []
+    errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
+
+
+class Overview(amp.Command):
+    """Ask for every kernel and the last deaths, as JSON (`appliance.pool.overview`). For the administrator alone."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = []
+    response: ClassVar[list[tuple[bytes, Any]]] = [(b"overview", _Unicode())]
     errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
 
 

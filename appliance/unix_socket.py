@@ -1,8 +1,9 @@
 """Listening on Unix sockets: those that systemd passed in, and our own in place of what a killed process left.
 
-Twisted's port for an adopted Unix socket changes the mode of the socket's file to 0666 when it starts and deletes the
-file when it stops; a socket that systemd made is not ours to touch, and the file of our own one is renamed meanwhile.
-So the adopted port is told that its socket has no file.
+Twisted's port for an adopted Unix socket changes the mode of the socket's file to 0666 when it starts, deletes the
+file when it stops, and shuts the socket down for all who share it; a socket that systemd made is not ours to touch,
+and the file of our own one is renamed meanwhile. So the adopted port is told that its socket has no file and that it
+is not alone.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ def adopt(reactor: Any, fd: int, factory: Any) -> IListeningPort:
     os.set_blocking(fd, False)
     port: Any = unix.Port._fromListeningDescriptor(reactor, fd, factory)  # type: ignore[no-untyped-call]
     port._bindPath = _NO_FILE
+    # it would shut the socket down for everybody who has it: systemd, the other instances and whoever comes after us
+    port._shouldShutdown = False
     port.startListening()
     return port  # type: ignore[no-any-return]
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _DEFAULTS = Config()
 
+#: Who stops a server in the foreground does not want to wait for requests under way.
+STOP_SECONDS = 1.0
+
 
 def _account_or_number(user: str, number: int) -> str:
     """Return ``user`` if this host has it, else ``number``, an id right after the range of kernels."""
@@ -74,5 +77,9 @@ def effective(config: Config, *, uid: int, environ: Mapping[str, str], listen: s
     return attrs.evolve(
         config,
         runtime_dir=str(pathlib.Path(config.runtime_dir)),
-        web=attrs.evolve(config.web, static_dir=str(config.static_path.absolute())),
+        web=attrs.evolve(
+            config.web,
+            static_dir=str(config.static_path.absolute()),
+            stop_seconds=min(config.web.stop_seconds, STOP_SECONDS),
+        ),
     )

@@ -114,6 +114,10 @@ class EgressService(Service):
         """Return whether every socket is open."""
         return bool(self.running) and set(self._ports) == set(self._config.egress_profiles)
 
+    async def prove(self) -> None:
+        """Have a turn of the threads that resolve names: when all of them hang, nothing can be let through."""
+        await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), int)
+
     def status(self) -> str:
         """Return one line for ``systemctl status``."""
         return f"{self._admission.open} connections, profiles {', '.join(self._ports) or 'none'}"

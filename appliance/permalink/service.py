@@ -8,8 +8,9 @@ from twisted.application.service import Service
 from twisted.internet.defer import ensureDeferred, maybeDeferred
 from twisted.logger import Logger
 
-from appliance import unix_socket
+from appliance import self_connection, unix_socket
 from appliance.config import Config, uid_of
+from appliance.errors import ApplianceError
 from appliance.notify import inherited_socket
 from appliance.peercred import require_peer
 from appliance.permalink.resource import make_site
@@ -35,6 +36,7 @@ class PermalinkService(Service):
         self._reactor = reactor
         self._make_store = make_store
         self._store: PermalinkStore | None = None
+        self._site: Site | None = None
         self._port: IListeningPort | None = None
         self._inherited: int | None = None
 
@@ -44,6 +46,7 @@ class PermalinkService(Service):
         web = uid_of(config.users.web)
         self._store = self._make_store(config.database_path, self._reactor)
         site: Site = make_site(self._store, config.permalink.max_code_bytes, self._reactor)
+        self._site = site
         factory = require_peer(site, frozenset({web}))
         factory.noisy = False
         self._inherited = inherited_socket(SOCKET_NAME)
@@ -70,6 +73,11 @@ class PermalinkService(Service):
         A full disk is told to clients; a restart would not cure it.
         """
         return self._port is not None and self._store is not None and self._store.alive()
+
+    async def prove(self) -> None:
+        """Write and read the canary over HTTP. A database that says no has answered: restarting would not cure it."""
+        if self._site is None or not await self_connection.http_status(self._reactor, self._site, "/healthz"):
+            raise ApplianceError("the permalink role does not answer itself")
 
     def status(self) -> str:
         """Return one line for ``systemctl status``."""

@@ -9,6 +9,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
 import zmq
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from appliance.pool.cpu_time import tree_seconds
@@ -111,6 +112,7 @@ class KernelProcess:
         self._beat_call: Any = None
         self._gone_call: Any = None
         self._missed = 0
+        self._probes: list[Deferred[None]] = []
         self._verified = False
         self._evaluating = False
         self._cpu_at_start: float | None = None
@@ -153,17 +155,17 @@ class KernelProcess:
         if not self._evaluating:
             return 0.0
         if self._cpu_at_start is None:
-            self._cpu_at_start = self._cpu_seconds()
-        return self._cpu_seconds() - self._cpu_at_start
+            self._cpu_at_start = self.cpu_seconds()
+        return self.cpu_seconds() - self._cpu_at_start
 
     def new_cpu_seconds(self) -> float:
         """Return the processor time since the last call; what processes used that nobody waited for may be missing."""
-        seconds = self._cpu_seconds()
+        seconds = self.cpu_seconds()
         new = max(0.0, seconds - self._cpu_seen)
         self._cpu_seen = seconds
         return new
 
-    def _cpu_seconds(self) -> float:
+    def cpu_seconds(self) -> float:
         """Return the processor time of the kernel and its descendants; what was last seen when it is gone."""
         if self.ended:
             return self._cpu_seen
@@ -233,6 +235,15 @@ class KernelProcess:
             # Empty first, as from a REQ socket: some kernels answer with a REP socket (ZeroMQ RFC 28).
             self._heartbeat.send([b"", b"beat"])
 
+    def probe(self) -> Deferred[None]:
+        """Send a heartbeat out of turn; the Deferred fires with the next answer."""
+        answered: Deferred[None] = Deferred(self._probes.remove)
+        self._probes.append(answered)
+        if self._heartbeat is not None:
+            with contextlib.suppress(SendQueueFullError):
+                self._heartbeat.send([b"", b"beat"])
+        return answered
+
     def _next_beat(self) -> None:
         if self._beats_while_busy or not self._evaluating:
             self._missed += 1
@@ -243,6 +254,9 @@ class KernelProcess:
 
     def _read_beat(self, parts: list[bytes]) -> None:
         self._missed = 0
+        probes, self._probes = self._probes, []
+        for answered in probes:
+            answered.callback(None)
         if not self._verified:
             self._verified = True
             self._owner.kernel_verified(self.record.slot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.protocol import Factory
@@ -9,7 +10,20 @@ from twisted.logger import Logger
 from twisted.protocols import amp
 
 from appliance import errors
-from appliance.pool_commands import Attach, Claim, Interrupt, KernelDied, Lease, LeaveQueue, PoolStatus, Release
+from appliance.peercred import ROOT_UID, peer_uid
+from appliance.pool_commands import (
+    Attach,
+    Claim,
+    Drain,
+    Interrupt,
+    KernelDied,
+    Lease,
+    LeaveQueue,
+    Overview,
+    PoolStatus,
+    Release,
+    Renew,
+)
 from appliance.protocol.death import DeathReason
 from appliance.protocol.pool import LeaseRequest, Queued
 
@@ -118,6 +132,31 @@ class LeaseConnection(amp.AMP):
     def pool_status(self) -> dict[str, Any]:
         """Answer `PoolStatus`."""
         return {"status": self._pool.status_document()}
+
+    @Drain.responder
+    def drain(self, on: bool) -> dict[str, Any]:
+        """Answer `Drain`."""
+        self._require_administrator()
+        self._pool.drain(on=on)
+        return {}
+
+    @Renew.responder
+    def renew(self) -> dict[str, Any]:
+        """Answer `Renew`."""
+        self._require_administrator()
+        self._pool.renew()
+        return {}
+
+    @Overview.responder
+    def overview(self) -> dict[str, Any]:
+        """Answer `Overview`."""
+        self._require_administrator()
+        return {"overview": self._pool.overview()}
+
+    def _require_administrator(self) -> None:
+        """Raise `errors.BadRequest` unless root, or whoever runs the pool, is at the other end."""
+        if peer_uid(self.transport) not in (ROOT_UID, os.getuid()):
+            raise errors.BadRequest("only the administrator may ask that")
 
     def _describe_answer(self, answer: Record | Queued) -> dict[str, Any]:
         if isinstance(answer, Queued):

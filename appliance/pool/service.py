@@ -16,27 +16,31 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import psutil
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.protocols import amp
 
-from appliance import errors, unix_socket
+from appliance import errors, self_connection, unix_socket
 from appliance.config import Config, uid_of
 from appliance.log import kernel_name
 from appliance.notify import inherited_socket
 from appliance.peercred import ROOT_UID, require_peer
-from appliance.pool import pressure
+from appliance.pool import overview, pressure
 from appliance.pool.exit_status import explain
 from appliance.pool.kernel_process import KernelProcess
 from appliance.pool.leases import LeaseFactory
 from appliance.pool.records import Directories, Record
 from appliance.pool.zygote_link import ZygoteLink, ZygoteListener
+from appliance.pool_commands import PoolStatus
 from appliance.protocol import pool as decisions
 from appliance.protocol.death import DeathReason
 from appliance.protocol.quota import QuotaLimits
 from appliance.zmq_sockets import Sockets
 
 if TYPE_CHECKING:
+    import pathlib
     import socket
 
 log = Logger()
@@ -46,6 +50,9 @@ FIRST_SLOT = 1000
 
 #: Layers without which there is no kernel at all.
 ALWAYS_ON = ("user namespace", "uid pool", "namespaces", "read-only root", "no new privileges", "seccomp")
+
+#: Ready kernels that are asked for a heartbeat to prove that the pool hears kernels; one answer is enough.
+MAX_PROBED_KERNELS = 3
 
 #: Seconds between looks at the host's memory.
 MEMORY_LOOK_SECONDS = 5.0
@@ -107,6 +114,7 @@ class PoolService(MultiService):
         self._port: Any = None
         self._inherited: int | None = None
         self._memory_low = False
+        self._deaths = overview.Deaths()
         self._looks = [
             (LoopingCall(self._look_at_memory), MEMORY_LOOK_SECONDS),
             (LoopingCall(self._look_at_processor_time), CPU_LOOK_SECONDS),
@@ -122,6 +130,9 @@ class PoolService(MultiService):
         """Find the kernels of an earlier pool, then listen for zygotes and web roles."""
         super().startService()  # type: ignore[no-untyped-call]
         self._orphans = {record.slot: record for record in self._directories.load()}
+        if self._drain_mark.exists():
+            self._pool.hold(on=True, now=self._now())
+        self._zygotes.inherited = inherited_socket("zygote")
         self._zygotes.start()
         uids = frozenset({uid_of(self._config.users.web), os.getuid(), ROOT_UID})
         factory = require_peer(self._leases, uids)
@@ -159,6 +170,22 @@ class PoolService(MultiService):
         """Return whether the pool can be asked."""
         return self._port is not None
 
+    async def prove(self) -> None:
+        """Answer a question of our own as a web role's, and hear one of the ready kernels, if there is any."""
+        asker = amp.AMP()  # type: ignore[no-untyped-call]
+        factory = Factory.forProtocol(lambda: asker)
+        factory.noisy = False
+        self_connection.connect(self._reactor, self._leases, factory)
+        try:
+            await asker.callRemote(PoolStatus)  # type: ignore[no-untyped-call]
+        finally:
+            if asker.transport is not None:
+                asker.transport.loseConnection()
+        ready = [kernel.slot for kernel in self._pool.kernels if kernel.state is decisions.State.READY]
+        probes = [self._processes[slot].probe() for slot in ready[:MAX_PROBED_KERNELS]]
+        if probes:
+            await DeferredList(probes, fireOnOneCallback=True)
+
     def status(self) -> str:
         """Return one line of counts."""
         count = self._pool.count
@@ -167,6 +194,8 @@ class PoolService(MultiService):
             f"{count(decisions.State.STARTING)} starting of {self._config.pool.max_kernels}"
         )
         missing = sorted(set(self._config.environment) - self._pool.environments)
+        if self._pool.held:
+            text += "; draining"
         if missing:
             text += f"; no zygote for {', '.join(missing)}"
         if self._pool.last_failure:
@@ -289,6 +318,40 @@ class PoolService(MultiService):
         self._pool.interrupted(kernel_id, self._now())
         self._schedule_tick()
 
+    # -- what the administrator asks (T3) -----------------------------------------------------------------------------
+
+    def drain(self, *, on: bool) -> None:
+        """Deal no kernels, or deal again; a restarted pool remembers."""
+        mark = self._drain_mark
+        if on:
+            mark.touch(0o640)
+        else:
+            mark.unlink(missing_ok=True)
+        log.info("draining: no kernel is dealt to visitors" if on else "no longer draining")
+        self._perform(self._pool.hold(on=on, now=self._now()))
+
+    def renew(self) -> None:
+        """Have each zygote end, so that its keeper starts one from what is installed now, and replace what is ready."""
+        for environment, link in list(self._links.items()):
+            log.info("zygote {environment} is started anew", environment=environment)
+            try:
+                link.retire()
+            except OSError as exc:
+                log.warn("zygote {environment} cannot be told: {why}", environment=environment, why=str(exc))
+            self._perform(self._pool.renew(environment, self._now()))
+
+    def overview(self) -> str:
+        """Return every kernel and the last deaths as JSON text."""
+        return overview.render(self._pool.kernels, self._deaths, self._now(), self._cpu_seen)
+
+    def _cpu_seen(self, slot: int) -> float:
+        process = self._processes.get(slot)
+        return process.cpu_seconds() if process is not None else 0.0
+
+    @property
+    def _drain_mark(self) -> pathlib.Path:
+        return self._config.pool_socket.with_name("draining")
+
     def status_document(self) -> str:
         """Return counts and layers as JSON text; its fields are those of `appliance.pool_commands.PoolStatus`."""
         count = self._pool.count
@@ -302,6 +365,7 @@ class PoolService(MultiService):
                 "ready": count(decisions.State.READY),
                 "starting": count(decisions.State.STARTING),
                 "in_line": self._pool.in_line,
+                "draining": self._pool.held,
                 "environments": sorted(self._pool.environments),
                 "last_failure": self._pool.last_failure,
                 "layers": layers,
@@ -501,6 +565,15 @@ class PoolService(MultiService):
                 slot=effect.slot,
                 reason=effect.reason.value,
                 detail=effect.detail,
+            )
+            self._deaths.note(
+                overview.Death(
+                    self._now(),
+                    effect.slot,
+                    process.record.environment if process is not None else "",
+                    effect.reason.value,
+                    effect.detail,
+                )
             )
             self._leases.announce(effect.kernel_id, effect.reason.value, effect.detail)
 

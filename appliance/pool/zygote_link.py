@@ -173,11 +173,21 @@ class ZygoteListener:
     path: Path
     uids: frozenset[int]
     accepted: Callable[[socket.socket], None]
+    inherited: int | None = None
     _socket: socket.socket | None = None
     _watch: WatchedDescriptor | None = None
 
     def start(self) -> None:
-        """Listen; replaces the socket of an earlier pool. Raises `OSError`."""
+        """Listen on the descriptor ``inherited``, else in place of an earlier pool's socket. Raises `OSError`."""
+        if self.inherited is None:
+            listener = self._bind()
+        else:
+            listener = socket.socket(fileno=os.dup(self.inherited))
+            listener.setblocking(False)
+        self._socket = listener
+        self._watch = WatchedDescriptor(self.reactor, listener.fileno(), self._accept)
+
+    def _bind(self) -> socket.socket:
         self.path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         listener.bind(str(self.path))
@@ -185,15 +195,15 @@ class ZygoteListener:
         # range, which no file permission could name without naming more.
         self.path.chmod(0o666)
         listener.listen(BACKLOG)
-        self._socket = listener
-        self._watch = WatchedDescriptor(self.reactor, listener.fileno(), self._accept)
+        return listener
 
     def stop(self) -> None:
         """Stop listening."""
         if self._watch is not None and self._socket is not None:
             self._watch.stop()
             self._socket.close()
-            self.path.unlink(missing_ok=True)
+            if self.inherited is None:
+                self.path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
         assert self._socket is not None  # noqa: S101 - only called while listening

@@ -205,6 +205,7 @@ class Pool:
         self._refill_at = 0.0
         self._memory_low = False
         self._failures: dict[str, _Failures] = {}
+        self._held = False
         self._draining = False
         self._cpu = CpuLedger()
         self._line: WaitingLine[LeaseRequest] = WaitingLine(settings.queue_length, settings.queue_seconds)
@@ -302,6 +303,8 @@ class Pool:
             return [Refuse(request.token, exc)]
         if self._draining:
             return [self._refusal(request, errors.PoolExhausted)]
+        if self._held and request.kind != "probe":
+            return [self._refusal(request, errors.Draining)]
         # whoever stands in the line comes first; the probe has a kernel of its own
         ahead = 0 if request.kind == "probe" else len(self._line)
         if self._promised(request.kind) + ahead >= self._limit(request.kind):
@@ -465,6 +468,26 @@ class Pool:
         for kernel in list(self._kernels.values()):
             if kernel.state is not State.ENDING:
                 effects += self._end(kernel, DeathReason.DRAINING, "", now)
+        return effects
+
+    def hold(self, *, on: bool, now: float) -> list[Effect]:
+        """Deal no kernel to visitors while ``on``; those in use live on, and who stands in line is sent away."""
+        self._held = on
+        if on:
+            self._line = WaitingLine(self._settings.queue_length, self._settings.queue_seconds)
+        return list(self._fill(now))
+
+    @property
+    def held(self) -> bool:
+        """Whether no kernel is dealt to visitors."""
+        return self._held
+
+    def renew(self, environment: str, now: float) -> list[Effect]:
+        """End the ready kernels of an environment: fresh ones will come from another zygote."""
+        effects: list[Effect] = []
+        for kernel in list(self._kernels.values()):
+            if kernel.state is State.READY and kernel.environment == environment:
+                effects += self._end(kernel, DeathReason.RELEASED, "", now)
         return effects
 
     def memory(self, *, low: bool) -> None:

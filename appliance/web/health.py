@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
@@ -54,7 +56,22 @@ class Health:
 
     def routes(self) -> Sequence[Route]:
         """Return the addresses."""
-        return (Route(re.compile("/healthz"), {"GET": self.tell}),)
+        return (
+            Route(re.compile("/healthz"), {"GET": self.tell}),
+            Route(re.compile("/readyz"), {"GET": self.ready}),
+            Route(re.compile("/livez"), {"GET": self.live}),
+        )
+
+    async def ready(self, call: Call) -> Response:
+        """Tell a balancer what `tell` does, but 404 while this server drains: "send me nothing new" to HAProxy."""
+        answer = await self.tell(call)
+        if answer.status == 200 and json.loads(answer.body)["pool"].get("draining"):
+            return attrs.evolve(answer, status=404)
+        return answer
+
+    async def live(self, call: Call) -> Response:
+        """Tell that this process answers requests; what it needs of others is in ``/healthz``."""
+        return json_response({"status": "ok"})
 
     async def tell(self, call: Call) -> Response:
         """Tell how the appliance is: 200 when an evaluation came out right, else 503."""

@@ -9,6 +9,7 @@ import attrs
 from twisted.application.internet import ClientService
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError  # noqa: A004 - Twisted's own TimeoutError
 from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.protocols import amp
@@ -29,6 +30,9 @@ CONNECT_SECONDS = 2.0
 
 #: Longest wait for an answer of the pool, beyond what it may wait itself.
 ANSWER_SECONDS = 5.0
+
+#: Times that a question is asked when the link breaks under it: a pool that was restarted answers the next one.
+MAX_ATTEMPTS = 3
 
 #: Pauses before the link is tried again.
 FIRST_RETRY_SECONDS = 0.05
@@ -226,22 +230,28 @@ class PoolClient(ClientService):
         command: type[amp.Command],
         **arguments: Any,
     ) -> dict[str, Any]:
-        if self.connected:
-            protocol = self._protocol
-        else:
+        """Ask, again if the link breaks meanwhile: a pool that ends without an answer has done nothing."""
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            protocol = await self._link()
             try:
-                protocol = await self.whenConnected().addTimeout(CONNECT_SECONDS, self._clock)
-            except TimeoutError as exc:
+                return await self._answer(protocol.callRemote(command, **arguments), seconds, on_late_answer)
+            except ApplianceError:
+                raise
+            except (ConnectionDone, ConnectionLost) as exc:
+                if attempt == MAX_ATTEMPTS or not self.running:
+                    raise PoolUnavailable from exc
+            except Exception as exc:
+                log.warn("pool did not answer {command}: {exc!r}", command=command.__name__, exc=exc)
                 raise PoolUnavailable from exc
-            except CancelledError as exc:
-                # the service has stopped
-                raise PoolUnavailable from exc
+        raise AssertionError("unreachable")
+
+    async def _link(self) -> Any:
+        """Return the link; raises `PoolUnavailable` when there is none in time, or the service has stopped."""
+        if self.connected:
+            return self._protocol
         try:
-            return await self._answer(protocol.callRemote(command, **arguments), seconds, on_late_answer)
-        except ApplianceError:
-            raise
-        except Exception as exc:
-            log.warn("pool did not answer {command}: {exc!r}", command=command.__name__, exc=exc)
+            return await self.whenConnected().addTimeout(CONNECT_SECONDS, self._clock)
+        except (TimeoutError, CancelledError) as exc:
             raise PoolUnavailable from exc
 
     def _answer(

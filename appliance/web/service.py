@@ -6,11 +6,11 @@ import datetime
 import re
 import secrets
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import execute
+from twisted.internet.defer import Deferred, TimeoutError, execute, maybeDeferred  # noqa: A004 - Twisted's own
 from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
     TCP4ServerEndpoint,
@@ -22,9 +22,9 @@ from twisted.logger import Logger
 from twisted.protocols.haproxy import proxyEndpoint
 from zope.interface import implementer
 
-from appliance import unix_socket
+from appliance import self_connection, unix_socket
 from appliance.config import Config, UnixAddress
-from appliance.errors import NotFound
+from appliance.errors import ApplianceError, NotFound
 from appliance.notify import inherited_socket
 from appliance.web.health import MAX_FACTOR, MIN_FACTOR, Health
 from appliance.web.http import NO_STORE, Call, Response
@@ -37,9 +37,6 @@ from appliance.web.pool_client import PoolClient
 from appliance.web.service_routes import ServiceRoutes
 from appliance.web.site import CellSite, Route, Router
 from appliance.web.static import StaticFiles
-
-if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
 
 log = Logger()
 
@@ -73,11 +70,42 @@ async def no_terms(call: Call) -> Response:
 class WebService(MultiService):
     """The web role."""
 
-    def __init__(self, kernels: Kernels, pool: PoolClient, listening: StreamServerEndpointService) -> None:
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        kernels: Kernels,
+        pool: PoolClient,
+        listening: StreamServerEndpointService,
+        router: Router,
+        site: CellSite,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._stop_seconds = config.web.stop_seconds
+        self._reactor = reactor
         self._kernels = kernels
         self._pool = pool
         self._listening = listening
+        self._router = router
+        self._site = site
+
+    def stopService(self) -> Deferred[Any]:  # noqa: N802 - IService
+        """Accept no more, let answers under way end, then close everything; whoever comes finds another instance."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await maybeDeferred(self._listening.stopService)
+        try:
+            await self._router.finish().addTimeout(self._stop_seconds, self._reactor)
+        except TimeoutError:
+            log.warn("some answers were still under way after {seconds} s", seconds=self._stop_seconds)
+        await maybeDeferred(super().stopService)
+
+    async def prove(self) -> None:
+        """Answer a request of our own."""
+        status = await self_connection.http_status(self._reactor, self._site, "/livez")
+        if status != 200:
+            raise ApplianceError(f"the web role answers itself with status {status}")
 
     def healthy(self) -> bool:
         """Return whether connections are accepted; what this role needs from others is in ``/healthz``."""
@@ -156,11 +184,12 @@ def make_service(config: Config, reactor: Any) -> WebService:
         *Health(config, kernels, pool, permalinks, reactor, random_factor, utc_now).routes(),
         Route(re.compile(r"/tos\.html"), {"GET": no_terms, "POST": no_terms}),
     )
-    site = CellSite(Router(config, routes), config.web.max_body_bytes, reactor)
+    router = Router(config, routes)
+    site = CellSite(router, config.web.max_body_bytes, reactor)
     listening = StreamServerEndpointService(listening_endpoint(config, reactor), site)  # type: ignore[no-untyped-call]
     # an address that is taken must end the process with its reason, not leave it deaf
     listening._raiseSynchronously = True
-    service = WebService(kernels, pool, listening)
+    service = WebService(config, reactor, kernels, pool, listening, router, site)
     for part in (kernels, pool, _Closing(permalinks), listening):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service

@@ -131,11 +131,37 @@ class Router(resource.Resource):
         self._routes = routes
         self._retry_after_seconds = config.pool.retry_after_seconds
         self._trust_forwarded = config.web.proxy_protocol
+        self._under_way = 0
+        self._idle: list[Deferred[None]] = []
+        self._stopping = False
+
+    def finish(self) -> Deferred[None]:
+        """Tell clients not to come again on their connections; the Deferred fires when no answer is under way."""
+        self._stopping = True
+        idle: Deferred[None] = Deferred(self._idle.remove)
+        self._idle.append(idle)
+        self._tell_idle()
+        return idle
+
+    def _tell_idle(self) -> None:
+        if self._under_way == 0:
+            waiting, self._idle = self._idle, []
+            for idle in waiting:
+                idle.callback(None)
 
     def render(self, request: Any) -> int:
         """Start answering."""
-        Deferred.fromCoroutine(self._answer(request)).addErrback(self._failed)
+        self._under_way += 1
+        if self._stopping and not request.requestHeaders.hasHeader("upgrade"):
+            # whoever comes again on this connection would find it closed
+            request.setHeader("Connection", "close")
+        answering = Deferred.fromCoroutine(self._answer(request)).addErrback(self._failed)
+        answering.addBoth(self._answered)
         return server.NOT_DONE_YET
+
+    def _answered(self, _result: object) -> None:
+        self._under_way -= 1
+        self._tell_idle()
 
     def _failed(self, failure: Any) -> None:
         log.failure("answer could not be sent", failure=failure)

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from twisted.application.service import Service
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from appliance import notify
 from appliance.notify import LOOK_SECONDS, MAX_LAG_SECONDS, NotifyingService
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class FakeRole(Service):
@@ -14,6 +20,13 @@ class FakeRole(Service):
         self.well = False
         self.text = "starting"
         self.stopped: Deferred[None] = Deferred()
+        self.work: Callable[[], Deferred[None]] | None = None
+        self.proofs = 0
+
+    async def prove(self) -> None:
+        self.proofs += 1
+        if self.work is not None:
+            await self.work()
 
     def healthy(self) -> bool:
         return self.well
@@ -65,10 +78,49 @@ def test_the_watchdog_beats_twice_in_its_time_while_the_role_is_well() -> None:
     assert fixture.advance(LOOK_SECONDS) == ["WATCHDOG=1"]
 
 
-def test_without_a_watchdog_there_is_no_beat() -> None:
+def test_without_a_watchdog_there_is_no_beat_and_no_proof() -> None:
     fixture = Fixture()
     fixture.role.well = True
     assert "WATCHDOG=1" not in fixture.advance(60)
+    assert fixture.role.proofs == 0
+
+
+def test_a_beat_needs_work_that_went_through_since_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[dict[str, object]] = []
+    monkeypatch.setattr(notify.log, "warn", lambda _format, **fields: said.append(fields))
+    fixture = Fixture(watchdog=12)
+    fixture.role.well = True
+    assert fixture.advance(12.5).count("WATCHDOG=1") == 2
+    assert fixture.role.proofs >= 2 * notify.PROOFS_PER_BEAT
+    fixture.role.work = lambda: defer.fail(ValueError("the disk is gone"))
+    fixture.advance(6)  # the last good proof may carry one more beat
+    assert fixture.advance(20) == []
+    assert said[0]["unproved"] == "ValueError the disk is gone"
+    fixture.role.work = None
+    assert "WATCHDOG=1" in fixture.advance(2.5)
+
+
+def test_work_that_hangs_is_given_up_and_tried_again() -> None:
+    fixture = Fixture(watchdog=12)
+    fixture.role.well = True
+    fixture.advance(2)
+    fixture.role.work = Deferred
+    fixture.advance(6)
+    assert fixture.advance(20) == []
+    tried = fixture.role.proofs
+    fixture.role.work = None
+    assert "WATCHDOG=1" in fixture.advance(8)
+    assert fixture.role.proofs > tried
+
+
+def test_stopping_gives_running_work_up() -> None:
+    fixture = Fixture(watchdog=12)
+    fixture.role.well = True
+    cancelled: list[object] = []
+    fixture.role.work = lambda: Deferred(cancelled.append)
+    fixture.advance(1)
+    fixture.service.stopService()
+    assert len(cancelled) == 1
 
 
 def test_a_reactor_that_is_late_gets_no_beat() -> None:
@@ -100,7 +152,7 @@ def test_stopping_is_told_and_waits_for_the_role() -> None:
     fixture = Fixture()
     fixture.sent.clear()
     stopped = fixture.service.stopService()
-    assert fixture.sent == ["STOPPING=1\nSTATUS=stopping"]
+    assert fixture.sent == ["STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=1000000"]
     assert not stopped.called
     fixture.role.stopped.callback(None)
     assert stopped.called
