@@ -1,70 +1,29 @@
-"""``cellctl``: run the appliance, explain what this host can confine, show and check the configuration."""
+"""``cellctl``: run the appliance, explain what this host can confine, operate an installed one."""
 
 from __future__ import annotations
 
-import argparse
+import pathlib
 import sys
 from typing import TYPE_CHECKING
 
-import appliance
 from appliance import config as configuration
-from appliance.errors import ConfigError
+from appliance.cli.command_line import parser
+from appliance.errors import ApplianceError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import argparse
+    from collections.abc import Callable, Sequence
 
 #: sysexits(3).
 EX_CONFIG = 78
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
-    top = argparse.ArgumentParser(prog="cellctl", description=__doc__)
-    top.add_argument("--version", action="version", version=f"cellctl {appliance.__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-
-    def config_option(command: argparse.ArgumentParser) -> None:
-        command.add_argument(
-            "--config",
-            metavar="FILE",
-            help=f"configuration file (default: {configuration.SYSTEM_FILE} if it exists, else built-in values)",
-        )
-
-    serve = commands.add_parser(
-        "serve",
-        help="run every role in the foreground until Ctrl-C",
-        description="Run the web, pool and permalink roles and the kernels' environments in the foreground. As root, "
-        "each role gets an account of its own; as an ordinary user, all roles run as that user and kernels get its "
-        "subordinate ids. Nothing but the state directory is left behind.",
-    )
-    config_option(serve)
-    serve.add_argument("--listen", metavar="ADDRESS", help="ADDRESS:PORT or unix:/PATH instead of web.listen")
-    serve.add_argument(
-        "--unsafe", action="store_true", help="start although a required layer of confinement is missing on this host"
-    )
-
-    doctor = commands.add_parser(
-        "doctor",
-        help="tell what this host can and cannot confine",
-        description="Try every layer of confinement on this host and tell its state, the reason and what to do. "
-        "Exit status 0: all that is required is there; 1: something is missing.",
-    )
-    config_option(doctor)
-    doctor.add_argument("--json", action="store_true", help="print JSON instead of a table")
-
-    config = commands.add_parser(
-        "config",
-        help="show or check the configuration",
-        description="Without an option, print the configuration that would be used.",
-    )
-    config_option(config)
-    what = config.add_mutually_exclusive_group()
-    what.add_argument("--defaults", action="store_true", help="print every key with its default, unit and reason")
-    what.add_argument("--check", metavar="FILE", help="say whether FILE is a valid configuration")
-    return top
+EX_FAILURE = 1
 
 
 def _config(arguments: argparse.Namespace) -> int:
+    if arguments.action == "check":
+        from appliance.cli import check
+
+        return check.run(arguments.config, with_edge=True)
     if arguments.check is not None:
         configuration.load(arguments.check)
         print(f"{arguments.check}: valid")
@@ -75,23 +34,118 @@ def _config(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _serve(arguments: argparse.Namespace) -> int:
+    from appliance.cli import serve
+
+    return serve.run(configuration.load(arguments.config), listen=arguments.listen, unsafe=arguments.unsafe)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from appliance.cli import doctor
+
+    return doctor.run(configuration.load(arguments.config), as_json=arguments.json)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from appliance.cli import status
+
+    return status.run(configuration.load(arguments.config), as_json=arguments.json)
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    from appliance.cli import top
+
+    return top.run(configuration.load(arguments.config), seconds=max(0.2, arguments.seconds), once=arguments.once)
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    from appliance.cli import operate
+
+    return operate.logs(arguments.roles, follow=arguments.follow, lines=max(0, arguments.lines), since=arguments.since)
+
+
+def _healthcheck(arguments: argparse.Namespace) -> int:
+    from appliance.cli import healthcheck
+
+    return healthcheck.run(configuration.load(arguments.config), restart=arguments.restart)
+
+
+def _drain(arguments: argparse.Namespace) -> int:
+    from appliance.cli import operate
+
+    return operate.drain(configuration.load(arguments.config), on=True, wait_seconds=max(0.0, arguments.wait))
+
+
+def _undrain(arguments: argparse.Namespace) -> int:
+    from appliance.cli import operate
+
+    return operate.drain(configuration.load(arguments.config), on=False, wait_seconds=0.0)
+
+
+def _restart(arguments: argparse.Namespace) -> int:
+    from appliance.cli import operate
+
+    return operate.restart(configuration.load(arguments.config), arguments.roles, hard=arguments.hard)
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from appliance.cli import backup
+
+    print(backup.backup(configuration.load(arguments.config), pathlib.Path(arguments.archive).absolute()))
+    return 0
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from appliance.cli import backup
+
+    config, archive = configuration.load(arguments.config), pathlib.Path(arguments.archive)
+    print(backup.restore(config, archive, configuration=arguments.with_configuration))
+    return 0
+
+
+def _support_bundle(arguments: argparse.Namespace) -> int:
+    from appliance.cli import support_bundle
+
+    return support_bundle.run(configuration.load(arguments.config), pathlib.Path(arguments.archive))
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    from appliance.cli import completion
+
+    print(completion.render(arguments.shell, parser()), end="")
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "serve": _serve,
+    "doctor": _doctor,
+    "config": _config,
+    "status": _status,
+    "top": _top,
+    "logs": _logs,
+    "healthcheck": _healthcheck,
+    "drain": _drain,
+    "undrain": _undrain,
+    "restart": _restart,
+    "backup": _backup,
+    "restore": _restore,
+    "support-bundle": _support_bundle,
+    "completion": _completion,
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 78 for a wrong configuration, 2 for a wrong command line."""
     arguments = parser().parse_args(argv)
     try:
-        if arguments.command == "serve":
-            from appliance.cli import serve
-
-            return serve.run(configuration.load(arguments.config), listen=arguments.listen, unsafe=arguments.unsafe)
-        if arguments.command == "doctor":
-            from appliance.cli import doctor
-
-            return doctor.run(configuration.load(arguments.config), as_json=arguments.json)
-        return _config(arguments)
+        return _COMMANDS[arguments.command](arguments)
     except ConfigError as exc:
         print(f"cellctl: {exc.message}", file=sys.stderr)
         return EX_CONFIG
+    except ApplianceError as exc:
+        print(f"cellctl: {exc.message}", file=sys.stderr)
+        return EX_FAILURE
     except BrokenPipeError:
         # The reader of a pipe has seen enough; the interpreter must not complain when it flushes.
         sys.stdout = None
-        return 1
+        return EX_FAILURE

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MAX_ANSWER_BYTES = 65_536
 
 #: A PROXY v2 header of the command LOCAL: "the proxy itself connects" (HAProxy's proxy-protocol.txt, section 2.2).
-_PROXY_LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
+PROXY_LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
 
 
 class _Probe(Protocol):
@@ -34,7 +34,7 @@ class _Probe(Protocol):
     def connectionMade(self) -> None:  # noqa: N802 - Twisted
         """Send the request."""
         request = b"GET /healthz HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        self.transport.write((_PROXY_LOCAL if self._proxy_protocol else b"") + request)
+        self.transport.write((PROXY_LOCAL if self._proxy_protocol else b"") + request)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted
         """Collect the answer."""

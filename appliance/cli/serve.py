@@ -99,7 +99,8 @@ class Serving(Service):
     """The children, and the questions whether they are ready."""
 
     def __init__(self, config: Config, file: pathlib.Path, reactor: Any, give_up: Callable[[int], None]) -> None:
-        from appliance.cli.supervisor import Supervisor, printable
+        from appliance.cli.printable import printable
+        from appliance.cli.supervisor import Supervisor
 
         self._config = config
         self._reactor = reactor

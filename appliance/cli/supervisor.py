@@ -5,7 +5,6 @@ Builds on Twisted's process monitor, which imports the global reactor: import th
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -149,12 +148,3 @@ def describe(error: Any) -> str:
     """Return how a process ended, from the error that Twisted reports."""
     number = getattr(error, "signal", None)
     return f"signal {number}" if number is not None else f"exit status {getattr(error, 'exitCode', 0)}"
-
-
-#: What a line may not bring to the terminal: a child could pass on what a visitor wrote.
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def printable(line: str) -> str:
-    """Return ``line`` without what a terminal takes for commands."""
-    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), line.rstrip("\r"))

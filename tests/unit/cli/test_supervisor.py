@@ -8,7 +8,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from appliance.cli import supervisor as module
-from appliance.cli.supervisor import MAX_EARLY_ENDS, MAX_LINE_BYTES, Child, Supervisor, printable
+from appliance.cli.printable import printable
+from appliance.cli.supervisor import MAX_EARLY_ENDS, MAX_LINE_BYTES, Child, Supervisor
 
 
 class FakeProcess:

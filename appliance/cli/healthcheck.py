@@ -1,0 +1,156 @@
+"""``cellctl healthcheck``: evaluate something, and when that fails find out which part is to blame.
+
+`diagnose` decides from what was seen; `run` looks twice before it acts, since a role may just be restarting. A unit
+that came up a moment ago is not restarted again: when a restart did not help, another one will not.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from appliance.cli import health_question, pool_question, units
+from appliance.errors import ApplianceError
+from appliance.pool_commands import PoolStatus, Renew
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from appliance.cli.health_question import Answer
+    from appliance.cli.units import Unit
+    from appliance.config import Config
+
+#: Seconds for /healthz, beyond web.health_seconds for the evaluation itself.
+EXTRA_SECONDS = 10.0
+
+#: Pause before the second look, beyond web.health_cache_seconds.
+SECOND_LOOK_SECONDS = 2.0
+
+#: A unit that has run for less than this is not restarted.
+YOUNG_SECONDS = 120.0
+
+#: What /healthz calls an evaluation that did not come out right although a kernel was there.
+_WRONG = ("timeout", "failed", "wrong_output")
+
+
+@attrs.frozen
+class Seen:
+    """What was seen of the appliance. ``pool``: its own words, None when it did not answer."""
+
+    web: Answer
+    pool: Mapping[str, Any] | None
+    services: Sequence[Unit]
+    environments: Sequence[str]
+
+    def named(self, role: str) -> list[Unit]:
+        """Return the units of a role that should run."""
+        return [unit for unit in self.services if unit.role == role and unit.active != "inactive"]
+
+
+@attrs.frozen
+class Finding:
+    """A part that is to blame, and why. ``unit`` empty: nothing that a restart could mend.
+
+    ``renew``: start the environment's zygotes anew and leave its kernels alone.
+    """
+
+    unit: str
+    why: str
+    renew: bool = False
+
+
+def diagnose(seen: Seen) -> list[Finding]:
+    """Return what is to blame, nothing when an evaluation came out right and permalinks are kept."""
+    findings = [
+        Finding("", f"{unit.name} has a wrong configuration: cellctl config check tells which")
+        for unit in seen.services
+        if unit.active == "failed" and unit.exit_status == 78
+    ]
+    if seen.pool is None:
+        findings += [Finding(unit.name, "the pool does not answer") for unit in seen.named("pool")]
+    if seen.web.status == 0:
+        # whichever instance still lives would have taken the request
+        return findings + [Finding(unit.name, f"no web role answers: {seen.web.error}") for unit in seen.named("web")]
+    if seen.web.document.get("permalinks", {}).get("status", "ok") != "ok":
+        findings += [Finding(unit.name, "permalinks are not kept") for unit in seen.named("permalink")]
+    evaluation = seen.web.document.get("evaluation", {})
+    if seen.pool is not None and evaluation.get("status", "ok") != "ok":
+        findings += _blame_kernels(seen, seen.pool, evaluation)
+    return findings
+
+
+def _blame_kernels(seen: Seen, pool: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[Finding]:
+    """Return why an evaluation failed although web role and pool answer."""
+    code, message = str(evaluation.get("status")), str(evaluation.get("message", ""))
+    missing = [name for name in seen.environments if name not in pool.get("environments", ())]
+    if missing:
+        return [Finding(f"cell-zygote@{name}.service", f"the pool has no zygote for {name}") for name in missing]
+    if code in _WRONG or code == "environment_unavailable":
+        why = f"kernels do not evaluate: {code} {message}".strip()
+        return [Finding(f"cell-zygote@{name}.service", why, renew=True) for name in seen.environments]
+    if code == "pool_exhausted":
+        return [Finding("", f"all {pool.get('limit')} kernels are in use")]
+    return [Finding("", f"the evaluation failed: {code} {message}".strip())]
+
+
+def look(config: Config) -> Seen:
+    """Look at the running appliance. Raises `units.SystemdUnavailable`."""
+    answer = health_question.ask(
+        units.listening_address(),
+        "/healthz",
+        proxy_protocol=config.web.proxy_protocol,
+        seconds=config.web.health_seconds + EXTRA_SECONDS,
+    )
+    try:
+        pool: Mapping[str, Any] | None = pool_status(config)
+    except ApplianceError:
+        pool = None
+    return Seen(answer, pool, units.services(), tuple(config.environment))
+
+
+def pool_status(config: Config) -> Mapping[str, Any]:
+    """Return the pool's counts; raises `PoolUnavailable`."""
+    status: Mapping[str, Any] = json.loads(pool_question.ask(config, PoolStatus)["status"])
+    return status
+
+
+def act(config: Config, finding: Finding, seen: Seen, now: float) -> str:
+    """Do what a finding asks for; return what was done. Raises `ApplianceError`."""
+    if not finding.unit:
+        return "nothing to restart"
+    age = now - next((unit.active_since for unit in seen.services if unit.name == finding.unit), 0.0)
+    if age < YOUNG_SECONDS:
+        return f"{finding.unit} runs for {age:.0f} s only: not restarted"
+    if finding.renew:
+        pool_question.ask(config, Renew)
+        return "zygotes started anew"
+    units.restart(finding.unit)
+    return f"{finding.unit} restarted"
+
+
+def run(config: Config, *, restart: bool, sleep: Callable[[float], object] = time.sleep) -> int:
+    """Evaluate; print what is to blame and, with ``restart``, mend it. Return 0 if all is well, else 1."""
+    findings = diagnose(look(config))
+    if not findings:
+        print("an evaluation came out right")
+        return 0
+    sleep(config.web.health_cache_seconds + SECOND_LOOK_SECONDS)
+    seen = look(config)
+    again = diagnose(seen)
+    if not again:
+        print("an evaluation came out right at the second attempt")
+        return 0
+    now = time.clock_gettime(time.CLOCK_MONOTONIC)
+    for finding in again:
+        print(f"{finding.unit or 'appliance'}: {finding.why}", file=sys.stderr)
+        # only what both looks name is touched
+        if restart and finding.unit in {first.unit for first in findings}:
+            try:
+                print(act(config, finding, seen, now), file=sys.stderr)
+            except ApplianceError as exc:
+                print(exc.message, file=sys.stderr)
+    return 1

@@ -1,0 +1,41 @@
+#compdef cellctl
+# zsh completion of cellctl(1), made from its parser
+local -a names choices
+names=(
+    'serve:run every role in the foreground until Ctrl-C'
+    'doctor:tell what this host can and cannot confine'
+    'config:show or check the configuration'
+    'status:show the units, the pool and whether an evaluation comes out right'
+    'top:watch kernels, roles and recent deaths'
+    'logs:show what the roles say'
+    'healthcheck:evaluate something; when that fails, tell which part is to blame'
+    'drain:start no new cells; those that run go on'
+    'undrain:start new cells again'
+    'restart:restart roles one after the other, without losing a kernel or a request'
+    'backup:keep permalinks and configuration in a file'
+    'restore:put the permalinks of a backup back'
+    'support-bundle:collect what is needed to find out why something fails'
+    'completion:print shell completion'
+)
+if (( CURRENT == 2 )); then
+  _describe command names
+else
+  case $words[2] in
+    serve) choices=(-h --help --config --listen --unsafe) ;;
+    doctor) choices=(-h --help --config --json) ;;
+    config) choices=(-h --help --config --defaults --check check) ;;
+    status) choices=(-h --help --config --json) ;;
+    top) choices=(-h --help --config --seconds --once) ;;
+    logs) choices=(-h --help -f --follow -n --lines --since) ;;
+    healthcheck) choices=(-h --help --config --restart) ;;
+    drain) choices=(-h --help --config --wait) ;;
+    undrain) choices=(-h --help --config) ;;
+    restart) choices=(-h --help --config --hard) ;;
+    backup) choices=(-h --help --config) ;;
+    restore) choices=(-h --help --config --with-configuration) ;;
+    support-bundle) choices=(-h --help --config) ;;
+    completion) choices=(-h --help bash zsh) ;;
+  esac
+  compadd -a choices
+  _files
+fi
