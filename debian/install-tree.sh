@@ -25,8 +25,11 @@ find appliance \( -path appliance/frontend -o -path appliance/environments -o -n
 cp -R appliance/frontend/dist "$dest/$share/static"
 install -D -m 755 -t "$dest/$library/libexec" units/libexec/*
 install -D -m 755 units/cellctl "$dest/usr/bin/cellctl"
+install -D -m 644 docs/manual/cellctl.bash "$dest/usr/share/bash-completion/completions/cellctl"
+install -D -m 644 docs/manual/cellctl.zsh "$dest/usr/share/zsh/vendor-completions/_cellctl"
 
-install -D -m 644 -t "$dest/$unitdir" units/cell*.service units/cell*.socket units/cell*.target units/cell.slice
+install -D -m 644 -t "$dest/$unitdir" units/cell*.service units/cell*.socket units/cell*.target units/cell*.slice units/cell*.timer
+install -D -m 755 units/cell-appliance-generator "$dest/usr/lib/systemd/system-generators/cell-appliance-generator"
 install -D -m 644 units/90-cell-appliance.preset "$dest/usr/lib/systemd/system-preset/90-cell-appliance.preset"
 install -D -m 644 units/cell-appliance.sysusers.conf "$dest/usr/lib/sysusers.d/cell-appliance.conf"
 install -D -m 644 units/cell-appliance.tmpfiles.conf "$dest/usr/lib/tmpfiles.d/cell-appliance.conf"

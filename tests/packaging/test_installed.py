@@ -22,7 +22,7 @@ UNITS = (
     "cell.target",
     "cell.slice",
     "cell-web.socket",
-    "cell-web.service",
+    "cell-web@0.service",
     "cell-pool.service",
     "cell-permalink.service",
     "cell-zygote@python.service",
@@ -176,7 +176,7 @@ def test_nothing_runs_as_root(machine: Machine) -> None:
 
 def test_systemctl_status_says_how_it_is(machine: Machine) -> None:
     assert re.search(r"\d+ leased, \d+ ready, \d+ starting of 40", show(machine, "cell-pool.service", "StatusText"))
-    assert "pool connected" in show(machine, "cell-web.service", "StatusText")
+    assert "pool connected" in show(machine, "cell-web@0.service", "StatusText")
     assert "permalinks" in show(machine, "cell-permalink.service", "StatusText")
     assert "ready" in show(machine, "cell-zygote@python.service", "StatusText")
 
@@ -221,9 +221,9 @@ def test_the_edge(machine: Machine) -> None:
         "/etc/systemd/system/cell-web.socket.d/edge.conf"
     )
     machine.must("sed -i 's/^proxy_protocol = false/proxy_protocol = true/' /etc/cell-appliance/appliance.toml")
-    machine.must("systemctl stop cell-web.service cell-web.socket")
+    machine.must("systemctl stop cell-web@0.service cell-web.socket")
     machine.must("systemctl daemon-reload")
-    machine.must("systemctl start cell-web.service", seconds=60)
+    machine.must("systemctl start cell-web@0.service", seconds=60)
     machine.must("systemctl enable --now cell-edge.target", seconds=60)
     for unit in ("cell-haproxy.service", "cell-nginx.service"):
         assert machine.must(["systemctl", "is-active", unit]) == "active"
@@ -240,7 +240,7 @@ def test_the_edge(machine: Machine) -> None:
     table = machine.must(["python3", "-c", SHOW_TABLE, "show table computations_by_address"])
     assert "key=::ffff:127.0.0.1 " in table
     assert machine.must("stat -c '%U:%G %a' /run/cell-appliance/web/web.sock") == "root:cell-edge 660"
-    assert machine.run("systemctl is-active --quiet cell-web.service").status == 0
+    assert machine.run("systemctl is-active --quiet cell-web@0.service").status == 0
     closed = machine.run("python3 -c \"import socket; socket.create_connection(('127.0.0.1', 8888), 2)\"")
     assert "ConnectionRefusedError" in closed.output
 
@@ -265,7 +265,7 @@ def test_stop_leaves_nothing(machine: Machine) -> None:
 def test_remove_keeps_what_is_the_administrators(machine: Machine) -> None:
     machine.must("systemctl start cell.target", seconds=120)
     machine.must("dpkg --remove cell-appliance", seconds=60)
-    assert machine.run("systemctl is-active cell-web.service").output.strip() == "inactive"
+    assert machine.run("systemctl is-active cell-web@0.service").output.strip() == "inactive"
     assert machine.run("pgrep -u cell-web,cell-pool,cell-permalink").output == ""
     machine.must("test -s /var/lib/cell-appliance/permalinks.sqlite3")
     machine.must("grep -q 'proxy_protocol = true' /etc/cell-appliance/appliance.toml")

@@ -15,7 +15,7 @@ UNITS = ROOT / "units"
 #: Highest exposure that `systemd-analyze security` may find, 0 (none) to 10. The launcher's is that of a program which
 #: mounts and makes namespaces as root for a moment; each option it leaves out is named in its unit with the reason.
 EXPOSURE = {
-    "cell-web.service": 1.0,
+    "cell-web@0.service": 1.0,
     "cell-pool.service": 1.0,
     "cell-permalink.service": 1.0,
     # the one role with a network
