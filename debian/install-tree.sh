@@ -38,6 +38,7 @@ install -D -m 644 units/appliance.toml "$dest/etc/cell-appliance/appliance.toml"
 install -D -m 644 -t "$dest/etc/cell-appliance/nginx" nginx/*.conf
 install -D -m 644 -t "$dest/etc/cell-appliance/haproxy" haproxy/haproxy.cfg
 install -D -m 644 -t "$dest/$share" haproxy/edge.env nginx/maintenance.html
+install -D -m 644 -t "$dest/$share/haproxy" haproxy/nodes.cfg haproxy/nodes.env
 install -D -m 644 units/edge/cell-web.socket.conf "$dest/$share/edge/cell-web.socket.conf"
 find "$dest/$share" -type d -exec chmod 755 {} +
 find "$dest/$share" -type f -exec chmod 644 {} +

@@ -138,7 +138,9 @@ def _add_operating(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         "roles", nargs="*", metavar="ROLE", help=f"{', '.join(ROLES)} (default: all but nginx and haproxy)"
     )
     restart.add_argument(
-        "--hard", action="store_true", help="restart the units of zygotes, too: that ends every kernel of theirs"
+        "--hard",
+        action="store_true",
+        help="restart the units of zygotes and proxies instead of having them reload: that ends every kernel",
     )
 
 

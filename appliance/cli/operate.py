@@ -44,8 +44,9 @@ def drain(config: Config, *, on: bool, wait_seconds: float) -> int:
 def restart(config: Config, roles: Sequence[str], *, hard: bool) -> int:
     """Restart roles one after the other, each instance after the one before it is ready.
 
-    ``zygote`` is started anew by its keeper, so that kernels in use go on; with ``hard`` its unit is restarted, which
-    ends every kernel. Raises `ApplianceError` at the first that does not come up.
+    HAProxy and nginx reload themselves, and ``zygote`` is started anew by its keeper, so that kernels in use go on;
+    with ``hard`` these units are restarted, too, which ends every kernel. Raises `ApplianceError` at the first that
+    does not come up.
     """
     wanted = list(roles) or list(DEFAULT_ROLES)
     unknown = [role for role in wanted if role not in units.ROLES]
@@ -60,7 +61,8 @@ def restart(config: Config, roles: Sequence[str], *, hard: bool) -> int:
             continue
         for name in units.names([role]):
             began = time.monotonic()
-            units.restart(name)
+            # the proxies hold their listening sockets themselves and hand them to their successors
+            units.restart(name, gently=role in ("nginx", "haproxy") and not hard)
             print(f"{name}: ready again after {time.monotonic() - began:.1f} s", flush=True)
     return 0
 

@@ -141,9 +141,12 @@ def is_active(unit: str) -> bool:
     return _systemctl(["is-active", "--quiet", unit], ASK_SECONDS).returncode == 0
 
 
-def restart(unit: str) -> None:
-    """Restart a unit and wait until it is ready; raises `SystemdUnavailable` when it does not come up."""
-    done = _systemctl(["restart", unit], ACT_SECONDS)
+def restart(unit: str, *, gently: bool = False) -> None:
+    """Restart a unit, ``gently`` by having it reload itself, and wait until it is ready.
+
+    Raises `SystemdUnavailable` when it does not come up.
+    """
+    done = _systemctl(["reload-or-restart" if gently else "restart", unit], ACT_SECONDS)
     if done.returncode != 0:
         raise SystemdUnavailable(f"{unit} did not start: {done.stderr.strip() or f'see cellctl logs {unit}'}")
 

@@ -450,7 +450,10 @@ class PoolService(MultiService):
         self._greeting.discard(link)
         if self._links.get(link.environment) is link:
             del self._links[link.environment]
-            log.warn("zygote {environment} went away", environment=link.environment)
+            if link.retired:
+                log.info("zygote {environment} ended as it was told", environment=link.environment)
+            else:
+                log.warn("zygote {environment} went away", environment=link.environment)
             self._perform(self._pool.zygote_lost(link.environment))
 
     # -- what kernels tell ------------------------------------------------------------------------------------------

@@ -69,6 +69,8 @@ class ZygoteLink:
         self._socket = sock
         self._owner = owner
         self._open = True
+        #: Whether it was told to end.
+        self.retired = False
         self._watch = WatchedDescriptor(reactor, sock.fileno(), self._read)
 
     @property
@@ -93,6 +95,7 @@ class ZygoteLink:
 
     def retire(self) -> None:
         """Tell the zygote to end; its keeper starts another and kernels live on."""
+        self.retired = True
         self._send({"retire": True}, [])
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError  # noq
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.protocols import amp
 
@@ -240,6 +241,8 @@ class PoolClient(ClientService):
             except (ConnectionDone, ConnectionLost) as exc:
                 if attempt == MAX_ATTEMPTS or not self.running:
                     raise PoolUnavailable from exc
+                # the service of which this is a method hears of the loss only after its protocol
+                await deferLater(self._clock, 0)
             except Exception as exc:
                 log.warn("pool did not answer {command}: {exc!r}", command=command.__name__, exc=exc)
                 raise PoolUnavailable from exc

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,20 @@ def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("debian/python-trees.sh", str(trees))
     out = tmp_path_factory.mktemp("debs")
     run("debian/build.sh", str(out), CELL_TREES=str(trees), CELL_COMPRESSION="gzip", CELL_LEVEL="1")
+    return out
+
+
+@pytest.fixture(scope="session")
+def newer(debs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the package with a higher version and nothing else changed."""
+    work = tmp_path_factory.mktemp("newer")
+    (package,) = debs.glob("cell-appliance_*.deb")
+    subprocess.run(["dpkg-deb", "--raw-extract", str(package), str(work / "tree")], check=True)
+    control = work / "tree/DEBIAN/control"
+    control.write_text(re.sub(r"(?m)^Version: .*$", "Version: 0.1.1", control.read_text()))
+    out = work / "newer.deb"
+    build = ["dpkg-deb", "-Znone", "--root-owner-group", "--build", str(work / "tree"), str(out)]
+    subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
     return out
 
 

@@ -14,7 +14,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -51,11 +51,23 @@ class Machine:
         words = path.read_text().split() if path.exists() else []
         return int(words[0]) if words else 0
 
+    #: Variables of commands in the machine: nothing of ours.
+    environment: ClassVar[dict[str, str]] = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG": "C.UTF-8",
+        "DEBIAN_FRONTEND": "noninteractive",
+    }
+
+    @property
+    def prefix(self) -> list[str]:
+        """What runs a command in the machine."""
+        return ["nsenter", "-t", str(self.pid_1), "-m", "-u", "-i", "-n", "-p", "-C", "--"]
+
     def run(self, command: str | Sequence[str], *, seconds: float = 60.0, stdin: str | None = None) -> Result:
         """Run a shell command, or an argument vector, as root in the machine."""
         arguments = ["sh", "-c", command] if isinstance(command, str) else list(command)
         done = subprocess.run(
-            ["nsenter", "-t", str(self.pid_1), "-m", "-u", "-i", "-n", "-p", "-C", "--", *arguments],
+            [*self.prefix, *arguments],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             stdout=subprocess.PIPE,
@@ -63,7 +75,7 @@ class Machine:
             text=True,
             timeout=seconds,
             check=False,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"},
+            env=self.environment,
         )
         return Result(done.returncode, done.stdout)
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+
+from .inside import SHOW_TABLE, ask, evaluate, files, show, turn_edge_on
 
 if TYPE_CHECKING:
     from .nspawn import Machine
@@ -41,68 +43,6 @@ EXPECTED_WARNINGS = (
     r"systemd\[1\]: cell-permalink\.service: Failed with result 'exit-code'",
     r"systemd\[1\]: Failed to start cell-permalink\.service",
 )
-
-#: Sends one request from inside the machine and prints the answer as JSON.
-ASK = """
-import json, sys, urllib.request
-method, url, body, headers = json.load(sys.stdin)
-request = urllib.request.Request(url, method=method, data=body and body.encode(), headers=headers)
-try:
-    answer = urllib.request.urlopen(request, timeout=40)
-except urllib.error.HTTPError as error:
-    answer = error
-print(json.dumps([answer.status, dict(answer.headers.items()), answer.read().decode("utf-8", "replace")]))
-"""
-
-#: Asks HAProxy's admin socket.
-SHOW_TABLE = """
-import socket, sys
-control = socket.socket(socket.AF_UNIX)
-control.connect("/run/cell-appliance/edge/admin.sock")
-control.sendall(sys.argv[1].encode() + b"\\n")
-print(control.makefile().read())
-"""
-
-
-def ask(
-    machine: Machine,
-    method: str,
-    path: str,
-    body: str | None = None,
-    *,
-    at: str = "http://127.0.0.1:8888",
-    headers: dict[str, str] | None = None,
-) -> tuple[int, dict[str, str], str]:
-    """Send one request inside the machine."""
-    printed = machine.must(["python3", "-c", ASK], stdin=json.dumps([method, at + path, body, headers or {}]))
-    status, received, text = json.loads(printed)
-    return status, {name.lower(): value for name, value in received.items()}, text
-
-
-def evaluate(machine: Machine, code: str, *, at: str = "http://127.0.0.1:8888") -> dict[str, Any]:
-    """Evaluate ``code`` through POST /service."""
-    from urllib.parse import quote_plus
-
-    form = {"Content-Type": "application/x-www-form-urlencoded"}
-    status, _, text = ask(machine, "POST", "/service", f"code={quote_plus(code)}", at=at, headers=form)
-    assert status == 200, text
-    answer: dict[str, Any] = json.loads(text)
-    assert answer["success"], answer
-    return answer
-
-
-def show(machine: Machine, unit: str, what: str) -> str:
-    """Return a property of a unit."""
-    return machine.must(["systemctl", "show", "--value", f"--property={what}", unit])
-
-
-def files(machine: Machine) -> set[str]:
-    """Return every path of the machine's disk that a package could leave behind."""
-    listed = machine.must(
-        "find / -xdev \\( -path /packages -o -path /var/cache -o -path /var/log -o -path /var/lib/dpkg -o -path /tmp "
-        "-o -path /var/lib/systemd -o -path /run -o -path /root \\) -prune -o -print"
-    )
-    return set(listed.splitlines())
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +127,7 @@ def test_administrators_command(machine: Machine) -> None:
     assert doctor.status == 0, doctor.output
 
 
-@pytest.mark.parametrize("role", ["web", "pool", "permalink", "zygote@python"])
+@pytest.mark.parametrize("role", ["web@0", "pool", "permalink", "zygote@python"])
 def test_a_killed_role_comes_back(machine: Machine, role: str) -> None:
     unit = f"cell-{role}.service"
     first = show(machine, unit, "MainPID")
@@ -216,15 +156,7 @@ def test_a_wrong_configuration_is_not_tried_again(machine: Machine) -> None:
 
 def test_the_edge(machine: Machine) -> None:
     """The three steps of administration.md, then the same page through HAProxy and nginx."""
-    machine.must(
-        "install -D -m 644 /usr/share/cell-appliance/edge/cell-web.socket.conf "
-        "/etc/systemd/system/cell-web.socket.d/edge.conf"
-    )
-    machine.must("sed -i 's/^proxy_protocol = false/proxy_protocol = true/' /etc/cell-appliance/appliance.toml")
-    machine.must("systemctl stop cell-web@0.service cell-web.socket")
-    machine.must("systemctl daemon-reload")
-    machine.must("systemctl start cell-web@0.service", seconds=60)
-    machine.must("systemctl enable --now cell-edge.target", seconds=60)
+    turn_edge_on(machine)
     for unit in ("cell-haproxy.service", "cell-nginx.service"):
         assert machine.must(["systemctl", "is-active", unit]) == "active"
     edge = "http://127.0.0.1:80"

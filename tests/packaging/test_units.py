@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -20,16 +21,20 @@ EXPOSURE = {
     "cell-permalink.service": 1.0,
     # the one role with a network
     "cell-egress.service": 2.0,
-    "cell-zygote@python.service": 6.0,
+    "cell-zygote@python.service": 4.0,
+    # root by its uid alone, which restarts units
+    "cell-healthcheck.service": 2.0,
     "cell-haproxy.service": 2.0,
     "cell-nginx.service": 1.0,
 }
+UNIT_SUFFIXES = (".service", ".socket", ".target", ".slice", ".timer", ".mount")
 EXECUTABLES = (
     *(f"usr/lib/cell-appliance/libexec/cell-{name}" for name in ("web", "pool", "permalink", "egress", "launcher")),
     "usr/lib/cell-appliance/bin/python",
     "usr/sbin/nginx",
     "usr/sbin/haproxy",
     "bin/kill",
+    "usr/bin/cellctl",
 )
 
 
@@ -41,7 +46,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     units.mkdir(parents=True)
     system = next(path for path in (Path("/usr/lib/systemd/system"), Path("/lib/systemd/system")) if path.is_dir())
     for source in (*system.iterdir(), *UNITS.glob("cell*")):
-        if source.is_file() and source.suffix in (".service", ".socket", ".target", ".slice", ".mount"):
+        if source.is_file() and source.suffix in UNIT_SUFFIXES:
             shutil.copy(source, units)
     for name in EXECUTABLES:
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
@@ -54,8 +59,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def names() -> list[str]:
     """Return our units, templates with an instance."""
-    files = (file.name for suffix in ("service", "socket", "target", "slice") for file in UNITS.glob(f"cell*.{suffix}"))
-    return sorted(name.replace("@.", "@python.") for name in files)
+    files = (file.name for suffix in UNIT_SUFFIXES[:-1] for file in UNITS.glob(f"cell*{suffix}"))
+    return sorted(name.replace("web@.", "web@0.").replace("@.", "@python.") for name in files)
 
 
 def test_units_are_correct(root: Path) -> None:
@@ -121,3 +126,36 @@ def test_accounts_and_directories(tmp_path: Path) -> None:
         "egress": "0o711",
         "zygote": "0o711",
     }
+
+
+@pytest.mark.parametrize(
+    ("toml", "instances"),
+    [
+        (None, max(2, os.cpu_count() or 1)),
+        ("[web]\ninstances = 3\n", 3),
+        ("[web]\ninstances = 0\n", max(2, os.cpu_count() or 1)),
+        ("[web]\ninstances = 100000\n", 64),
+        ('[web]\ninstances = "many"\n', max(2, os.cpu_count() or 1)),
+        ("web = 1\n", max(2, os.cpu_count() or 1)),
+        ("broken [", max(2, os.cpu_count() or 1)),
+    ],
+)
+def test_a_generator_makes_the_web_roles(tmp_path: Path, toml: str | None, instances: int) -> None:
+    configuration, unit = tmp_path / "appliance.toml", tmp_path / "cell-web@.service"
+    unit.touch()
+    if toml is not None:
+        configuration.write_text(toml)
+    text = (UNITS / "cell-appliance-generator").read_text()
+    for old, new in (
+        ("/etc/cell-appliance/appliance.toml", configuration),
+        ("/usr/lib/systemd/system", tmp_path),
+        ("/lib/systemd/system", tmp_path),
+        ("/etc/systemd/system", tmp_path),
+    ):
+        text = text.replace(f'"{old}"', f'"{new}"')
+    done = subprocess.run(
+        ["/usr/bin/python3", "-I", "-", str(tmp_path / "out")], input=text, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    made = {path.name: path.readlink() for path in (tmp_path / "out" / "cell.target.wants").iterdir()}
+    assert made == {f"cell-web@{number}.service": unit for number in range(instances)}

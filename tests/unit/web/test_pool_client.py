@@ -18,6 +18,7 @@ from appliance.web import pool_client
 from appliance.web.pool_client import (
     ANSWER_SECONDS,
     CONNECT_SECONDS,
+    MAX_ATTEMPTS,
     KernelAddress,
     Place,
     PoolClient,
@@ -207,18 +208,37 @@ def test_a_death_is_passed_on(world):
     assert world.deaths == [("k", "idle", "d")]
 
 
-def test_a_lost_link_ends_what_was_asked_and_is_made_again(world):
+def lose_link(world):
+    world.server.transport.loseConnection()
+    world.flush()
+
+
+def test_what_was_asked_is_asked_again_when_the_link_is_made_again(world):
     world.answers["attach"] = Deferred()
     results = world.begin(world.client.attach("k"))
     assert world.client.connected
-    world.server.transport.loseConnection()
-    world.flush()
-    assert type(results[0]) is errors.PoolUnavailable
+    lose_link(world)
+    assert results == []
     assert not world.client.connected
-    world.clock.advance(1)
-    world.clock.advance(0)
+    world.answers["attach"] = ANSWER
+    world.clock.pump([0.1] * 10)
+    world.flush()
     assert world.client.connected
     assert world.links == 2
+    assert results == [KernelAddress("k", b"key", "/k")]
+    assert [name for name, _ in world.calls] == ["attach", "attach"]
+
+
+def test_a_question_that_no_pool_survives_is_given_up(world):
+    world.answers["attach"] = Deferred()
+    results = world.begin(world.client.attach("k"))
+    for _ in range(MAX_ATTEMPTS):
+        assert results == []
+        lose_link(world)
+        world.clock.pump([0.1] * 10)
+        world.flush()
+    assert type(results[0]) is errors.PoolUnavailable
+    assert len(world.calls) == MAX_ATTEMPTS
 
 
 def test_a_question_waits_for_the_link_a_little(world):

@@ -1,0 +1,173 @@
+"""An installed appliance under load: roles killed, stopped and restarted, an upgrade, each with visitors who go on.
+
+The tests of this file tell one story on one machine and run in their order. A cell stays open through all of it.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .inside import evaluate, show, turn_edge_on
+from .load import Cell, visitors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .nspawn import Machine
+
+pytestmark = pytest.mark.timeout(900)
+
+EDGE = "http://127.0.0.1:80"
+
+#: Lines at priority "warning" or worse that these tests cause themselves; any other fails the last test.
+EXPECTED_WARNINGS = (
+    # systemd, about processes that were killed or stopped
+    r"systemd\[1\]: cell-[\w@]+\.service: Failed with result '(signal|watchdog)'",
+    r"systemd\[1\]: cell-[\w@]+\.service: Main process exited, code=killed, status=(9/KILL|6/ABRT)",
+    r"systemd\[1\]: cell-[\w@]+\.service: Watchdog timeout",
+    # who asked a role that was killed or stopped
+    r"cell-web\[\d+\]: permalinks did not answer",
+    r"cell-web\[\d+\]: pool did not answer",
+    r"cell-web\[\d+\]: health: ",
+    r"cell-(web|pool|permalink)\[\d+\]: no watchdog beat",
+    r"haproxy\[\d+\]: Server (web|files)/\w+ is (DOWN|UP)",
+    r"haproxy\[\d+\]: backend (web|files) has no server available",
+)
+
+
+def kill(machine: Machine, unit: str, signal: str) -> str:
+    """Send a signal to the main process of a unit; return its pid."""
+    pid = show(machine, unit, "MainPID")
+    machine.must(["kill", f"-{signal}", pid])
+    return pid
+
+
+def wait_for_another(machine: Machine, unit: str, pid: str, seconds: float) -> None:
+    """Wait until the unit runs again, with another main process."""
+    machine.wait(
+        f"[ $(systemctl show -P MainPID {unit}) != {pid} ] && [ $(systemctl show -P MainPID {unit}) != 0 ] && "
+        f"systemctl is-active --quiet {unit}",
+        seconds=seconds,
+    )
+
+
+@pytest.fixture(scope="module")
+def cell(machine: Machine) -> Iterator[Cell]:
+    """Return a cell on a machine with the whole appliance, edge included."""
+    machine.must("dpkg -i /packages/cell-appliance_*.deb", seconds=180)
+    turn_edge_on(machine)
+    machine.wait(f"python3 -c \"import urllib.request as u; u.urlopen('{EDGE}/healthz')\"")
+    opened = Cell(machine, EDGE)
+    assert opened.evaluate("secret = 42") == ""
+    yield opened
+    opened.close()
+
+
+def test_every_core_has_a_web_role(machine: Machine, cell: Cell) -> None:
+    active = machine.must("systemctl list-units --plain --no-legend --state=active 'cell-web@*.service' | wc -l")
+    assert int(active) == max(2, int(machine.must("nproc --all")))
+    assert cell.evaluate("print(secret)") == "42\n"
+
+
+@pytest.mark.parametrize("role", ["permalink", "pool", "web", "zygote", "egress", "nginx", "haproxy"])
+def test_restarting_a_role_fails_no_request(machine: Machine, cell: Cell, role: str) -> None:
+    with visitors(machine, EDGE) as load:
+        machine.must(["cellctl", "restart", role], seconds=120)
+    assert load.failures == []
+    assert {answer.kind for answer in load.answers} == {"evaluation", "page", "permalink", "link"}
+    assert cell.evaluate("print(secret)") == "42\n"
+
+
+def test_new_kernels_come_from_a_new_zygote(machine: Machine, cell: Cell) -> None:
+    parents = "import os; print(open('/proc/self/stat').read().split()[3])"
+    assert evaluate(machine, parents, at=EDGE)["stdout"]  # the evaluation works; its parent is outside its view
+    zygotes = machine.must("journalctl -b -o cat -u cell-zygote@python.service | grep -c 'ready to fork'")
+    assert int(zygotes) >= 2
+
+
+@pytest.mark.parametrize(("unit", "kinds"), [("cell-pool.service", set()), ("cell-web@0.service", None)])
+def test_a_killed_role_fails_nothing_but_what_it_was_doing(
+    machine: Machine, cell: Cell, unit: str, kinds: set[str] | None
+) -> None:
+    with visitors(machine, EDGE) as load:
+        for _ in range(2):
+            pid = kill(machine, unit, "KILL")
+            wait_for_another(machine, unit, pid, 15)
+            time.sleep(1)
+    # of four visitors each may have had a request in the process that was killed
+    allowed = 2 * 4 if kinds is None else 0
+    assert len(load.failures) <= allowed, load.failures
+    assert cell.evaluate("print(secret)") == "42\n"
+
+
+def test_killed_permalinks_come_back(machine: Machine, cell: Cell) -> None:
+    with visitors(machine, EDGE) as load:
+        pid = kill(machine, "cell-permalink.service", "KILL")
+        wait_for_another(machine, "cell-permalink.service", pid, 15)
+    assert [answer for answer in load.failures if answer.kind in ("evaluation", "page")] == []
+    assert len(load.failures) <= 2, load.failures
+
+
+def test_a_stopped_pool_is_replaced_and_nobody_is_refused(machine: Machine, cell: Cell) -> None:
+    """SIGSTOP: systemd sees that no beat comes; a visitor waits, and the next pool answers."""
+    with visitors(machine, EDGE) as load:
+        pid = kill(machine, "cell-pool.service", "STOP")
+        wait_for_another(machine, "cell-pool.service", pid, 30)
+        time.sleep(2)
+    assert load.failures == []
+    assert cell.evaluate("print(secret)") == "42\n"
+
+
+def test_a_stopped_web_role_leaves_the_others_serving(machine: Machine, cell: Cell) -> None:
+    with visitors(machine, EDGE) as load:
+        pid = kill(machine, "cell-web@1.service", "STOP")
+        wait_for_another(machine, "cell-web@1.service", pid, 60)
+        time.sleep(2)
+    # each of four visitors and the health check may have one request in it when it is stopped
+    assert len(load.failures) <= 4, load.failures
+    assert len([answer for answer in load.answers if not answer.failed]) > 20
+    assert cell.evaluate("print(secret)") == "42\n"
+
+
+def test_drained_it_starts_nothing_and_goes_on(machine: Machine, cell: Cell) -> None:
+    assert "in use" in machine.must("cellctl drain")
+    refused = machine.must(
+        f"python3 -c \"import urllib.request as u, urllib.error as e\ntry: u.urlopen('{EDGE}/kernel', data=b'')\n"
+        'except e.HTTPError as x: print(x.code, x.read().decode())"'
+    )
+    assert refused.startswith("503")
+    assert "draining" in refused
+    assert cell.evaluate("print(secret)") == "42\n"
+    machine.must("systemctl restart cell-pool.service")
+    assert "draining" in show(machine, "cell-pool.service", "StatusText")
+    machine.must("cellctl undrain")
+    assert evaluate(machine, "print(1)", at=EDGE)["stdout"] == "1\n"
+
+
+def test_an_upgrade_fails_no_request(machine: Machine, cell: Cell, newer: Path) -> None:
+    target = machine.must("mktemp /var/tmp/newer-XXXXXX.deb")
+    with newer.open("rb") as package:
+        subprocess.run([*machine.prefix, "dd", f"of={target}", "bs=1M", "status=none"], stdin=package, check=True)
+    before = show(machine, "cell-web@0.service", "MainPID")
+    with visitors(machine, EDGE) as load:
+        machine.must(["dpkg", "-i", target], seconds=300)
+    machine.must(["rm", target])
+    assert load.failures == []
+    assert len(load.answers) > 40
+    assert show(machine, "cell-web@0.service", "MainPID") != before
+    assert machine.must("dpkg-query -W -f '${Version}' cell-appliance") == "0.1.1"
+    assert cell.evaluate("print(secret)") == "42\n"
+
+
+def test_the_journal_has_nothing_unexpected(machine: Machine) -> None:
+    lines = machine.must("journalctl -b -p warning -o short --no-pager -q").splitlines()
+    ours = [line for line in lines if re.search(r"\bcell[-.]|haproxy|nginx", line)]
+    unexpected = [line for line in ours if not any(re.search(pattern, line) for pattern in EXPECTED_WARNINGS)]
+    assert unexpected == [], "\n".join(unexpected)
+    assert machine.run("journalctl -b -o short --no-pager -q | grep -A15 Traceback").output == ""
