@@ -20,9 +20,12 @@ cp -a "$trees/environments" "$dest/$library/environments"
 site=$(echo "$dest/$library"/lib/python3*/site-packages)
 find appliance \( -path appliance/frontend -o -path appliance/environments -o -name __pycache__ \) -prune -o -type f -print |
   while read -r file; do install -D -m 644 "$file" "$site/$file"; done
-"$python" -m compileall -q -s "$dest" -p / --invalidation-mode unchecked-hash "$site/appliance"
+PYTHONHASHSEED=0 "$python" -m compileall -q -s "$dest" -p / --invalidation-mode unchecked-hash "$site/appliance"
 
 cp -R appliance/frontend/dist "$dest/$share/static"
+# nginx sends these as they are (gzip_static); without a name or a time in them the result is reproducible.
+find "$dest/$share/static" -type f \( -name '*.js' -o -name '*.css' -o -name '*.html' -o -name '*.svg' -o -name '*.json' \) \
+  -size +1k -exec gzip --best --no-name --keep {} +
 install -D -m 755 -t "$dest/$library/libexec" units/libexec/*
 install -D -m 755 units/cellctl "$dest/usr/bin/cellctl"
 install -D -m 644 docs/manual/cellctl.bash "$dest/usr/share/bash-completion/completions/cellctl"

@@ -38,7 +38,7 @@ tree() {
   find "$directory/bin" -name 'python3.*' -delete
   # Nobody may write here later, so the modules are compiled now; with no times in them the result is reproducible.
   find "$directory" -name __pycache__ -prune -exec rm -rf {} +
-  "$python" -m compileall -q -j 0 -s "$directory" -p "$final" --invalidation-mode unchecked-hash "$directory/lib"
+  PYTHONHASHSEED=0 "$python" -m compileall -q -j 0 -s "$directory" -p "$final" --invalidation-mode unchecked-hash "$directory/lib"
 }
 
 tree "$trees/roles" requirements.lock "$prefix" setuptools pip

@@ -154,6 +154,9 @@ while True:
         time.sleep(0.2)
 """
 
+#: Seconds for the last visitor to get an answer.
+LEAVE_SECONDS = 120.0
+
 PYTHON = "/usr/lib/cell-appliance/bin/python"
 
 
@@ -182,7 +185,7 @@ class Load:
 
     def end(self) -> None:
         """Let everybody leave who has an answer."""
-        printed, _ = self._process.communicate("", timeout=120)
+        printed, _ = self._process.communicate("", timeout=LEAVE_SECONDS)
         assert self._process.returncode == 0
         self.answers = [Answer(*json.loads(line)) for line in printed.splitlines()]
 
@@ -209,8 +212,8 @@ def visitors(machine: Machine, base: str, pause: float = 0.4) -> Iterator[Load]:
         time.sleep(3 * pause)
         load.end()
     finally:
-        process.kill()
-        process.wait()
+        if process.poll() is None:
+            process.communicate("", timeout=LEAVE_SECONDS)
 
 
 class Cell:
@@ -238,6 +241,5 @@ class Cell:
         return str(printed)
 
     def close(self) -> None:
-        """Leave the page."""
-        self._process.kill()
-        self._process.communicate()
+        """Leave the page; a signal would end nsenter and not what runs in the machine."""
+        self._process.communicate("", timeout=LEAVE_SECONDS)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from typing import TYPE_CHECKING
 
-from .machine import CONFIGURATION, need
+from .conftest import run
+from .machine import CONFIGURATION, ROOT, need
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,9 +52,16 @@ def test_contents(bare_debs: Path) -> None:
         "/usr/lib/cell-appliance/environments/python/bin/python",
         "/usr/lib/cell-appliance/libexec/cell-launcher",
         "/usr/share/cell-appliance/static/embedded_cell.js",
+        "/usr/share/cell-appliance/static/embedded_cell.js.gz",
         "/usr/share/cell-appliance/edge.env",
         "/lib/systemd/system/cell.target",
         "/lib/systemd/system/cell-zygote@.service",
+        "/lib/systemd/system/cell-web@.service",
+        "/lib/systemd/system/cell-healthcheck.timer",
+        "/usr/lib/systemd/system-generators/cell-appliance-generator",
+        "/usr/share/bash-completion/completions/cellctl",
+        "/usr/share/man/man7/cell-appliance.7.gz",
+        "/usr/share/cell-appliance/haproxy/nodes.cfg",
         "/usr/lib/sysusers.d/cell-appliance.conf",
         "/usr/lib/tmpfiles.d/cell-appliance.conf",
         "/usr/share/doc/cell-appliance/administration.md",
@@ -86,3 +95,16 @@ def test_the_policy_is_a_package_of_its_own(bare_debs: Path) -> None:
     file = deb(bare_debs, "cell-appliance-selinux")
     assert "/usr/share/selinux/packages/cell_appliance.pp.bz2" in contents(file)
     assert field(file, "Architecture").strip() == "all"
+
+
+def test_the_same_source_gives_the_same_packages(bare_debs: Path, bare_trees: Path, tmp_path: Path) -> None:
+    run("debian/build.sh", str(tmp_path), CELL_TREES=str(bare_trees), CELL_COMPRESSION="gzip", CELL_LEVEL="1")
+    again = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.glob("*.deb")}
+    assert {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in bare_debs.glob("*.deb")} == again
+
+
+def test_the_manual_has_nothing_that_troff_warns_of() -> None:
+    for page in (ROOT / "docs" / "manual").glob("*.[157]"):
+        command = [need("groff", "groff-base"), "-man", "-Tutf8", "-ww", "-z", str(page)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stderr == ""

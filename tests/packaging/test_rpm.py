@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-from .machine import CONFIGURATION
+from .conftest import run
+from .machine import CONFIGURATION, ROOT, need
 
 VERSION = "0.1.0-1"
 
@@ -28,6 +30,10 @@ def test_contents(bare_rpms: Path) -> None:
         "/usr/lib/cell-appliance/bin/python",
         "/usr/lib/cell-appliance/libexec/cell-web",
         "/usr/lib/systemd/system/cell.target",
+        "/usr/lib/systemd/system/cell-web@.service",
+        "/usr/lib/systemd/system-generators/cell-appliance-generator",
+        "/usr/share/bash-completion/completions/cellctl",
+        "/usr/share/zsh/site-functions/_cellctl",
         "/usr/lib/systemd/system-preset/90-cell-appliance.preset",
         "/usr/lib/sysusers.d/cell-appliance.conf",
         "/usr/share/cell-appliance/static/embedded_cell.js",
@@ -73,3 +79,16 @@ def test_files_arrive_in_a_root(bare_rpms: Path, tmp_path: Path) -> None:
     subprocess.run([*command, "--erase", "--noscripts", "cell-appliance"], check=True, capture_output=True)
     left = [path for path in root.rglob("*") if "rpm" not in str(path.relative_to(root)) and "cell" in path.name]
     assert left == []
+
+
+def test_the_same_source_gives_the_same_packages(bare_rpms: Path, bare_trees: Path, tmp_path: Path) -> None:
+    run("rpm/build.sh", str(tmp_path), CELL_TREES=str(bare_trees), CELL_PAYLOAD="w1.gzdio")
+    again = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.glob("*.rpm")}
+    assert {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in bare_rpms.glob("*.rpm")} == again
+
+
+def test_rpmlint_has_nothing_to_say(bare_rpms: Path) -> None:
+    command = [need("rpmlint", "rpmlint"), "--config", str(ROOT / "rpm" / "rpmlint.toml"), str(bare_rpms)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert [line for line in done.stdout.splitlines() if ": E: " in line or ": W: " in line] == []
+    assert "2 packages" in done.stdout
