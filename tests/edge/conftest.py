@@ -50,9 +50,9 @@ def wait_until(what: str, ready: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def shipped_limits() -> dict[str, str]:
-    """Return the variables of haproxy/edge.env."""
-    lines = (ROOT / "haproxy" / "edge.env").read_text().splitlines()
+def shipped_limits(name: str = "edge.env") -> dict[str, str]:
+    """Return the variables of haproxy/edge.env, or of another file there."""
+    lines = (ROOT / "haproxy" / name).read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 

@@ -23,14 +23,16 @@ def test_haproxy_accepts_the_shipped_file() -> None:
     assert "WARNING" not in done.stderr
 
 
-def test_every_variable_has_a_value_and_a_use() -> None:
-    configuration = (ROOT / "haproxy" / "haproxy.cfg").read_text()
-    used = set(re.findall(r"\$\{(\w+)\}", configuration))
-    assert used == set(shipped_limits())
+@pytest.mark.parametrize("name", ["haproxy.cfg", "nodes.cfg"])
+def test_every_variable_has_a_value_and_a_use(name: str) -> None:
+    configuration = (ROOT / "haproxy" / name).read_text()
+    used = set(re.findall(r"\$\{(\w+)(?:\[\*\])?\}", configuration))
+    assert used == set(shipped_limits("edge.env" if name == "haproxy.cfg" else "nodes.env"))
 
 
-def test_no_variable_is_outside_double_quotes() -> None:
-    for line in (ROOT / "haproxy" / "haproxy.cfg").read_text().splitlines():
+@pytest.mark.parametrize("name", ["haproxy.cfg", "nodes.cfg"])
+def test_no_variable_is_outside_double_quotes(name: str) -> None:
+    for line in (ROOT / "haproxy" / name).read_text().splitlines():
         outside = re.sub(r'"[^"]*"', "", line)
         assert "$" not in outside, line
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
+import contextlib
 import http.client
 import json
 import socket
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from .conftest import Edge, StartEdge
 
 COMPUTATIONS = {"CELL_COMPUTATIONS_PER_ADDRESS": "5", "CELL_COMPUTATIONS_IN_TOTAL": "12"}
+#: Requests more than a limit that a burst may get.
+SLACK = 4
 PERMALINKS = {"CELL_PERMALINKS_PER_ADDRESS": "3", "CELL_PERMALINKS_IN_TOTAL": "7"}
 
 
@@ -42,6 +47,57 @@ def test_rate_per_address_then_in_total(start_edge: StartEdge, path: str, name: 
     edge.admin(f"clear table {name}_in_total")
     edge.admin(f"clear table {name}_by_address")
     assert statuses(edge, path, 1, "127.0.0.1") == [200]
+
+
+def burst(edge: Edge, count: int, source: str) -> tuple[collections.Counter[int], float]:
+    """POST ``count`` times as fast as sixteen clients can; return how often each status came, and how long it took."""
+    began = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(16) as clients:
+        asked = [clients.submit(statuses, edge, "/service", 1, source) for _ in range(count)]
+        found = collections.Counter(status for one in asked for status in one.result())
+    return found, time.monotonic() - began
+
+
+@pytest.mark.attack(27, "HAProxy: rates for an address and in total", "two hundred requests in a second")
+def test_a_burst_from_one_address_leaves_the_others_theirs(start_edge: StartEdge) -> None:
+    edge = start_edge({"CELL_COMPUTATIONS_PER_ADDRESS": "50", "CELL_COMPUTATIONS_IN_TOTAL": "120"})
+    found, seconds = burst(edge, 200, "127.0.0.1")
+    # several threads of HAProxy may look at a counter before one of them raises it
+    assert set(found) == {200, 429}
+    assert 50 <= found[200] <= 50 + SLACK
+    assert seconds < 10  # a second on a quiet machine
+    assert statuses(edge, "/service", 1, "127.0.0.2") == [200]
+    for source in ("127.0.0.2", "127.0.0.3", "127.0.0.4"):
+        found, _ = burst(edge, 50, source)
+    assert found[503] > 0
+    assert edge.backend is not None
+    assert 120 <= len(edge.backend.requests) <= 120 + SLACK
+    assert edge.ask("GET", "/", source="127.0.0.1").status == 200
+
+
+def test_addresses_are_believed_from_balancers_alone(start_edge: StartEdge) -> None:
+    port = free_port()
+    edge = start_edge({**COMPUTATIONS, "CELL_BALANCED_ADDRESS": f"127.0.0.1:{port}", "CELL_BALANCERS": "127.0.0.7"})
+    head = b"POST /service HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+    def ask(source: str, visitor: str) -> bytes:
+        answer = b""
+        address = ("127.0.0.1", port)
+        with (
+            contextlib.suppress(ConnectionError),
+            socket.create_connection(address, timeout=10, source_address=(source, 0)) as connection,
+        ):
+            connection.sendall(f"PROXY TCP4 {visitor} 127.0.0.1 1234 80\r\n".encode() + head)
+            while part := connection.recv(4096):
+                answer += part
+        return answer
+
+    for visitor in ("192.0.2.1", "192.0.2.2"):
+        answers = [ask("127.0.0.7", visitor).split(b" ", 2)[1] for _ in range(6)]
+        assert answers == [b"200"] * 5 + [b"429"]
+    assert ask("127.0.0.8", "192.0.2.3") == b""
+    assert edge.backend is not None
+    assert {request["source"] for request in edge.backend.requests} == {"192.0.2.1", "192.0.2.2"}
 
 
 def test_computations_and_permalinks_are_counted_apart(start_edge: StartEdge) -> None:
@@ -71,7 +127,7 @@ def test_ipv4_never_arrives_as_ipv6() -> None:
     """A visitor's address written as IPv6 has the same /64 as every other one."""
     lines = (ROOT / "haproxy" / "haproxy.cfg").read_text().splitlines()
     binds = [line.split() for line in lines if line.strip().startswith("bind ")]
-    assert len(binds) == 2
+    assert len(binds) == 3
     assert all("v6only" in words and "v4v6" not in words for words in binds)
 
 

@@ -271,6 +271,40 @@ def test_draining_ends_everything_and_refuses():
     assert pool.died(1000, DeathReason.CRASHED, "", 2.1)[0].reason is DeathReason.DRAINING
 
 
+def test_a_held_pool_deals_to_the_probe_alone_and_ends_nothing():
+    pool = warm_pool()
+    pool.lease(request("a"), 1.0)
+    assert End not in kinds(pool.hold(on=True, now=2.0))
+    assert pool.held
+    (refused,) = pool.lease(request("b"), 2.0)
+    assert type(refused.error) is errors.Draining
+    assert kinds(pool.lease(request("p", kind="probe"), 2.0))[0] is Grant
+    assert pool.kernel("kernel-0").state is State.LEASED
+    pool.hold(on=False, now=3.0)
+    assert Refuse not in kinds(pool.lease(request("c"), 3.0))
+
+
+def test_who_stands_in_line_when_the_pool_is_held_is_sent_away():
+    pool = warm_pool(max_kernels=1, ready=1, queue_length=5, queue_seconds=60.0)
+    pool.lease(request("a"), 1.0)
+    (queued,) = pool.lease(request("b", queue=True), 1.0)
+    assert type(queued) is Queued
+    pool.hold(on=True, now=2.0)
+    (refused,) = pool.claim(queued.ticket, "b", 3.0)
+    assert type(refused.error) is errors.UnknownTicket
+
+
+def test_renewing_replaces_ready_kernels_of_the_environment_and_no_others():
+    pool = warm_pool()
+    pool.lease(request("a"), 1.0)
+    pool.tick(2.0)
+    pool.verified(1002, 2.0)
+    ready = {kernel.slot for kernel in pool.kernels if kernel.state is State.READY}
+    assert {effect.slot for effect in pool.renew("python", 3.0)} == ready
+    assert pool.renew("sage", 3.0) == []
+    assert pool.kernel("kernel-0").state is State.LEASED
+
+
 def test_adopted_kernels_are_known_by_id():
     pool = make_pool()
     pool.adopt(Kernel(1005, "old", "python", "default", State.LEASED, 0.0, idle_limit=900.0, leased_at=0.0))

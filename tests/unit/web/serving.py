@@ -43,7 +43,8 @@ class Connection:
         config = config or Config()
         self.clock = clock or Clock()
         self.transport = Transport()
-        site = CellSite(Router(config, routes), config.web.max_body_bytes, self.clock)
+        self.router = Router(config, routes)
+        site = CellSite(self.router, config.web.max_body_bytes, self.clock)
         self.channel = site.buildProtocol(None)
         self.channel.callLater = self.clock.callLater
         self.channel.makeConnection(self.transport)

@@ -20,10 +20,10 @@ class Probing:
         )
         self.answers = []
 
-    def ask(self):
+    def ask(self, path="/healthz"):
         """Ask in a connection that stays open; return what there is of an answer."""
         connection = Connection(self.health.routes(), self.world.config, self.world.clock)
-        answer = connection.ask("GET", "/healthz")
+        answer = connection.ask("GET", path)
         self.answers.append(connection)
         return answer
 
@@ -129,3 +129,20 @@ def test_a_probe_that_breaks_breaks_for_all_and_the_next_is_made_anew(probing):
     assert probing.ask() is None
     probing.answer()
     assert received(probing.answers[0])[0] == 200
+
+
+@pytest.mark.parametrize(("draining", "wanted"), [(False, 200), (True, 404)])
+def test_a_balancer_is_told_to_send_nothing_new_while_the_pool_drains(probing, monkeypatch, draining, wanted):
+    async def pool_status():
+        return {"draining": draining}
+
+    monkeypatch.setattr(type(probing.world.pool), "pool_status", lambda _: pool_status())
+    assert probing.ask("/readyz") is None
+    probing.answer()
+    status, document, _ = received(probing.answers[0])
+    assert (status, document["status"]) == (wanted, "ok")
+
+
+def test_that_a_process_lives_needs_nobody_else(probing):
+    assert probing.ask("/livez").status == 200
+    assert probing.world.pool.leases == []

@@ -244,3 +244,40 @@ def test_the_log_of_a_refusal_names_no_kernel(events):
     (event,) = [event for event in events if event.get("code") == "not_found"]
     assert kernel_id not in event["path"]
     assert re.fullmatch("/kernel/[0-9a-f]{8}/channels", event["path"])
+
+
+def test_a_site_that_finishes_waits_for_answers_under_way_and_keeps_no_connection():
+    waiting = Deferred()
+
+    async def slow(call):
+        await waiting
+        return json_response("done")
+
+    routes = (Route(re.compile("/slow"), {"GET": slow}), *ROUTES)
+    first, second = Connection(routes), Connection(routes)
+    router = first.router
+    assert first.ask("GET", "/slow") is None
+    finished = []
+    router.finish().addCallback(finished.append)
+    assert finished == []
+    second.channel.site = first.channel.site
+    answer = second.ask("GET", "/echo")
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+    assert finished == []
+    waiting.callback(None)
+    assert finished == [None]
+    again = []
+    router.finish().addCallback(again.append)
+    assert again == [None]
+
+
+def test_finishing_can_be_given_up():
+    connection = Connection(ROUTES)
+    connection.router._under_way = 1
+    failures = []
+    giving_up = connection.router.finish()
+    giving_up.addErrback(failures.append)
+    giving_up.cancel()
+    assert len(failures) == 1
+    connection.router._under_way = 0
+    connection.router._tell_idle()
