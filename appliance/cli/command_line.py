@@ -49,7 +49,7 @@ def _add_running(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     doctor = commands.add_parser(
         "doctor",
-        help="tell what this host can and cannot confine",
+        help="tell what this host can and cannot confine, and what is wrong with the installation",
         description="Try every layer of confinement on this host and tell its state, the reason and what to do. Exit "
         "status 0: all that is required is there; 1: something is missing.",
     )

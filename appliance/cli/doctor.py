@@ -1,4 +1,4 @@
-"""``cellctl doctor``: the layers of confinement as a table or as JSON."""
+"""``cellctl doctor``: the layers of confinement, and what is wrong with an installed appliance, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import json
 import textwrap
 from typing import TYPE_CHECKING
 
+import attrs
+
 from appliance import confinement
+from appliance.cli import installation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from appliance.cli.installation import Trouble
     from appliance.config import Config
     from appliance.confinement import Layer
 
@@ -40,10 +44,19 @@ def render_table(layers: Sequence[Layer]) -> str:
     return "\n".join(lines)
 
 
-def render_json(layers: Sequence[Layer]) -> str:
-    """Return the layers as one JSON object."""
+def render_troubles(troubles: Sequence[Trouble]) -> str:
+    """Return what is wrong with the installed appliance as lines."""
+    lines = ["", "Installation:"]
+    for trouble in troubles:
+        lines += [*textwrap.wrap(trouble.what, TEXT_COLUMNS), f"  -> {trouble.advice}"]
+    return "\n".join(lines if troubles else [*lines, "Units, edge and disk are well."])
+
+
+def render_json(layers: Sequence[Layer], troubles: Sequence[Trouble] = ()) -> str:
+    """Return the layers and what is wrong with the installed appliance as one JSON object."""
     document = {
-        "ok": not any(layer.missing for layer in layers),
+        "ok": not any(layer.missing for layer in layers) and not troubles,
+        "installation": [attrs.asdict(trouble) for trouble in troubles],
         "layers": [
             {
                 "name": layer.name,
@@ -59,7 +72,13 @@ def render_json(layers: Sequence[Layer]) -> str:
 
 
 def run(config: Config, *, as_json: bool) -> int:
-    """Probe this host, print the result, and return 0 if everything required is there, else 1."""
+    """Probe this host, print the result, and return 0 if all that is required is there and nothing is wrong, else 1."""
     layers = confinement.probe(config)
-    print(render_json(layers) if as_json else render_table(layers))
-    return 1 if any(layer.missing for layer in layers) else 0
+    troubles = installation.examine(config)
+    if as_json:
+        print(render_json(layers, troubles or ()))
+    else:
+        print(render_table(layers))
+        if troubles is not None:
+            print(render_troubles(troubles))
+    return 1 if troubles or any(layer.missing for layer in layers) else 0

@@ -3,7 +3,7 @@
 local -a names choices
 names=(
     'serve:run every role in the foreground until Ctrl-C'
-    'doctor:tell what this host can and cannot confine'
+    'doctor:tell what this host can and cannot confine, and what is wrong with the installation'
     'config:show or check the configuration'
     'status:show the units, the pool and whether an evaluation comes out right'
     'top:watch kernels, roles and recent deaths'
