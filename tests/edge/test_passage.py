@@ -131,3 +131,19 @@ def test_other_ways_to_ask(edge: Edge) -> None:
     for method in ("DELETE", "OPTIONS", "PUT"):
         assert edge.ask(method, "/kernel/0").json["method"] == method
     assert edge.ask("GET", "/healthz").status == 200
+
+
+def test_prometheus_is_told_of_the_edge(edge: Edge) -> None:
+    def ask(path: str) -> bytes:
+        answer = b""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(str(edge.directory / "run" / "edge" / "metrics.sock"))
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            while part := connection.recv(65536):
+                answer += part
+        return answer
+
+    assert b'haproxy_server_status{proxy="web",server="web",state="UP"} 1' in ask("/metrics")
+    assert ask("/").startswith(b"HTTP/1.1 404 ")
+    assert edge.ask("GET", "/metrics").headers.get("server") != "haproxy"
