@@ -283,7 +283,7 @@ def seccomp(file: pathlib.Path = SECCOMP_FILE) -> Layer:
 
 
 def cgroups(mountinfo: pathlib.Path = pathlib.Path("/proc/self/mountinfo")) -> Layer:
-    """See whether memory, pids and cpu of cgroup v2 are delegated to this process."""
+    """See whether memory, pids and cpu of cgroup v2 are delegated to the units of the appliance, or to this process."""
     name = "cgroup v2"
     kinds = {}
     for line in mountinfo.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -299,13 +299,16 @@ def cgroups(mountinfo: pathlib.Path = pathlib.Path("/proc/self/mountinfo")) -> L
         else:
             detail = "no cgroup hierarchy is mounted"
         return Layer(name, State.UNAVAILABLE, detail, boot)
+    controllers = ", ".join(cgroup.CONTROLLERS)
+    if units := cgroup.of_units():
+        return Layer(name, State.ON, f"{', '.join(units)}: in use, with {controllers}")
     try:
         path = cgroup.find()
     except cgroup.NotDelegated as exc:
         return Layer(name, State.OFF, str(exc), f"start by systemd with Delegate=yes; {fallback}")
     except OSError as exc:
         return Layer(name, State.UNAVAILABLE, str(exc), boot)
-    return Layer(name, State.ON, f"{path} is delegated with {', '.join(cgroup.CONTROLLERS)}")
+    return Layer(name, State.ON, f"{path} is delegated with {controllers}")
 
 
 def selinux(mount_point: pathlib.Path = pathlib.Path("/sys/fs/selinux")) -> Layer:

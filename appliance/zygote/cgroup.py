@@ -8,6 +8,7 @@ says why and kernels fall back to rlimits. Source: Documentation/admin-guide/cgr
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 from dataclasses import dataclass
 
@@ -46,6 +47,20 @@ def find() -> str:
     return path
 
 
+def of_units(root: str = "/sys/fs/cgroup") -> list[str]:
+    """Return the subtrees in which the launchers that systemd started have made leaves of kernels possible."""
+    found = []
+    for path in sorted(glob.glob(f"{root}/cell.slice/cell-zygote@*.service")):
+        try:
+            with open(f"{path}/cgroup.subtree_control", encoding="utf-8") as file:
+                enabled = file.read().split()
+        except OSError:
+            continue
+        if set(CONTROLLERS) <= set(enabled):
+            found.append(path)
+    return found
+
+
 def prepare(path: str, owner: int) -> None:
     """Make ``path`` a subtree of leaves: move its processes into a leaf, enable controllers, give it to ``owner``."""
     leaf = f"{path}/keeper"
@@ -68,8 +83,14 @@ class Subtree:
     path: str = MOUNT_POINT
 
     def join(self, uid: int, *, memory_bytes: int, processes: int, cpu_percent: int) -> None:
-        """Make the leaf of the kernel ``uid``, set its limits and move this process into it."""
+        """Make the leaf of the kernel ``uid``, set its limits and move this process into it.
+
+        A leaf that an ended kernel left, because no zygote was its parent, is replaced; one with processes in it is an
+        error. Raises `OSError`.
+        """
         leaf = self._leaf(uid)
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(leaf)
         os.mkdir(leaf, 0o755)
         _write(f"{leaf}/memory.max", str(memory_bytes))
         if os.path.exists(f"{leaf}/memory.swap.max"):
@@ -96,14 +117,18 @@ class Subtree:
             return
 
     def remove(self, uid: int) -> bool:
-        """Remove the leaf of the kernel ``uid``, which must be empty; return whether it hit its memory limit."""
+        """Remove the leaf of the kernel ``uid``, which has ended; return whether it hit its memory limit.
+
+        What cannot be removed yet is left to `join` and `sweep`.
+        """
         leaf = self._leaf(uid)
         try:
             with open(f"{leaf}/memory.events", encoding="ascii") as file:
                 events = dict(line.split() for line in file)
-            os.rmdir(leaf)
         except FileNotFoundError:
             return False
+        with contextlib.suppress(OSError):
+            os.rmdir(leaf)
         return int(events.get("oom_kill", "0")) > 0
 
     def sweep(self) -> None:

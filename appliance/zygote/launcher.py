@@ -40,7 +40,6 @@ _NAMESPACES = (
     | linux.CLONE_NEWIPC
     | linux.CLONE_NEWUTS
     | linux.CLONE_NEWNET
-    | linux.CLONE_NEWCGROUP
 )
 
 
@@ -116,15 +115,23 @@ def _enter_user_namespace(write_map: Callable[[int], None]) -> None:
 
 
 def _find_cgroup(owner: int) -> tuple[str | None, str]:
-    """Return the delegated subtree, made ready, or None and the reason."""
+    """Enter a cgroup namespace; return the delegated subtree, made ready, or None and the reason.
+
+    The namespace begins at the subtree and not at the leaf into which this process then moves: where the hierarchy is
+    mounted with ``nsdelegate``, as systemd does, nobody may move a process out of the tree below the namespace's root.
+    """
+    path, reason = None, ""
     try:
         path = cgroup.find()
-        cgroup.prepare(path, owner)
-    except cgroup.NotDelegated as exc:
-        return None, str(exc)
-    except OSError as exc:
-        return None, f"the delegated cgroup cannot be prepared: {exc}"
-    return path, ""
+    except (cgroup.NotDelegated, OSError) as exc:
+        reason = str(exc)
+    linux.unshare(linux.CLONE_NEWCGROUP)
+    if path is not None:
+        try:
+            cgroup.prepare(path, owner)
+        except OSError as exc:
+            return None, f"the delegated cgroup cannot be prepared: {exc}"
+    return path, reason
 
 
 class ServiceManager:
@@ -223,7 +230,7 @@ def launch(config: configuration.Config, name: str) -> int:
         cgroup_path = None
         layers = _find_layers(config, "started by an ordinary user outside a delegated unit")
         _enter_user_namespace(lambda pid: _write_map_as_user(pid, config.ids.count))
-        linux.unshare(_NAMESPACES)
+        linux.unshare(_NAMESPACES | linux.CLONE_NEWCGROUP)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
         staging.stage(root, python, cgroup_path, recursive=True, egress=egress, trees=trees)
     # A change of credentials clears the death signal; a parent that died meanwhile must not leave us behind.

@@ -113,7 +113,7 @@ def steps(
         ("new session", os.setsid),
         ("cgroup", lambda: _setup_cgroup(uid, limits, confinement)),
         ("namespaces", lambda: linux.unshare(_NAMESPACES)),
-        ("mounts", lambda: _setup_mounts(uid, limits, egress)),
+        ("mounts", lambda: _setup_mounts(uid, limits, confinement, egress)),
         ("host name", lambda: socket.sethostname(HOST_NAME)),
         ("loopback", linux.bring_loopback_up),
         ("limits", lambda: _setup_limits(limits, confinement)),
@@ -143,11 +143,15 @@ def _setup_cgroup(uid: int, limits: Limits, confinement: Confinement) -> None:
         )
 
 
-def _setup_mounts(uid: int, limits: Limits, egress: str) -> None:
+def _setup_mounts(uid: int, limits: Limits, confinement: Confinement, egress: str) -> None:
     flags = linux.MS_NOSUID | linux.MS_NODEV
     if os.path.ismount(cgroup.MOUNT_POINT):
-        linux.unmount(cgroup.MOUNT_POINT)
+        # Covered and not unmounted: what was mounted before the user namespace was entered cannot be taken away in it.
+        linux.mount(NOTHING, cgroup.MOUNT_POINT, "", linux.MS_BIND)
     size = f"size={limits.scratch_bytes},nr_inodes={limits.scratch_inodes},mode=0755"
+    if confinement.selinux:
+        # in quotes, since categories have a comma between them
+        size += f',context="{selinux.scratch_context(uid)}"'
     linux.mount("scratch", SCRATCH, "tmpfs", flags, size)
     for name, target, mode in (
         ("home", HOME, 0o700),

@@ -71,6 +71,7 @@ def test_old_cgroups_are_named_plainly(tmp_path: pathlib.Path, mounts: list[tupl
 
 def test_a_pure_hierarchy_is_on_when_delegated(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = mountinfo(tmp_path, ("/sys/fs/cgroup", "cgroup2"))
+    monkeypatch.setattr(confinement.cgroup, "of_units", list)
     monkeypatch.setattr(confinement.cgroup, "find", lambda: "/sys/fs/cgroup/cell.slice")
     assert confinement.cgroups(file).state is State.ON
 
@@ -81,6 +82,13 @@ def test_a_pure_hierarchy_is_on_when_delegated(tmp_path: pathlib.Path, monkeypat
     layer = confinement.cgroups(file)
     assert (layer.state, layer.detail) == (State.OFF, "not ours")
     assert "Delegate=yes" in layer.advice
+
+
+def test_the_units_subtrees_count_whoever_asks(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confinement.cgroup, "of_units", lambda: ["/sys/fs/cgroup/cell.slice/cell-zygote@python.service"])
+    layer = confinement.cgroups(mountinfo(tmp_path, ("/sys/fs/cgroup", "cgroup2")))
+    assert layer.state is State.ON
+    assert "cell-zygote@python.service" in layer.detail
 
 
 def test_a_missing_filter_is_a_missing_layer(tmp_path: pathlib.Path) -> None:

@@ -42,7 +42,7 @@ def test_swap_is_off_where_it_is_counted(subtree, tmp_path, monkeypatch):
 
 def test_a_leaf_is_never_shared(subtree):
     subtree.join(1007, memory_bytes=1, processes=1, cpu_percent=1)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(OSError, match="not empty"):
         subtree.join(1007, memory_bytes=1, processes=1, cpu_percent=1)
 
 
@@ -56,6 +56,12 @@ def test_a_kernel_gives_way_and_no_longer(subtree, tmp_path):
     subtree.set_idle(1008, idle=True)
 
 
+def test_an_empty_leaf_that_was_left_is_replaced(subtree, tmp_path):
+    (tmp_path / "kernel-1007").mkdir()
+    subtree.join(1007, memory_bytes=1, processes=1, cpu_percent=1)
+    assert (tmp_path / "kernel-1007" / "cgroup.procs").read_text() == "0"
+
+
 @pytest.mark.parametrize(("events", "hit"), [("low 0\noom 1\noom_kill 2\n", True), ("oom_kill 0\n", False)])
 def test_removing_a_leaf_tells_whether_memory_ran_out(subtree, tmp_path, monkeypatch, events, hit):
     leaf = tmp_path / "kernel-1007"
@@ -65,6 +71,22 @@ def test_removing_a_leaf_tells_whether_memory_ran_out(subtree, tmp_path, monkeyp
     monkeypatch.setattr(cgroup.os, "rmdir", removed.append)
     assert subtree.remove(1007) is hit
     assert removed == [str(leaf)]
+
+
+def test_a_leaf_that_cannot_be_removed_yet_ends_nothing(subtree, tmp_path):
+    leaf = tmp_path / "kernel-1007"
+    leaf.mkdir()
+    (leaf / "memory.events").write_text("oom_kill 1\n")
+    assert subtree.remove(1007) is True
+    assert leaf.exists()
+
+
+def test_the_subtrees_of_units_are_found(tmp_path):
+    for name, enabled in (("cell-zygote@a.service", "cpu memory pids\n"), ("cell-zygote@b.service", "memory\n")):
+        (tmp_path / "cell.slice" / name).mkdir(parents=True)
+        (tmp_path / "cell.slice" / name / "cgroup.subtree_control").write_text(enabled)
+    (tmp_path / "cell.slice" / "cell-zygote@c.service").mkdir()
+    assert cgroup.of_units(str(tmp_path)) == [f"{tmp_path}/cell.slice/cell-zygote@a.service"]
 
 
 def test_what_is_gone_is_removed_and_killed_without_error(subtree):
