@@ -11,6 +11,7 @@ from __future__ import annotations
 CURRENT = "/proc/self/attr/current"
 ZYGOTE_TYPE = "cell_zygote_t"
 KERNEL_TYPE = "cell_kernel_t"
+SCRATCH_TYPE = "cell_kernel_scratch_t"
 #: Categories c0 to c1023 (the default of targeted and mcs policies).
 CATEGORIES = 1024
 
@@ -46,6 +47,15 @@ def kernel_context(context: str, slot: int) -> str:
     user, role, _, _ = context.rstrip("\0\n").split(":", 3)
     low, high = pair(slot)
     return f"{user}:{role}:{KERNEL_TYPE}:s0:c{low},c{high}"
+
+
+def scratch_context(slot: int) -> str:
+    """Return the context of all files in the scratch space of the kernel in ``slot``; they cannot get another one.
+
+    Source: mount(8), context=. For a user namespace's tmpfs Linux takes it as well.
+    """
+    low, high = pair(slot)
+    return f"system_u:object_r:{SCRATCH_TYPE}:s0:c{low},c{high}"
 
 
 def confine(slot: int) -> None:

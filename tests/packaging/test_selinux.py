@@ -134,6 +134,10 @@ cell_zygote_t     cell_zygote_t           capability          setuid
 cell_zygote_t     cell_zygote_t           cap_userns          sys_admin
 cell_zygote_t     cell_pool_t             unix_stream_socket  connectto
 cell_zygote_t     cell_environment_t      file                execute
+cell_zygote_t     cell_environment_t      dir                 mounton
+cell_zygote_t     cell_kernel_scratch_t   filesystem          relabelto
+cell_zygote_t     cgroup_t                dir                 create
+cell_web_t        unreserved_port_t       tcp_socket          name_bind
 cell_kernel_t     cell_environment_t      file                execute
 cell_kernel_t     cell_environment_t      file                map
 cell_kernel_t     cell_kernel_scratch_t   file                create
@@ -147,6 +151,8 @@ cell_egress_t     cell_egress_runtime_t   sock_file           create
 cell_egress_t     http_port_t             tcp_socket          name_connect
 cell_egress_t     cell_egress_t           tcp_socket          create
 init_t            cell_egress_t           process             transition
+cell_kernel_t     cell_kernel_t           process             execmem
+cell_kernel_t     cell_kernel_devpts_t    chr_file            write
 cell_kernel_t     lib_t                   file                execute
 cell_kernel_t     bin_t                   file                execute
 """
@@ -181,7 +187,6 @@ cell_kernel_t     cell_kernel_t           capability          setuid
 cell_kernel_t     cell_kernel_t           cap_userns          sys_admin
 cell_kernel_t     cell_kernel_t           process             ptrace
 cell_kernel_t     cell_kernel_t           process             setcurrent
-cell_kernel_t     cell_kernel_t           process             execmem
 cell_kernel_t     cell_zygote_t           process             sigkill
 cell_kernel_t     cell_environment_t      file                write
 cell_kernel_t     cell_kernel_scratch_t   file                execute
@@ -191,6 +196,12 @@ cell_kernel_t     user_home_t             file                read
 cell_web_t        cell_permalink_state_t  file                read
 cell_web_t        cell_web_t              tcp_socket          create
 cell_web_t        cell_web_t              tcp_socket          connect
+cell_web_t        cell_web_t              tcp_socket          bind
+cell_kernel_t     unreserved_port_t       tcp_socket          name_connect
+cell_kernel_t     cgroup_t                dir                 search
+cell_kernel_t     cgroup_t                file                write
+cell_kernel_t     sysctl_kernel_t         file                write
+cell_kernel_t     tmpfs_t                 filesystem          mount
 cell_web_t        cell_zygote_runtime_t   sock_file           write
 cell_web_t        cell_zygote_t           unix_stream_socket  connectto
 cell_web_t        cell_kernel_t           process             dyntransition

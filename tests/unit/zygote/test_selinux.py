@@ -28,6 +28,10 @@ def test_the_context_of_a_kernel():
     assert context == "system_u:system_r:cell_kernel_t:s0:c2,c3"
 
 
+def test_the_scratch_space_has_the_pair_of_its_kernel():
+    assert selinux.scratch_context(5) == "system_u:object_r:cell_kernel_scratch_t:s0:c2,c3"
+
+
 @pytest.mark.parametrize(
     ("current", "reason"),
     [
