@@ -11,6 +11,10 @@ import contextlib
 import glob
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 MOUNT_POINT = "/run/cgroup"
 CONTROLLERS = ("memory", "pids", "cpu")
@@ -131,10 +135,14 @@ class Subtree:
             os.rmdir(leaf)
         return int(events.get("oom_kill", "0")) > 0
 
-    def sweep(self) -> None:
-        """Remove the leaves of kernels that ended while no zygote was their parent; others are busy and stay."""
+    def sweep(self, keep: Collection[int] = ()) -> None:
+        """Remove the leaves of kernels that ended while no zygote was their parent; others are busy and stay.
+
+        ``keep``: kernels that may be about to join their leaf.
+        """
+        kept = {f"kernel-{uid}" for uid in keep}
         for name in os.listdir(self.path):
-            if name.startswith("kernel-"):
+            if name.startswith("kernel-") and name not in kept:
                 with contextlib.suppress(OSError):
                     os.rmdir(f"{self.path}/{name}")
 

@@ -34,13 +34,7 @@ if TYPE_CHECKING:
 EX_CONFIG = 78
 EX_OSERR = 71
 
-_NAMESPACES = (
-    linux.CLONE_NEWNS
-    | linux.CLONE_NEWPID
-    | linux.CLONE_NEWIPC
-    | linux.CLONE_NEWUTS
-    | linux.CLONE_NEWNET
-)
+_NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWNET
 
 
 def subordinate_range(file: str, user: str, uid: int, count: int) -> tuple[int, int]:

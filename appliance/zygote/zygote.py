@@ -34,7 +34,8 @@ FORK_DESCRIPTORS = 6
 #: Seconds between attempts to reach a pool that is not there.
 CONNECT_INTERVAL = 0.05
 
-#: Seconds between looks at the environment on disk; a change must rest for as long before it counts.
+#: Seconds between looks at the environment on disk and at what orphans left; a change must rest for as long before it
+#: counts.
 LOOK_SECONDS = 10
 
 #: Pause before kernels are placed in the background, or taken out of it, that could not be at once.
@@ -189,8 +190,6 @@ class Zygote:
                 pool.close()
                 self._reap()
                 time.sleep(CONNECT_INTERVAL)
-        if self._confinement.cgroup is not None:
-            self._confinement.cgroup.sweep()
         pool.settimeout(SEND_SECONDS)
         self._pool = pool
         with contextlib.suppress(ConnectionError, TimeoutError):
@@ -221,14 +220,19 @@ class Zygote:
                 else:
                     self._answer(self._pool)
             self._place()
-            self._look_at_environment()
+            now = time.monotonic()
+            if now >= self._look_at:
+                self._look_at = now + LOOK_SECONDS
+                self._look_at_environment()
+                self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what kernels leave that are orphans of an earlier zygote and the keeper's children."""
+        if self._confinement.cgroup is not None:
+            self._confinement.cgroup.sweep(set(self._slots.values()))
 
     def _look_at_environment(self) -> None:
         """End this zygote when the environment on disk is another than the one it has loaded, and has come to rest."""
-        now = time.monotonic()
-        if now < self._look_at:
-            return
-        self._look_at = now + LOOK_SECONDS
         seen, self._last_seen = self._last_seen, environment_stamp()
         if self._last_seen != self._loaded and self._last_seen == seen:
             self._say("the environment has changed on disk")

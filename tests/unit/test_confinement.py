@@ -85,7 +85,7 @@ def test_a_pure_hierarchy_is_on_when_delegated(tmp_path: pathlib.Path, monkeypat
 
 
 def test_the_units_subtrees_count_whoever_asks(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confinement.cgroup, "of_units", lambda: ["/sys/fs/cgroup/cell.slice/cell-zygote@python.service"])
+    monkeypatch.setattr(confinement.cgroup, "of_units", lambda: ["/sys/fs/cgroup/cell-zygote@python.service"])
     layer = confinement.cgroups(mountinfo(tmp_path, ("/sys/fs/cgroup", "cgroup2")))
     assert layer.state is State.ON
     assert "cell-zygote@python.service" in layer.detail

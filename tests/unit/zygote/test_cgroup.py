@@ -97,5 +97,6 @@ def test_what_is_gone_is_removed_and_killed_without_error(subtree):
 def test_a_sweep_removes_empty_leaves_only(subtree, tmp_path):
     for name in ("kernel-1001", "kernel-1002/inside", "keeper"):
         (tmp_path / name).mkdir(parents=True)
-    subtree.sweep()
-    assert sorted(os.listdir(tmp_path)) == ["keeper", "kernel-1002"]
+    (tmp_path / "kernel-1003").mkdir()
+    subtree.sweep(keep={1003})
+    assert sorted(os.listdir(tmp_path)) == ["keeper", "kernel-1002", "kernel-1003"]
