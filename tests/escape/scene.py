@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -22,6 +23,13 @@ from tests.integration.test_killed_roles import zygote_pid
 if TYPE_CHECKING:
     from tests.escape.attempts import Attempt
     from tests.integration.running import Appliance
+
+
+@functools.cache
+def layer_is_on(appliance: Appliance, name: str) -> bool:
+    """Return whether the running appliance says that a layer confines its kernels."""
+    layers = json.loads(appliance.request("GET", "/healthz")[2])["pool"]["layers"]
+    return bool(layers[name] == "on")
 
 
 def end_kernel(appliance: Appliance, client: SageClient) -> None:
@@ -76,6 +84,9 @@ class Scene:
 
     def target(self, *, inside: bool) -> dict[str, Any]:
         """Return what a program is told; whoever attacks is taken to know the host well."""
+        # on a slow machine minutes may pass between two words of one of them
+        self.attacker.attend()
+        self.sibling.attend()
         config = self.appliance.config
         return {
             "inside": inside,

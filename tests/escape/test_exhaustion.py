@@ -19,7 +19,7 @@ import psutil
 import pytest
 import websocket
 
-from tests.escape.scene import end_kernel, kernel_process
+from tests.escape.scene import end_kernel, kernel_process, layer_is_on
 from tests.integration.running import Appliance, wait_for
 from tests.integration.sage_client import SageClient
 from tests.integration.test_many_requests import kernel_processes
@@ -155,8 +155,7 @@ UNCOUNTED = {"mapped memory", "several processes", "memory files", "System V sha
 
 def has_cgroups(appliance: Appliance) -> bool:
     """Return whether each kernel has a cgroup of its own on this host."""
-    layers = json.loads(appliance.request("GET", "/healthz")[2])["pool"]["layers"]
-    return bool(layers["cgroup"] == "on")
+    return layer_is_on(appliance, "cgroup")
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,15 @@ import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 import psutil
+import pytest
 
 from appliance import config as configuration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+#: Set in a guest of tests/vm: the tests use the installed appliance that already runs, and start none.
+INSTALLED = os.environ.get("CELL_TEST_INSTALLED") == "1"
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -94,7 +98,44 @@ def run_cellctl(*arguments: str, seconds: float = 30) -> subprocess.CompletedPro
     return subprocess.run(cellctl(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
 
 
-class Appliance:
+class Server:
+    """An appliance that answers on ``port`` of 127.0.0.1; ``config`` is the configuration that it runs with."""
+
+    port: int
+    url: str
+    config: configuration.Config
+
+    def request(
+        self, method: str, path: str, form: dict[str, str] | None = None, seconds: float = 30
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Make one HTTP request; return status, headers (lower case) and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
+        try:
+            body = urllib.parse.urlencode(form) if form is not None else None
+            headers = {"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {}
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return response.status, {key.lower(): value for key, value in response.getheaders()}, response.read()
+        finally:
+            connection.close()
+
+    def run(self, code: str) -> dict[str, Any]:
+        """Run ``code`` through ``POST /service``."""
+        status, _, body = self.request("POST", "/service", {"code": code})
+        assert status == 200, body
+        answer: dict[str, Any] = json.loads(body)
+        return answer
+
+    def evaluates(self) -> bool:
+        """Return whether an evaluation succeeds now."""
+        try:
+            status, _, body = self.request("POST", "/service", {"code": "print(6*7)"}, seconds=10)
+        except (OSError, http.client.HTTPException):
+            return False
+        return status == 200 and json.loads(body).get("stdout") == "42\n"
+
+
+class Appliance(Server):
     """A running appliance: ``url``, ``config`` (the effective one), ``process`` and what it printed."""
 
     def __init__(
@@ -106,6 +147,8 @@ class Appliance:
         wait_until_ready: bool = True,
         root: pathlib.Path = ROOT,
     ) -> None:
+        if INSTALLED:
+            pytest.skip("starts an appliance of its own; here the installed one is tested")
         self.directories = Directories(owner)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -187,35 +230,6 @@ class Appliance:
         """Return the process id of a role, waiting for a restart that is under way."""
         pid: int = wait_for(f"{role} runs", lambda: self.find(role), 10)
         return pid
-
-    def request(
-        self, method: str, path: str, form: dict[str, str] | None = None, seconds: float = 30
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Make one HTTP request; return status, headers (lower case) and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
-        try:
-            body = urllib.parse.urlencode(form) if form is not None else None
-            headers = {"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {}
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            return response.status, {key.lower(): value for key, value in response.getheaders()}, response.read()
-        finally:
-            connection.close()
-
-    def run(self, code: str) -> dict[str, Any]:
-        """Run ``code`` through ``POST /service``."""
-        status, _, body = self.request("POST", "/service", {"code": code})
-        assert status == 200, body
-        answer: dict[str, Any] = json.loads(body)
-        return answer
-
-    def evaluates(self) -> bool:
-        """Return whether an evaluation succeeds now."""
-        try:
-            status, _, body = self.request("POST", "/service", {"code": "print(6*7)"}, seconds=10)
-        except (OSError, http.client.HTTPException):
-            return False
-        return status == 200 and json.loads(body).get("stdout") == "42\n"
 
     def stop(self) -> float:
         """Stop cleanly, check that nothing is left, and return how many seconds it took."""

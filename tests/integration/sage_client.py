@@ -123,6 +123,15 @@ class SageClient:
         """Execute ``code`` and return everything it brought."""
         return self.finish(self.start(code))
 
+    def attend(self) -> None:
+        """Read what has come while nothing runs, so that the server's pings are answered; what is read is dropped."""
+        self.socket.settimeout(0.01)
+        try:
+            while True:
+                self.socket.recv()
+        except websocket.WebSocketTimeoutException:
+            self.socket.settimeout(self._seconds)
+
     def close(self) -> None:
         """Drop the connection."""
         self.socket.close()

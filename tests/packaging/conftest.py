@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import subprocess
@@ -10,38 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .machine import CACHE, ROOT, need
+from .building import bare_debian, built_inputs, run, whole_debs
+from .machine import need
 from .nspawn import Machine, booted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-BUILD_SECONDS = 600
-INPUTS = ("appliance/frontend/dist/embedded_cell.js", "appliance/zygote/seccomp.bpf")
-
-
-def built_inputs() -> None:
-    """Fail, with what to do, when the front end or the seccomp filter has not been built."""
-    missing = [name for name in INPUTS if not (ROOT / name).exists()]
-    if missing:
-        pytest.fail(f"{', '.join(missing)}: not built yet; ./dev test builds them")
-
-
-def run(*command: str, **environment: str) -> str:
-    """Run a build script; return what it printed, fail with that when it fails."""
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "PYTHON": "/usr/bin/python3", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=BUILD_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 @pytest.fixture(scope="session")
@@ -86,13 +60,7 @@ def bare_rpms(bare_trees: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture(scope="session")
 def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a directory with the whole Debian packages."""
-    built_inputs()
-    need("dh", "debhelper")
-    trees = CACHE / "trees"
-    run("debian/python-trees.sh", str(trees))
-    out = tmp_path_factory.mktemp("debs")
-    run("debian/build.sh", str(out), CELL_TREES=str(trees), CELL_COMPRESSION="gzip", CELL_LEVEL="1")
-    return out
+    return whole_debs(tmp_path_factory.mktemp("debs"))
 
 
 @pytest.fixture(scope="session")
@@ -112,14 +80,7 @@ def newer(debs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def debian_root() -> Path:
     """Return a bare Debian with systemd, made once and kept."""
-    need("mmdebstrap", "mmdebstrap")
-    root, script = CACHE / "root", ROOT / "tests" / "packaging" / "rootfs.sh"
-    stamp, wanted = CACHE / "root.stamp", hashlib.sha256(script.read_bytes()).hexdigest()
-    if not (root.exists() and stamp.exists() and stamp.read_text() == wanted):
-        CACHE.mkdir(parents=True, exist_ok=True)
-        run(str(script), str(root))
-        stamp.write_text(wanted)
-    return root
+    return bare_debian("root")
 
 
 @pytest.fixture(scope="module")

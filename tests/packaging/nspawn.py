@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from .machine import need
+from .machine import Result, Shell, need
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,15 +27,7 @@ STOP_SECONDS = 30.0
 POWER_OFF = signal.SIGRTMIN + 4
 
 
-@dataclass
-class Result:
-    """The end of a command in the machine."""
-
-    status: int
-    output: str
-
-
-class Machine:
+class Machine(Shell):
     """A booted root."""
 
     def __init__(self, supervisor: subprocess.Popen[bytes], log: Path) -> None:
@@ -78,21 +68,6 @@ class Machine:
             env=self.environment,
         )
         return Result(done.returncode, done.stdout)
-
-    def must(self, command: str | Sequence[str], *, seconds: float = 60.0, stdin: str | None = None) -> str:
-        """Run a command that has to succeed; return what it printed."""
-        done = self.run(command, seconds=seconds, stdin=stdin)
-        shown = command if isinstance(command, str) else shlex.join(command)
-        assert done.status == 0, f"{shown}: exit status {done.status}\n{done.output}"
-        return done.output.strip()
-
-    def wait(self, command: str, *, seconds: float = 30.0) -> None:
-        """Wait until a command succeeds."""
-        deadline = time.monotonic() + seconds
-        while (done := self.run(command)).status != 0:
-            if time.monotonic() > deadline:
-                pytest.fail(f"{command}: still exit status {done.status} after {seconds} s\n{done.output}")
-            time.sleep(0.1)
 
     def boot(self) -> None:
         """Wait for pid 1 and the end of the boot."""

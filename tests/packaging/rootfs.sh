@@ -1,8 +1,9 @@
 #!/bin/sh
-# rootfs.sh DIRECTORY: make a bare Debian 12 with systemd, and with what the package depends on, in DIRECTORY.
+# rootfs.sh DIRECTORY [PACKAGE,...]: make a bare Debian 12 with systemd, with what the package depends on, and with
+# PACKAGE,... in DIRECTORY.
 # The packages come from where this machine's own come from; they are kept in DIRECTORY.archives for the next time.
 set -eu
-root=$1
+root=$1 more=${2:-}
 archives=$root.archives
 packages=systemd,systemd-sysv,dbus,libnss-systemd,procps,iproute2,python3,libsystemd0,nginx-light,haproxy
 mirror=$(
@@ -19,6 +20,6 @@ mmdebstrap --quiet --variant=minbase --dpkgopt=force-unsafe-io \
   --customize-hook="sync-out /var/cache/apt/archives $archives" \
   --customize-hook='chroot "$1" systemctl disable --quiet nginx.service haproxy.service e2scrub_reap.service' \
   --customize-hook='rm -f "$1/etc/hostname" "$1/etc/resolv.conf"' --skip=download/empty,essential/unlink \
-  --include="$packages" bookworm "$root.new" "$mirror"
+  --include="$packages${more:+,$more}" bookworm "$root.new" "$mirror"
 rm -rf "$root"
 mv "$root.new" "$root"

@@ -1,0 +1,164 @@
+"""The image, the booted guest, and what became of the tests that run in the guest."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.packaging.building import bare_debian, run, whole_debs
+from tests.packaging.machine import CACHE, ROOT, need
+
+from .guest import booted
+from .tools import put_together
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .guest import Guest
+
+#: What the guest has beside what every Debian of these tests has.
+PACKAGES = ("openssh-server", "udev", "kmod", "selinux-policy-default", "policycoreutils", "selinux-utils", "auditd")
+KERNEL_PACKAGE = "linux-image-cloud-amd64"
+HOST_COMMANDS = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "busybox": "busybox-static",
+    "cpio": "cpio",
+    "mke2fs": "e2fsprogs",
+    "ssh": "openssh-client",
+}
+#: Everything that is run inside takes place within this.
+INSIDE_SECONDS = 900.0
+
+#: Tests that run in the guest, on the installed appliance, in this order. Those that follow the law come first: they
+#: may not cause a single denial.
+LAWFUL = ("tests/vm/inside",)
+ATTACKS = ("tests/escape/test_confinement.py", "tests/escape/test_escape_and_neighbours.py")
+ATTACKS += ("tests/escape/test_network.py", "tests/escape/test_exhaustion.py")
+#: Left out of those: what measures time, which an emulated machine has too little of, and what other levels show as
+#: well because no confinement is asked: crowds of clients, floods of output.
+LEFT_OUT = (
+    "not (everything_at_once or ten_thousand or two_hundred or fifty_generations or another_name or half_open "
+    "or output_without_end or headers_without_end or body_of_100 or bomb_in_an_address)"
+)
+
+
+def kernel_package() -> Path:
+    """Return the file of Debian's kernel for virtual machines, downloaded once."""
+    directory = CACHE / "kernel"
+    if not (found := sorted(directory.glob("*.deb"))):
+        directory.mkdir(parents=True, exist_ok=True)
+        depends = subprocess.run(["apt-cache", "depends", KERNEL_PACKAGE], capture_output=True, text=True, check=True)
+        name = next(line.split()[1] for line in depends.stdout.splitlines() if "Depends: linux-image" in line)
+        subprocess.run(["apt-get", "download", "-qq", name], cwd=directory, check=True, capture_output=True)
+        found = sorted(directory.glob("*.deb"))
+    return found[-1]
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with disk, kernel, initial file system and key."""
+    if os.geteuid() != 0:
+        pytest.fail("the image of the guest needs root: run this test with sudo")
+    for command, package in HOST_COMMANDS.items():
+        need(command, package)
+    base = bare_debian("vm-root", *PACKAGES)
+    packages = whole_debs(tmp_path_factory.mktemp("debs"))
+    tests = tmp_path_factory.mktemp("tools") / "tests"
+    put_together(tests)
+    out = tmp_path_factory.mktemp("image")
+    run("tests/vm/image.sh", str(base), str(packages), str(kernel_package()), str(tests), str(out))
+    return out
+
+
+@pytest.fixture(scope="session")
+def guest(image: Path) -> Iterator[Guest]:
+    """Return the booted guest."""
+    with booted(image, image / "console.log") as started:
+        yield started
+
+
+class Inside:
+    """Runs tests in the guest and keeps how each ended."""
+
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
+        self._reports: dict[str, dict[str, Any]] = {}
+        self._ran: set[tuple[str, ...]] = set()
+
+    def lawful(self, node: str) -> None:
+        """End as the test ``node``, one of `LAWFUL`, has ended in the guest."""
+        self._end_as(LAWFUL, node)
+
+    def attack(self, node: str) -> None:
+        """End as the test ``node``, one of `ATTACKS`, has ended in the guest."""
+        self._end_as(ATTACKS, node)
+
+    def _end_as(self, places: tuple[str, ...], node: str) -> None:
+        if places not in self._ran:
+            self._ran.add(places)
+            self._run(places)
+        report = self._reports.get(node, {"outcome": "failed", "text": "the guest has not run this test"})
+        if report["outcome"] == "skipped":
+            pytest.skip(report["text"])
+        if report["outcome"] == "xfailed":
+            pytest.xfail(report["text"])
+        if report["outcome"] != "passed":
+            pytest.fail(report["text"], pytrace=False)
+
+    def _run(self, places: tuple[str, ...]) -> None:
+        command = ["env", "PYTHONPATH=/opt/tests/site:/opt/tests", "CELL_TEST_INSTALLED=1"]
+        command += ["/usr/lib/cell-appliance/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
+        command += ["-p", "tests.vm.report", "-k", LEFT_OUT, *places]
+        done = self._guest.run(f"cd /opt/tests && {' '.join(map(quote, command))}", seconds=INSIDE_SECONDS)
+        print(done.output)
+        for line in self._guest.must("cat /root/reports.jsonl; rm -f /root/reports.jsonl").splitlines():
+            report = json.loads(line)
+            self._reports[report["node"]] = report
+
+
+def quote(word: str) -> str:
+    """Return ``word`` as one word of a shell."""
+    return "'" + word.replace("'", "'\\''") + "'"
+
+
+@pytest.fixture(scope="session")
+def inside(guest: Guest) -> Inside:
+    """Return what runs tests in the guest."""
+    return Inside(guest)
+
+
+def collected(places: tuple[str, ...]) -> list[str]:
+    """Return the ids of the tests in ``places`` that are run in the guest."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "--no-summary", "-p", "no:cacheprovider"]
+    command += ["-k", LEFT_OUT, *places]
+    environment = {**os.environ, "CELL_TEST_INSTALLED": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
+    found = [line for line in done.stdout.splitlines() if "::" in line]
+    if done.returncode or not found:
+        raise pytest.UsageError(f"tests for the guest cannot be collected:\n{done.stdout}{done.stderr}")
+    return found
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test here of each test there."""
+    if metafunc.function.__name__ == "test_lawful":
+        metafunc.parametrize("node", collected(LAWFUL))
+    elif metafunc.function.__name__ == "test_attack":
+        if os.environ.get("CELL_VM_ATTACKS") == "1":
+            metafunc.parametrize("node", collected(ATTACKS))
+        else:
+            reason = "with everything else the attacks take too long in an emulated machine: ./dev test vm runs them"
+            metafunc.parametrize("node", [pytest.param("", marks=pytest.mark.skip(reason=reason), id="all")])
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out what is for the guest, unless this is the guest, or the list of its tests is asked for."""
+    if collection_path.name == "inside" and os.environ.get("CELL_TEST_INSTALLED") != "1":
+        return True
+    return None

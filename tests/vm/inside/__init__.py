@@ -1,0 +1,1 @@
+"""Tests that run in the guest itself, as its root, on the installed appliance."""

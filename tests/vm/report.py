@@ -1,0 +1,31 @@
+"""A plugin of pytest for the guest: one line of JSON for each test, with how it ended and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+REPORTS = Path("/root/reports.jsonl")
+
+
+def pytest_sessionstart() -> None:
+    REPORTS.write_text("")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Write a report of what decides: the test itself, or whatever went wrong around it."""
+    if report.when != "call" and report.passed:
+        return
+    if hasattr(report, "wasxfail"):
+        outcome, text = ("xfailed" if report.skipped else "failed"), f"known: {report.wasxfail}"
+    elif report.skipped and isinstance(report.longrepr, tuple):
+        outcome, text = "skipped", str(report.longrepr[2])
+    else:
+        outcome, text = report.outcome, report.longreprtext
+    line = json.dumps({"node": report.nodeid, "outcome": outcome, "text": text, "seconds": report.duration})
+    with REPORTS.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")

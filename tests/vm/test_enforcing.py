@@ -1,0 +1,138 @@
+"""The installed package where cgroup v2 is pure and SELinux enforces.
+
+The tests of this file tell one story on one machine and run in their order: what follows the law is done before any
+attack, so that a denial until then is a mistake of the policy.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.packaging.test_installed import ask, evaluate, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .conftest import Inside
+    from .guest import Guest
+
+#: The first test may have to make the root, the Python trees and the image; one run in the guest counts as one test.
+pytestmark = pytest.mark.timeout(2400)
+
+UNITS = ("cell.target", "cell-web.socket", "cell-web.service", "cell-pool.service", "cell-permalink.service")
+UNITS += ("cell-zygote@python.service",)
+CONFIGURATION = "/etc/cell-appliance/appliance.toml"
+READY = "python3 -c \"import urllib.request as u; u.urlopen('http://127.0.0.1:8888/healthz', timeout=40)\""
+#: Lines at priority "warning" or worse that a healthy run may have.
+EXPECTED_WARNINGS = (
+    # the pool, when the environment is stopped or killed under it
+    r"cell-pool\[\d+\]: zygote python went away",
+    # systemd, about the processes that the tests kill
+    r"systemd\[1\]: cell-[\w@]+\.service: Failed with result 'signal'",
+    r"systemd\[1\]: cell-[\w@]+\.service: Main process exited, code=killed, status=9/KILL",
+    r"systemd\[1\]: cell-[\w@]+\.service: A process of this unit has been killed by the OOM killer",
+)
+
+
+def denials(guest: Guest) -> list[str]:
+    """Return what SELinux denied to, or on, one of our domains since the boot, and errors of contexts."""
+    assert re.search(r"^lost 0$", guest.must("auditctl -s"), re.MULTILINE), "the audit log is not complete"
+    # journald hears of them from the kernel, whatever becomes of auditd
+    text = guest.must("journalctl -b -o cat --no-pager -q | grep -E 'avc: +denied|SELINUX_ERR|invalid_context' || true")
+    return [line for line in text.splitlines() if re.search(r"[st]context=\S+:cell_", line)]
+
+
+def test_it_has_booted(guest: Guest) -> None:
+    assert guest.must("getenforce") == "Enforcing"
+    assert guest.must("systemctl is-system-running") == "running"
+    states = {unit: guest.run(["systemctl", "is-active", unit]).output.strip() for unit in UNITS}
+    assert states == dict.fromkeys(UNITS, "active"), guest.run("journalctl -b -u 'cell*' --no-pager").output
+    restarts = {unit: show(guest, unit, "NRestarts") for unit in UNITS if unit.endswith(".service")}
+    assert set(restarts.values()) == {"0"}, restarts
+
+
+def test_the_page_an_evaluation_and_a_permalink(guest: Guest) -> None:
+    guest.wait(READY, seconds=120)
+    status, _, text = ask(guest, "GET", "/")
+    assert (status, "<code-cell" in text) == (200, True)
+    assert evaluate(guest, "import numpy; print(numpy.arange(4).sum())")["stdout"] == "6\n"
+    status, _, text = ask(guest, "POST", "/permalink", "code=print(1)")
+    assert status == 200
+    status, _, text = ask(guest, "GET", f"/permalink?q={json.loads(text)['query']}")
+    assert json.loads(text)[0] == "print(1)"
+
+
+def test_lawful(inside: Inside, node: str) -> None:
+    """What ran in the guest: limits, domains, categories, and cells that do what cells do."""
+    inside.lawful(node)
+
+
+@pytest.fixture
+def short_clock(guest: Guest) -> Iterator[None]:
+    """Let an evaluation have 8 s of processor time; cat keeps the label of the file."""
+    guest.must(f"cp {CONFIGURATION} /root/kept && printf '\\n[clocks]\\ncpu_seconds = 8.0\\n' >> {CONFIGURATION}")
+    guest.must("systemctl restart cell-pool.service cell-web.service", seconds=300)
+    guest.wait(READY, seconds=120)
+    yield
+    guest.must(f"cat /root/kept > {CONFIGURATION}")
+    guest.must("systemctl restart cell-pool.service cell-web.service", seconds=300)
+    guest.wait(READY, seconds=120)
+
+
+def test_a_spinning_cell_ends_by_its_processor_time(guest: Guest, short_clock: None) -> None:
+    """The pool of the package reads the processor time of processes that are not its own."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    status, _, text = ask(guest, "POST", "/service", "code=while+True:+pass", headers=form)
+    reply = json.loads(text)["execute_reply"]
+    assert (status, reply["ename"]) == (200, "KernelDied")
+    assert "processor time" in reply["evalue"]
+    guest.must("journalctl -b -u cell-pool.service -o cat --no-pager | grep 'ended: cpu_limit'")
+
+
+@pytest.mark.parametrize("role", ["web", "pool", "permalink", "zygote@python"])
+def test_a_killed_role_comes_back(guest: Guest, role: str) -> None:
+    """A launcher that starts again finds its subtree with leaves in it, or none at all, and delegation still works."""
+    unit = f"cell-{role}.service"
+    first, restarts = show(guest, unit, "MainPID"), int(show(guest, unit, "NRestarts"))
+    guest.must(["kill", "-9", first])
+    guest.wait(
+        f"[ $(systemctl show -P NRestarts {unit}) = {restarts + 1} ] && systemctl is-active -q {unit}", seconds=180
+    )
+    guest.wait(READY, seconds=180)
+    assert evaluate(guest, "print(6*7)")["stdout"] == "42\n"
+    layers = json.loads(ask(guest, "GET", "/healthz")[2])["pool"]["layers"]
+    assert set(layers.values()) == {"on"}, layers
+
+
+def test_nothing_lawful_was_denied(guest: Guest) -> None:
+    assert denials(guest) == []
+
+
+def test_attack(inside: Inside, node: str) -> None:
+    """What ran in the guest: the attacks of tests/escape, on the installed appliance."""
+    inside.attack(node)
+
+
+@pytest.mark.attack(41, "SELinux enforcing, installed package", "everything above on an enforcing machine")
+def test_only_kernels_were_denied_anything(guest: Guest) -> None:
+    roles = [line for line in denials(guest) if not re.search(r"scontext=system_u:system_r:cell_kernel_t:s0:c", line)]
+    assert roles == []
+
+
+def test_the_journal_has_nothing_unexpected(guest: Guest) -> None:
+    lines = guest.must("journalctl -b -p warning -o short --no-pager -q | grep -E '\\bcell[-.]' || true").splitlines()
+    unexpected = [line for line in lines if not any(re.search(pattern, line) for pattern in EXPECTED_WARNINGS)]
+    assert unexpected == [], "\n".join(unexpected)
+    assert guest.run("journalctl -b -o short --no-pager -q -u 'cell*' | grep -A15 Traceback").output == ""
+
+
+def test_stop_leaves_nothing(guest: Guest) -> None:
+    guest.must("systemctl stop cell.target 'cell-*.service' 'cell-*.socket'", seconds=120)
+    assert guest.run("find /sys/fs/cgroup -name 'kernel-*'").output == ""
+    assert guest.run("find /sys/fs/cgroup -path '*cell.slice*' -name cgroup.procs -exec cat {} +").output.strip() == ""
+    assert guest.run("find /run/cell-appliance -mindepth 2").output.strip() == ""
+    assert guest.run("ps -eo label | grep -c ':cell_'").output.strip() == "0"
