@@ -51,5 +51,5 @@ ELSEWHERE: dict[int, tuple[str, ...]] = {
     16: ("files of cells are not served yet: what is tried is the folder of static files",),
     33: ("SockJS and Jupyter's own addresses are not there yet",),
     39: ("the watchdog is systemd's: tests/packaging",),
-    41: ("needs a machine that enforces SELinux: tests/packaging",),
+    41: ("needs a machine that enforces SELinux: ./dev test vm",),
 }
