@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import subprocess
 
@@ -28,9 +29,10 @@ class Installed(Server):
     def family(self) -> list[psutil.Process]:
         """Return every process of the appliance."""
         found = []
-        for file in SLICE.glob("**/cgroup.procs"):
+        # not pathlib's glob, which fails when a leaf goes meanwhile
+        for directory, _, _ in os.walk(SLICE):
             with contextlib.suppress(OSError):
-                for pid in file.read_text(encoding="ascii").split():
+                for pid in pathlib.Path(directory, "cgroup.procs").read_text(encoding="ascii").split():
                     with contextlib.suppress(psutil.NoSuchProcess):
                         found.append(psutil.Process(int(pid)))
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import http.client
 import json
 import os
@@ -58,7 +59,8 @@ def free_port() -> int:
 
 def cgroup_leaves() -> set[str]:
     """Return the cgroups of kernels on this host."""
-    return {str(path) for path in pathlib.Path("/sys/fs/cgroup").glob("**/kernel-[0-9]*")}
+    # not pathlib's glob, which fails when a leaf goes meanwhile
+    return set(glob.glob("/sys/fs/cgroup/**/kernel-[0-9]*", recursive=True))
 
 
 def mounts_below(path: pathlib.Path) -> list[str]:

@@ -71,15 +71,16 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     packages = whole_debs(tmp_path_factory.mktemp("debs"))
     tests = tmp_path_factory.mktemp("tools") / "tests"
     put_together(tests)
-    out = tmp_path_factory.mktemp("image")
+    # more than a gigabyte: not where pytest keeps the last three
+    out = CACHE / "vm-image"
     run("tests/vm/image.sh", str(base), str(packages), str(kernel_package()), str(tests), str(out))
     return out
 
 
 @pytest.fixture(scope="session")
-def guest(image: Path) -> Iterator[Guest]:
+def guest(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """Return the booted guest."""
-    with booted(image, image / "console.log") as started:
+    with booted(image, tmp_path_factory.mktemp("guest") / "console.log") as started:
         yield started
 
 

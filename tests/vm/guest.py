@@ -70,6 +70,13 @@ class Guest(Shell):
         )
         return Result(done.returncode, done.stdout)
 
+    def forward(self, port: int) -> int:
+        """Return a port of this host's 127.0.0.1 that leads to ``port`` of the guest's."""
+        own = free_port()
+        command = [*self._ssh[:-1], "-O", "forward", "-L", f"127.0.0.1:{own}:127.0.0.1:{port}", self._ssh[-1]]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        return own
+
     def boot(self) -> None:
         """Wait until a login succeeds and the boot has come to its end."""
         deadline = time.monotonic() + BOOT_SECONDS

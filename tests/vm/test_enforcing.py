@@ -7,11 +7,15 @@ attack, so that a denial until then is a mistake of the policy.
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.packaging.machine import ROOT
 from tests.packaging.test_installed import ask, evaluate, show
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ UNITS = ("cell.target", "cell-web.socket", "cell-web.service", "cell-pool.servic
 UNITS += ("cell-zygote@python.service",)
 CONFIGURATION = "/etc/cell-appliance/appliance.toml"
 READY = "python3 -c \"import urllib.request as u; u.urlopen('http://127.0.0.1:8888/healthz', timeout=40)\""
+BROWSER = ("tests/browser/test_first_cell.py", "-k", "two_and_two or stop_interrupts or share_gives")
 #: Lines at priority "warning" or worse that a healthy run may have.
 EXPECTED_WARNINGS = (
     # the pool, when the environment is stopped or killed under it
@@ -69,6 +74,14 @@ def test_the_page_an_evaluation_and_a_permalink(guest: Guest) -> None:
 def test_lawful(inside: Inside, node: str) -> None:
     """What ran in the guest: limits, domains, categories, and cells that do what cells do."""
     inside.lawful(node)
+
+
+def test_the_browser(guest: Guest) -> None:
+    """A click on Evaluate, in this host's browser."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", *BROWSER]
+    environment = {**os.environ, "CELL_APPLIANCE_URL": f"http://127.0.0.1:{guest.forward(8888)}"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture
