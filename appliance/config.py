@@ -241,6 +241,19 @@ class Permalink:
 
     database: str = _key("", "SQLite file. Empty: permalinks.sqlite3 in state_dir.")
     max_code_bytes: int = _key(65_536, "Largest code or interact state of a permalink; a larger one is answered 413.")
+    max_database_bytes: int = _key(
+        10_737_418_240,
+        "Largest size of the database; beyond it new cells are answered 507 and those that are there still served.",
+    )
+    links_per_address_per_hour: int = _key(
+        600, "Cells that one network address may share within an hour, then 429; 0 is no limit. A class has room."
+    )
+    bytes_per_address_per_hour: int = _key(
+        16_777_216, "Bytes of the cells that one network address may share within an hour, then 429; 0 is no limit."
+    )
+    expire_unread_days: int = _key(
+        0, "Age in days at which a permalink that nobody ever opened is deleted; 0 keeps all for ever."
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -508,6 +521,10 @@ def _check(config: Config) -> None:
         if number < 1:
             raise ConfigError(f"output.{name}: must be at least 1")
     _check_egress(config)
+    for name, value in attrs.asdict(config.permalink).items():
+        least = 1 if name.startswith("max_") else 0
+        if isinstance(value, int) and value < least:
+            raise ConfigError(f"permalink.{name}: must be at least {least}")
     if config.pool.ready > config.pool.max_kernels:
         raise ConfigError("pool.ready: must not be larger than pool.max_kernels")
     if config.ids.count < config.pool.max_kernels + 2000:

@@ -83,6 +83,20 @@ class UnknownPermalink(NotFound):
     code = "unknown_permalink"
 
 
+class PermalinkRemoved(ApplianceError):
+    """The administrator of this server has removed what this permalink named."""
+
+    code = "permalink_removed"
+    http_status = 410
+
+
+class OtherPermalink(ApplianceError):
+    """A permalink's id follows from its content, and this content has another one."""
+
+    code = "other_permalink"
+    http_status = 409
+
+
 class UnknownTicket(NotFound):
     """The place in the line was given up: nobody asked for it in time, or the wait took too long. Evaluate again."""
 
@@ -143,6 +157,13 @@ class PermalinksUnavailable(ApplianceError):
 
     code = "permalinks_unavailable"
     http_status = 503
+
+
+class PermalinksFull(ApplianceError):
+    """The permalink store has reached its largest size. Permalinks that exist still work."""
+
+    code = "permalinks_full"
+    http_status = 507
 
 
 class ConfigError(ApplianceError):

@@ -13,12 +13,12 @@ from appliance.config import Config, uid_of
 from appliance.errors import ApplianceError
 from appliance.notify import inherited_socket
 from appliance.peercred import require_peer
-from appliance.permalink.resource import make_site
-from appliance.permalink.sqlite import SQLiteStore
+from appliance.permalink.resource import make_server
+from appliance.permalink.sqlite import Limits, SQLiteStore
+from appliance.protocol.link_quota import LinkQuota
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
-    from twisted.web.server import Site
 
     from appliance.permalink.store import PermalinkStore
 
@@ -36,7 +36,7 @@ class PermalinkService(Service):
         self._reactor = reactor
         self._make_store = make_store
         self._store: PermalinkStore | None = None
-        self._site: Site | None = None
+        self._server: Any = None
         self._port: IListeningPort | None = None
         self._inherited: int | None = None
 
@@ -44,10 +44,16 @@ class PermalinkService(Service):
         """Open the database and listen; raise `ConfigError` or `OSError` when that is impossible."""
         config = self._config
         web = uid_of(config.users.web)
-        self._store = self._make_store(config.database_path, self._reactor)
-        site: Site = make_site(self._store, config.permalink.max_code_bytes, self._reactor)
-        self._site = site
-        factory = require_peer(site, frozenset({web}))
+        limits = config.permalink
+        self._store = self._make_store(
+            config.database_path,
+            self._reactor,
+            Limits(max_bytes=limits.max_database_bytes, expire_unread_days=limits.expire_unread_days),
+        )
+        quota = LinkQuota(limits.links_per_address_per_hour, limits.bytes_per_address_per_hour)
+        server = make_server(self._store, limits.max_code_bytes, self._reactor, quota)
+        self._server = server
+        factory = require_peer(server, frozenset({web}))
         factory.noisy = False
         self._inherited = inherited_socket(SOCKET_NAME)
         self._port = unix_socket.listen(self._reactor, factory, config.permalink_socket, inherited=self._inherited)
@@ -76,7 +82,7 @@ class PermalinkService(Service):
 
     async def prove(self) -> None:
         """Write and read the canary over HTTP. A database that says no has answered: restarting would not cure it."""
-        if self._site is None or not await self_connection.http_status(self._reactor, self._site, "/healthz"):
+        if self._server is None or not await self_connection.http_status(self._reactor, self._server, "/healthz"):
             raise ApplianceError("the permalink role does not answer itself")
 
     def status(self) -> str:

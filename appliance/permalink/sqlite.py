@@ -3,6 +3,8 @@
 A write is answered after the commit that covers it, so an acknowledged permalink is on disk. While one commit waits
 for the disk, the next writes queue up and share the following commit: the disk is asked once for each group, not once
 for each write. Reads take microseconds from the page cache and see only what is committed.
+
+A third thread looks through the whole file once after the start. Damage ends writing and health; reads go on.
 """
 
 from __future__ import annotations
@@ -17,14 +19,15 @@ import pysqlite3.dbapi2 as dbapi2
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from appliance.errors import PermalinksUnavailable, UnknownPermalink
+from appliance.errors import ApplianceError, PermalinkRemoved, PermalinksUnavailable, UnknownPermalink
 from appliance.permalink import database
-from appliance.protocol.permalink import MAX_LOOKUP_LENGTH, SharedCell, candidate_ids
+from appliance.permalink.group import Beat, Put, Write, commit_group
+from appliance.permalink.upkeep import Upkeep
+from appliance.protocol.permalink import SharedCell, may_be_id
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Callable, Sequence
-    from sqlite3 import Connection
+    from collections.abc import Callable
 
 log = Logger()
 
@@ -34,10 +37,25 @@ MAX_QUEUED_WRITES = 1024
 #: Writes of one commit: beyond this, a larger group saves no more time.
 MAX_GROUP = 256
 
+#: Findings of the check at the start that are told.
+MAX_FINDINGS = 5
+
+DAMAGED = "The permalink database is damaged; its administrator has to restore it."
+
+
+def _name(error: Exception) -> str:
+    return getattr(error, "sqlite_errorname", "") or ""
+
+
+def _means_damage(error: Exception) -> bool:
+    return _name(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+
 
 def unavailable(error: Exception) -> PermalinksUnavailable:
     """Return the client's error for a database error: what is wrong, without paths."""
-    name = getattr(error, "sqlite_errorname", "") or ""
+    if _means_damage(error):
+        return PermalinksUnavailable(DAMAGED)
+    name = _name(error)
     if name.startswith("SQLITE_FULL"):
         return PermalinksUnavailable("The disk that holds permalinks is full.")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
@@ -48,110 +66,88 @@ def unavailable(error: Exception) -> PermalinksUnavailable:
 
 
 @attrs.frozen
-class Put:
-    """Store a cell, answer its id."""
-
-    cell: SharedCell
-    created: int
-
-    def run(self, connection: Connection) -> str:
-        """Insert the cell unless it is there, in the transaction of the group."""
-        cell = self.cell
-        wanted = (cell.code, cell.language, cell.interacts)
-        for permalink_id in candidate_ids(cell):
-            row = connection.execute(
-                "SELECT code, language, interacts FROM permalink WHERE id = ?", (permalink_id,)
-            ).fetchone()
-            if row is None:
-                connection.execute(
-                    "INSERT INTO permalink (id, code, language, interacts, created) VALUES (?, ?, ?, ?, ?)",
-                    (permalink_id, *wanted, self.created),
-                )
-                return permalink_id
-            if row == wanted:
-                return permalink_id
-        raise AssertionError("two different cells have the same 256-bit digest")
-
-
-@attrs.frozen
-class Beat:
-    """Advance the canary, answer its new value."""
-
-    def run(self, connection: Connection) -> int:
-        """Write the canary in the transaction of the group."""
-        beat: int = connection.execute("UPDATE canary SET beat = beat + 1 WHERE id = 1 RETURNING beat").fetchone()[0]
-        return beat
-
-
-@attrs.frozen
 class Job:
     """A write and the Deferred of whoever waits for it."""
 
-    write: Put | Beat
+    write: Write
     waiter: Deferred[Any]
 
 
-def commit_group(connection: Connection, writes: Sequence[Put | Beat]) -> list[Any]:
-    """Run ``writes`` in one durable transaction and return their answers; on an error nothing is stored."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        answers = [write.run(connection) for write in writes]
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return answers
+@attrs.frozen(kw_only=True)
+class Limits:
+    """The size of the database, and when a link that nobody read goes; see ``[permalink]`` in the configuration."""
+
+    max_bytes: int = 2**62
+    expire_unread_days: int = 0
 
 
 class SQLiteStore:
-    """A `PermalinkStore` in one SQLite file. ``reactor`` brings answers back from the writer's thread."""
+    """A `PermalinkStore` in one SQLite file. ``reactor`` tells time and brings answers back from threads."""
 
-    def __init__(self, path: pathlib.Path, reactor: Any, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: pathlib.Path,
+        reactor: Any,
+        limits: Limits | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._reactor = reactor
         self._now = now
+        limits = limits or Limits()
+        self._max_bytes = limits.max_bytes
         self._writer = database.open_writer(path)
         try:
             self._reader = database.open_reader(path)
+            self._checker = database.open_reader(path)
         except BaseException:
             self._writer.close()
             raise
         self._queue: queue.Queue[Job | None] = queue.Queue(MAX_QUEUED_WRITES + 1)  # one place for the end mark
         self._closing: Deferred[None] | None = None
+        self._damaged = False
+        self._upkeep = Upkeep(reactor, now, self._enqueue, self._newest, limits.expire_unread_days)
         self._thread = threading.Thread(target=self._write, name="permalink-writer", daemon=True)
+        self._check_thread = threading.Thread(target=self._quick_check, name="permalink-check", daemon=True)
         self._thread.start()
+        self._check_thread.start()
 
     async def put(self, cell: SharedCell) -> str:
         """Return the id of ``cell`` once it is on disk."""
-        permalink_id: str = await self._submit(Put(cell, int(self._now())))
+        permalink_id: str = await self._enqueue(Put(cell, int(self._now())))
         return permalink_id
 
     async def get(self, permalink_id: str) -> SharedCell:
         """Return the cell with this id."""
-        if not 0 < len(permalink_id) <= MAX_LOOKUP_LENGTH or not permalink_id.isprintable():
+        if not may_be_id(permalink_id):
             raise UnknownPermalink
         row = self._read("SELECT code, language, interacts FROM permalink WHERE id = ?", permalink_id)
         if row is None:
+            if self._read("SELECT 1 FROM tombstone WHERE id = ?", permalink_id):
+                raise PermalinkRemoved
             raise UnknownPermalink
+        self._upkeep.count(permalink_id)
         return SharedCell(code=row[0], language=row[1], interacts=row[2])
 
     async def check(self) -> None:
         """Write a canary through the queue and the disk, and read it back."""
-        beat = await self._submit(Beat())
+        beat = await self._enqueue(Beat())
         row = self._read("SELECT beat FROM canary WHERE id = ?", 1)
         # Another check may have written after ours, never before.
         if row is None or row[0] < beat:
             raise PermalinksUnavailable("A permalink that was written cannot be read back.")
 
     async def close(self) -> None:
-        """Commit what was accepted, end the thread and close the database."""
+        """Commit what was accepted, end the threads and close the database."""
         if self._closing is None:
+            self._upkeep.stop()
             self._closing = Deferred()
             self._queue.put_nowait(None)
             await self._closing
             self._thread.join()
-            self._reader.close()
-            self._writer.close()
+            self._checker.interrupt()
+            self._check_thread.join()
+            for connection in (self._checker, self._reader, self._writer):
+                connection.close()
 
     def alive(self) -> bool:
         """Return whether the writer's thread runs."""
@@ -164,14 +160,21 @@ class SQLiteStore:
             log.error("permalink read failed: {error}", error=str(exc))
             raise unavailable(exc) from exc
 
-    async def _submit(self, write: Put | Beat) -> Any:
+    def _newest(self) -> int | None:
+        row = self._read("SELECT created FROM permalink WHERE rowid > ? ORDER BY rowid DESC LIMIT 1", 0)
+        return None if row is None else int(row[0])
+
+    def _enqueue(self, write: Write) -> Deferred[Any]:
+        """Give a write to the writer's thread; the answer comes after the commit. Raises `PermalinksUnavailable`."""
         if self._closing is not None:
             raise PermalinksUnavailable("The permalink store is shutting down.")
+        if self._damaged:
+            raise PermalinksUnavailable(DAMAGED)
         if self._queue.qsize() >= MAX_QUEUED_WRITES:
             raise PermalinksUnavailable("Too many permalinks are being written. Try again in a few seconds.")
         job = Job(write, Deferred())
         self._queue.put_nowait(job)
-        return await job.waiter
+        return job.waiter
 
     def _write(self) -> None:
         """Commit groups until the end mark (the writer's thread)."""
@@ -195,7 +198,7 @@ class SQLiteStore:
 
     def _commit(self, jobs: list[Job]) -> None:
         try:
-            answers = commit_group(self._writer, [job.write for job in jobs])
+            answers = commit_group(self._writer, [job.write for job in jobs], self._max_bytes)
         except Exception as exc:  # noqa: BLE001 - the thread must live; each waiter gets the error
             self._reactor.callFromThread(self._failed, jobs, exc)
         else:
@@ -203,11 +206,17 @@ class SQLiteStore:
 
     def _done(self, jobs: list[Job], answers: list[Any]) -> None:
         for job, answer in zip(jobs, answers, strict=True):
-            if not job.waiter.called:  # cancelled: its client went away
+            if job.waiter.called:  # cancelled: its client went away
+                continue
+            if isinstance(answer, ApplianceError):
+                job.waiter.errback(answer)
+            else:
                 job.waiter.callback(answer)
 
     def _failed(self, jobs: list[Job], error: Exception) -> None:
         log.error("a group of {count} permalink writes failed: {error!r}", count=len(jobs), error=error)
+        if _means_damage(error):
+            self._found_damage([str(error)])
         for job in jobs:
             if not job.waiter.called:
                 job.waiter.errback(unavailable(error))
@@ -215,3 +224,21 @@ class SQLiteStore:
     def _ended(self) -> None:
         if self._closing is not None:
             self._closing.callback(None)
+
+    def _quick_check(self) -> None:
+        """Look for damage in the whole file (a thread of its own): a large one takes minutes, and is served."""
+        try:
+            found = [row[0] for row in self._checker.execute(f"PRAGMA quick_check({MAX_FINDINGS})")]
+        except dbapi2.Error as exc:
+            if not _means_damage(exc):
+                return  # interrupted by the end, or the file cannot be read now: whoever reads next is told
+            found = [str(exc)]
+        if found != ["ok"]:
+            self._reactor.callFromThread(self._found_damage, found)
+
+    def _found_damage(self, findings: list[str]) -> None:
+        self._damaged = True
+        log.error(
+            "the permalink database is damaged and takes no more writes: {findings} (cellctl permalinks check)",
+            findings="; ".join(findings),
+        )

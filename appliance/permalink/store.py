@@ -12,10 +12,13 @@ class PermalinkStore(Protocol):
     """Keeps shared cells for ever. Every method raises `PermalinksUnavailable` when the database does not work."""
 
     async def put(self, cell: SharedCell) -> str:
-        """Return the id of ``cell`` once it is on disk; the same cell always has the same id."""
+        """Return the id of ``cell`` once it is on disk.
+
+        Raises `PermalinkRemoved` when it was taken down, `PermalinksFull` when there is no room for it.
+        """
 
     async def get(self, permalink_id: str) -> SharedCell:
-        """Return the cell with this id; raise `UnknownPermalink` when there is none."""
+        """Return the cell with this id; raise `UnknownPermalink` or `PermalinkRemoved` when there is none."""
 
     async def check(self) -> None:
         """Write a canary and read it back."""

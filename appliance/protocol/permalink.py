@@ -87,34 +87,57 @@ def parse_cell(body: bytes, max_bytes: int) -> SharedCell:
 
 def render_cell(cell: SharedCell) -> bytes:
     """Return the cell as the JSON object that `parse_cell` reads."""
-    return json.dumps(attrs.asdict(cell), ensure_ascii=False).encode()
+    document = {"code": cell.code, "language": cell.language, "interacts": cell.interacts}
+    return json.dumps(document, ensure_ascii=False).encode()
 
 
-def digest(cell: SharedCell) -> str:
-    """Return the 43 base-62 digits of the cell's BLAKE2b-256 digest, least significant digit first.
+def entity_tag(rendered: bytes) -> bytes:
+    """Return the strong entity tag of a rendered cell, quotes included (RFC 9110, section 8.8.3)."""
+    return b'"%b"' % hashlib.blake2b(rendered, digest_size=12).hexdigest().encode("ascii")
 
-    Each field is preceded by its length as eight bytes, so no two cells have the same encoding. The order of digits
-    makes every character of a shortened id equally likely.
+
+def content_digest(cell: SharedCell) -> bytes:
+    """Return the cell's BLAKE2b-256 digest.
+
+    Each field is preceded by its length as eight bytes, so no two cells have the same encoding.
     """
     state = hashlib.blake2b(digest_size=32, person=_PERSON)
     for text in (cell.code, cell.language, cell.interacts):
         data = text.encode()
         state.update(len(data).to_bytes(8, "big"))
         state.update(data)
-    number = int.from_bytes(state.digest(), "big")
+    return state.digest()
+
+
+def base62(content: bytes, length: int = MAX_ID_LENGTH) -> str:
+    """Return the first ``length`` base-62 digits of a digest, least significant digit first.
+
+    This order makes every character of a shortened id equally likely.
+    """
+    number = int.from_bytes(content, "big")
     digits = []
-    for _ in range(MAX_ID_LENGTH):
+    for _ in range(length):
         number, digit = divmod(number, len(_ALPHABET))
         digits.append(_ALPHABET[digit])
     return "".join(digits)
 
 
+def digest(cell: SharedCell) -> str:
+    """Return all 43 base-62 digits of the cell's digest: its longest id."""
+    return base62(content_digest(cell))
+
+
 def candidate_ids(cell: SharedCell) -> Iterator[str]:
     """Yield the cell's ids from the shortest on: the first that no other cell holds is its id."""
-    digits = digest(cell)
+    content = content_digest(cell)
     for length in range(ID_LENGTH, MAX_ID_LENGTH, ID_STEP):
-        yield digits[:length]
-    yield digits
+        yield base62(content, length)
+    yield base62(content)
+
+
+def may_be_id(permalink_id: str) -> bool:
+    """Return whether a permalink could have this id: ids of imported databases are free text within limits."""
+    return 0 < len(permalink_id) <= MAX_LOOKUP_LENGTH and permalink_id.isprintable()
 
 
 def zip_text(text: str) -> str:

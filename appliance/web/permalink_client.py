@@ -19,8 +19,10 @@ from appliance.config import Config, uid_of
 from appliance.errors import (
     ApplianceError,
     BadRequest,
-    NotFound,
+    PermalinkRemoved,
+    PermalinksFull,
     PermalinksUnavailable,
+    QuotaExceeded,
     TooLarge,
     UnknownPermalink,
 )
@@ -37,6 +39,12 @@ KEPT_CONNECTIONS = 4
 
 #: JSON for one byte of text at worst (``\\u0000``); a cell has two texts of at most ``permalink.max_code_bytes``.
 _JSON_BYTES_PER_BYTE = 6
+
+#: What the permalink role says that a visitor is told as it is, by status.
+_KNOWN: dict[int, type[ApplianceError]] = {
+    error.http_status: error
+    for error in (BadRequest, UnknownPermalink, PermalinkRemoved, TooLarge, QuotaExceeded, PermalinksFull)
+}
 
 _BASE = b"http://permalink"
 
@@ -120,13 +128,16 @@ class PermalinkClient:
         closing: Deferred[Any] = self._connections.closeCachedConnections()  # type: ignore[no-untyped-call]
         return closing
 
-    async def store(self, cell: SharedCell) -> str:
-        """Keep a cell and return its id; raises `TooLarge` or `PermalinksUnavailable`."""
-        document = await self._ask(b"POST", b"/permalinks", render_cell(cell))
+    async def store(self, cell: SharedCell, visitor: str = "") -> str:
+        """Keep a cell for a visitor, named by its address, and return its id.
+
+        Raises `TooLarge`, `QuotaExceeded`, `PermalinkRemoved`, `PermalinksFull` or `PermalinksUnavailable`.
+        """
+        document = await self._ask(b"POST", b"/permalinks", render_cell(cell), visitor)
         return str(document["id"])
 
     async def fetch(self, permalink_id: str) -> SharedCell:
-        """Return the cell of an id; raises `UnknownPermalink` or `PermalinksUnavailable`."""
+        """Return the cell of an id; raises `UnknownPermalink`, `PermalinkRemoved` or `PermalinksUnavailable`."""
         if not 0 < len(permalink_id) <= MAX_LOOKUP_LENGTH:
             raise UnknownPermalink
         path = "/permalinks/" + urllib.parse.quote(permalink_id, safe="")
@@ -139,8 +150,10 @@ class PermalinkClient:
         """Return when the store works; raises `PermalinksUnavailable`."""
         await self._ask(b"GET", b"/healthz")
 
-    async def _ask(self, method: bytes, path: bytes, body: bytes | None = None) -> dict[str, Any]:
+    async def _ask(self, method: bytes, path: bytes, body: bytes | None = None, visitor: str = "") -> dict[str, Any]:
         headers = Headers({b"Content-Type": [b"application/json"]})
+        if visitor:
+            headers.addRawHeader(b"Cell-Visitor", visitor.encode("ascii"))
         try:
             asking = Deferred.fromCoroutine(self._exchange(method, path, headers, body))
             status, text = await asking.addTimeout(ANSWER_SECONDS, self._clock)
@@ -155,13 +168,9 @@ class PermalinkClient:
         if status in (200, 201):
             return document
         message = str(document.get("message", ""))
-        known: dict[int, type[ApplianceError]] = {
-            400: BadRequest,
-            NotFound.http_status: UnknownPermalink,
-            TooLarge.http_status: TooLarge,
-        }
-        if status in known:
-            raise known[status](message)
+        if status in _KNOWN:
+            seconds = document.get("retry_after_seconds")
+            raise _KNOWN[status](message, retry_after_seconds=seconds if isinstance(seconds, int | float) else None)
         raise PermalinksUnavailable
 
     async def _exchange(self, method: bytes, path: bytes, headers: Headers, body: bytes | None) -> tuple[int, bytes]:

@@ -42,7 +42,7 @@ class PermalinkRoutes:
             interacts=arguments.get("interacts", "[]"),
         )
         document: dict[str, Any] = {
-            "query": await self._permalinks.store(cell),
+            "query": await self._permalinks.store(cell, call.visitor.address),
             "zip": zip_text(cell.code),
             "interacts": zip_text(cell.interacts),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import os
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOBODY = 65_534
+
+#: Rounds of load and SIGKILL: a few seconds here, 100 with CELL_KILL_ROUNDS=100.
+KILL_ROUNDS = int(os.environ.get("CELL_KILL_ROUNDS", "3"))
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes accounts")
 
@@ -114,34 +118,41 @@ def test_cells_are_kept_across_a_clean_stop(role: Role) -> None:
 
 @pytest.mark.attack(39, "an acknowledged write is on disk", "kill -9 in the middle of writing")
 def test_every_acknowledged_permalink_survives_a_kill_in_the_middle_of_writing(role: Role) -> None:
-    process = role.start()
+    """Rounds of load and SIGKILL on the same database; everything that was ever acknowledged is read at the end."""
     acknowledged: dict[str, str] = {}
-    stop = threading.Event()
+    for round_number in range(KILL_ROUNDS):
+        process = role.start()
+        stop = threading.Event()
+        before = len(acknowledged)
 
-    def write(worker: int) -> None:
-        number = 0
-        while not stop.is_set():
-            code = f"{worker}-{number}"
-            try:
-                status, answer = role.request("POST", "/permalinks", {"code": code})
-            except (OSError, http.client.HTTPException):
-                return
-            assert status == 200
-            acknowledged[answer["id"]] = code
-            number += 1
+        def write(worker: int, round_number: int = round_number, stop: threading.Event = stop) -> None:
+            number = 0
+            while not stop.is_set():
+                code = f"{round_number}-{worker}-{number}"
+                try:
+                    status, answer = role.request("POST", "/permalinks", {"code": code})
+                except (OSError, http.client.HTTPException):
+                    return
+                assert status == 200
+                acknowledged[answer["id"]] = code
+                number += 1
 
-    with concurrent.futures.ThreadPoolExecutor(8) as workers:
-        writing = [workers.submit(write, worker) for worker in range(8)]
-        wait_for("permalinks are written", lambda: len(acknowledged) > 100, 20)
-        process.kill()
-        process.wait()
-        stop.set()
-        for done in writing:
-            done.result()
-    assert role.socket.exists()  # nobody removed it: the next process must cope
+        with concurrent.futures.ThreadPoolExecutor(8) as workers:
+            writing = [workers.submit(write, worker) for worker in range(8)]
+            # another moment of the commit in each round
+            enough = before + 40 + 7 * (round_number % 10)
+            wait_for("permalinks are written", lambda enough=enough: len(acknowledged) > enough, 20)
+            process.kill()
+            process.wait()
+            stop.set()
+            for done in writing:
+                done.result()
+        assert role.socket.exists()  # nobody removed it: the next process must cope
     role.start()
     for permalink_id, code in acknowledged.items():
         assert role.request("GET", f"/permalinks/{permalink_id}")[1]["code"] == code
+    with contextlib.closing(sqlite3.connect(role.database)) as rows:
+        assert rows.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def test_many_at_once_are_all_answered(role: Role) -> None:

@@ -105,7 +105,7 @@ LIMITS = (
     ("profile.NAME", config.Profile, ""),
     ("egress", config.Egress, ""),
     ("web", config.Web, "max_|_seconds$"),
-    ("permalink", config.Permalink, "max_"),
+    ("permalink", config.Permalink, "max_|_per_hour$"),
 )
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -11,10 +11,9 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from appliance.errors import PermalinksUnavailable, UnknownPermalink
-from appliance.permalink.resource import make_site, max_body_bytes
-
-if TYPE_CHECKING:
-    from appliance.protocol.permalink import SharedCell
+from appliance.permalink.resource import make_server, max_body_bytes
+from appliance.protocol.link_quota import LinkQuota
+from appliance.protocol.permalink import SharedCell, candidate_ids, render_cell
 
 LIMIT = 100
 
@@ -25,14 +24,15 @@ class FakeStore:
         self.error: Exception | None = None
         self.waiting: Deferred[None] | None = None
         self.checks = 0
+        self.next_id = "id1"
 
     async def put(self, cell: SharedCell) -> str:
         if self.waiting is not None:
             await self.waiting
         if self.error is not None:
             raise self.error
-        self.cells["id1"] = cell
-        return "id1"
+        self.cells[self.next_id] = cell
+        return self.next_id
 
     async def get(self, permalink_id: str) -> SharedCell:
         if permalink_id not in self.cells:
@@ -57,9 +57,11 @@ def store() -> FakeStore:
 
 
 class Connection:
-    def __init__(self, store: FakeStore) -> None:
-        site = make_site(store, LIMIT, Clock())
-        self.protocol: Any = site.buildProtocol(None)
+    def __init__(self, store: FakeStore, clock: Clock | None = None, quota: LinkQuota | None = None) -> None:
+        self.clock = clock or Clock()
+        self.server = make_server(store, LIMIT, self.clock, quota)
+        self.server.doStart()
+        self.protocol: Any = self.server.buildProtocol(None)
         self.transport = StringTransport()
         self.protocol.makeConnection(self.transport)
 
@@ -118,15 +120,90 @@ def test_bad_requests_get_a_status_and_a_sentence(
     assert document["message"]
     assert headers["content-type"] == "application/json"
     if method == "DELETE":
-        assert headers["allow"] == "get, head, post"
+        assert headers["allow"] == "get, head, post, put"
 
 
-def test_a_body_of_unknown_length_is_bounded_too(store: FakeStore) -> None:
-    chunk = b"1000\r\n" + b" " * 0x1000 + b"\r\n"
-    status, _, document = ask(store, "POST", "/permalinks", chunk * 8 + b"0\r\n\r\n", "Transfer-Encoding: chunked")
-    assert (status, document["error"]) == (413, "too_large")
+def test_a_body_of_unknown_length_is_refused(store: FakeStore) -> None:
     chunk = b"e\r\n" + b'{"code": "1+1"' + b"\r\n1\r\n}\r\n0\r\n\r\n"
-    assert ask(store, "POST", "/permalinks", chunk, "Transfer-Encoding: chunked")[0] == 200
+    status, headers, _ = ask(store, "POST", "/permalinks", chunk, "Transfer-Encoding: chunked")
+    assert (status, headers["connection"]) == (501, "close")
+    assert store.cells == {}
+
+
+def test_an_answer_that_is_known_is_not_sent_again(store: FakeStore) -> None:
+    store.cells["id1"] = SharedCell(code="1")
+    _, headers, _ = ask(store, "GET", "/permalinks/id1")
+    status, again, document = ask(store, "GET", "/permalinks/id1", b"", f"If-None-Match: {headers['etag']}")
+    assert (status, document, again["etag"]) == (304, None, headers["etag"])
+    assert ask(store, "GET", "/permalinks/id1", b"", 'If-None-Match: "other"')[0] == 200
+    store.cells["id1"] = SharedCell(code="2")
+    assert ask(store, "GET", "/permalinks/id1", b"", f"If-None-Match: {headers['etag']}")[0] == 200
+
+
+def test_put_takes_a_cell_under_its_own_id_only(store: FakeStore) -> None:
+    cell = SharedCell(code="1+1", language="python")
+    store.next_id = next(candidate_ids(cell))
+    assert ask(store, "PUT", f"/permalinks/{store.next_id}", render_cell(cell))[::2] == (200, {"id": store.next_id})
+    store.cells.clear()
+    status, _, document = ask(store, "PUT", "/permalinks/other", render_cell(cell))
+    assert (status, document["error"]) == (409, "other_permalink")
+    assert store.next_id in document["message"]
+    assert store.cells == {}
+
+
+def test_an_address_that_shares_too_much_is_told_when_it_may_again(store: FakeStore) -> None:
+    quota, clock = LinkQuota(2, 0), Clock()
+
+    def share(visitor: str) -> tuple[int, dict[str, str]]:
+        connection = Connection(store, clock, quota)
+        connection.send("POST", "/permalinks", b'{"code": "1"}', f"Cell-Visitor: {visitor}")
+        return connection.answer()[:2]
+
+    assert [share("192.0.2.1")[0] for _ in range(3)] == [200, 200, 429]
+    assert share("192.0.2.2")[0] == 200
+    assert share("192.0.2.1")[1]["retry-after"] == "1800"
+    clock.advance(1801)
+    assert share("192.0.2.1")[0] == 200
+
+
+def test_requests_in_one_piece_are_answered_in_order(store: FakeStore) -> None:
+    store.cells["a"], store.cells["b"] = SharedCell(code="first"), SharedCell(code="second")
+    store.waiting = Deferred()
+    connection = Connection(store)
+    post = b'POST /permalinks HTTP/1.1\r\nHost: x\r\nContent-Length: 13\r\n\r\n{"code": "1"}'
+    gets = b"".join(b"GET /permalinks/%b HTTP/1.1\r\nHost: x\r\n\r\n" % name for name in (b"a", b"b"))
+    connection.protocol.dataReceived(post + gets)
+    assert connection.transport.value() == b""
+    store.waiting.callback(None)
+    text = connection.transport.value()
+    assert text.count(b"HTTP/1.1 200") == 3
+    assert text.index(b'"id"') < text.index(b"first") < text.index(b"second")
+
+
+def test_a_client_that_does_not_read_gets_no_more_answers(store: FakeStore) -> None:
+    store.cells["a"] = SharedCell(code="x")
+    connection = Connection(store)
+    request = b"GET /permalinks/a HTTP/1.1\r\nHost: x\r\n\r\n"
+    connection.protocol.pauseProducing()
+    connection.protocol.dataReceived(request * 400)
+    assert connection.transport.producerState == "paused"
+    assert connection.transport.value() == b""
+    connection.protocol.resumeProducing()
+    assert connection.transport.value().count(b"HTTP/1.1 200") == 400
+    assert connection.transport.producerState == "producing"
+
+
+@pytest.mark.parametrize(("sent", "seconds"), [(b"", 61), (b"GET / HT", 21)])
+def test_a_connection_that_says_nothing_or_never_ends_its_request_is_closed(
+    store: FakeStore, sent: bytes, seconds: int
+) -> None:
+    connection = Connection(store)
+    if sent:
+        connection.protocol.dataReceived(sent)
+    connection.clock.pump([1] * (seconds - 2))
+    assert not connection.transport.disconnecting
+    connection.clock.pump([1] * 8)
+    assert connection.transport.disconnecting or connection.transport.aborting
 
 
 def test_the_largest_texts_fit_even_when_every_character_is_escaped(store: FakeStore) -> None:
