@@ -116,6 +116,12 @@ def _completion(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _permalinks(arguments: argparse.Namespace) -> int:
+    from appliance.cli import permalinks
+
+    return permalinks.run(configuration.load(arguments.config), arguments)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "serve": _serve,
     "doctor": _doctor,
@@ -127,6 +133,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "drain": _drain,
     "undrain": _undrain,
     "restart": _restart,
+    "permalinks": _permalinks,
     "backup": _backup,
     "restore": _restore,
     "support-bundle": _support_bundle,

@@ -81,10 +81,10 @@ class Expire:
 
     def run(self, connection: Connection) -> tuple[int | None, int]:
         """Return the row to go on after, None at the end, and how many links were deleted."""
-        last = connection.execute(
-            "SELECT max(rowid) FROM (SELECT rowid FROM permalink WHERE rowid > ? ORDER BY rowid LIMIT ?)",
+        last, number = connection.execute(
+            "SELECT max(rowid), count(*) FROM (SELECT rowid FROM permalink WHERE rowid > ? ORDER BY rowid LIMIT ?)",
             (self.rowid, EXPIRY_ROWS),
-        ).fetchone()[0]
+        ).fetchone()
         if last is None:
             return None, 0
         deleted = connection.execute(
@@ -92,7 +92,8 @@ class Expire:
             "AND NOT EXISTS (SELECT 1 FROM access WHERE access.id = permalink.id)",
             (self.rowid, last, self.created_before),
         ).rowcount
-        return last, deleted
+        # a step that is not full has reached the end: new rows must not keep the sweep from beginning again
+        return last if number == EXPIRY_ROWS else None, deleted
 
 
 Write = Put | Beat | CountReads | Expire

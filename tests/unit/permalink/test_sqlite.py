@@ -324,11 +324,10 @@ class World:
     def days(self, number: float) -> None:
         """Let time pass, with a link a day so that the store is in use."""
         for day in range(int(number)):
-            self.reactor.advance(DAY)
-            self.put(f"day {self.reactor.seconds()} {day}")
-            self.reactor.advance(2)
-        while not self.reactor.from_threads.empty():
-            self.reactor.turn()
+            for part, seconds in enumerate((DAY, 2, 2)):
+                self.reactor.advance(seconds)
+                # its answer comes after those of what the upkeep has written
+                self.put(f"day {self.reactor.seconds()} {day} {part}")
 
     def codes(self) -> set[str]:
         return {row[0] for row in self.rows.execute("SELECT code FROM permalink WHERE code NOT LIKE 'day %'")}
