@@ -87,8 +87,9 @@ def parse_cell(body: bytes, max_bytes: int) -> SharedCell:
 
 def render_cell(cell: SharedCell) -> bytes:
     """Return the cell as the JSON object that `parse_cell` reads."""
-    document = {"code": cell.code, "language": cell.language, "interacts": cell.interacts}
-    return json.dumps(document, ensure_ascii=False).encode()
+    quote = json.encoder.encode_basestring
+    text = f'{{"code": {quote(cell.code)}, "language": {quote(cell.language)}, "interacts": {quote(cell.interacts)}}}'
+    return text.encode()
 
 
 def entity_tag(rendered: bytes) -> bytes:

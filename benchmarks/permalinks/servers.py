@@ -1,0 +1,196 @@
+"""The servers that are compared, each on a Unix socket of its own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.parse
+from typing import TYPE_CHECKING
+
+from benchmarks import processes
+from benchmarks.client import BenchmarkError
+from benchmarks.permalinks.load import ask
+from benchmarks.server import ROOT
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Callable
+
+#: Seconds a server may take to answer for the first time.
+START_SECONDS = 30.0
+
+#: What is shared: a cell of ordinary length, another one in each request.
+CODE = "var('x y')\nplot3d(sin(x) * cos(y), (x, -3, 3), (y, -3, 3))  # {number}\nprint(factor(2^{number} - 1))\n" * 2
+
+_numbers = itertools.count(100_000)
+
+
+def code() -> str:
+    """Return a cell that nobody has shared yet."""
+    return CODE.format(number=next(_numbers))
+
+
+def _post(path: str, kind: str, body: bytes) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def _get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+
+class Server:
+    """A process that listens on ``socket``."""
+
+    label = ""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        directory.mkdir()
+        self.directory = directory
+        self.socket = directory / "socket"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        """Return the command that serves."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start it and wait until it accepts. Raises `BenchmarkError`."""
+        with (self.directory / "log").open("wb") as log:
+            self._process = subprocess.Popen(self.command(), cwd=ROOT, stdout=log, stderr=log)
+        end = time.monotonic() + START_SECONDS
+        while not self.socket.exists():
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise BenchmarkError(f"{self.label} does not start: {(self.directory / 'log').read_text()[-500:]}")
+            time.sleep(0.05)
+        time.sleep(0.2)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time so far, that of its own processes included."""
+        assert self._process is not None
+        pids = [self._process.pid, *(child.pid for child in processes.family(self._process.pid))]
+        return sum(processes.cpu_seconds(pid) for pid in pids)
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process is not None:
+            processes.stop(self._process)
+
+
+class Role(Server):
+    """The permalink role."""
+
+    label = "permalink role"
+
+    def __init__(self, directory: pathlib.Path, python: pathlib.Path) -> None:
+        super().__init__(directory)
+        self._python = python
+        runtime = directory / "run"
+        (runtime / "permalink").mkdir(parents=True)
+        (directory / "state").mkdir()
+        self.socket = runtime / "permalink" / "permalink.sock"
+        me = os.geteuid()
+        self._config = directory / "appliance.toml"
+        self._config.write_text(
+            f'runtime_dir = "{runtime}"\nstate_dir = "{directory / "state"}"\n'
+            f'[users]\nweb = "{me}"\npool = "{me}"\npermalink = "{me}"\n'
+        )
+
+    def command(self) -> list[str]:
+        return [str(self._python), "-m", "appliance.main", "permalink", "--config", str(self._config)]
+
+    def write_request(self) -> bytes:
+        """Return a request that shares a new cell."""
+        document = {"code": code(), "language": "sage", "interacts": "[]"}
+        return _post("/permalinks", "application/json", json.dumps(document).encode())
+
+    def read_requests(self, number: int) -> list[bytes]:
+        """Share ``number`` cells and return the requests that read them."""
+        ids = [json.loads(ask(self.socket, self.write_request()))["id"] for _ in range(number)]
+        return [_get(f"/permalinks/{permalink_id}") for permalink_id in ids]
+
+
+class StandIn(Server):
+    """SageMathCell's design."""
+
+    def __init__(self, directory: pathlib.Path, python: pathlib.Path, journal: str) -> None:
+        super().__init__(directory)
+        self.label = f"tornado + SQLite, {'rollback journal' if journal == 'DELETE' else journal}"
+        self._python = python
+        self._journal = journal
+
+    def command(self) -> list[str]:
+        module = "benchmarks.permalinks.stand_in"
+        return [str(self._python), "-m", module, str(self.socket), str(self.directory / "db"), self._journal]
+
+    def write_request(self) -> bytes:
+        """Return a request that shares a new cell."""
+        form = urllib.parse.urlencode({"code": code(), "language": "sage", "interacts": "[]"})
+        return _post("/permalink", "application/x-www-form-urlencoded", form.encode())
+
+    def read_requests(self, number: int) -> list[bytes]:
+        """Share ``number`` cells and return the requests that read them."""
+        ids = [json.loads(ask(self.socket, self.write_request()))["query"] for _ in range(number)]
+        return [_get(f"/permalink?q={ident}") for ident in ids]
+
+
+_NGINX = """
+daemon off; worker_processes 1; pid {directory}/pid; error_log {directory}/error.log warn; {user}
+events {{ worker_connections 1024; }}
+http {{
+    access_log off; keepalive_requests 1000000000; sendfile on; etag on; default_type application/json;
+    client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fcgi;
+    uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
+    proxy_cache_path {directory}/cache keys_zone=permalinks:8m max_size=256m;
+    upstream role {{ server unix:{upstream}; keepalive 16; }}
+    server {{
+        listen unix:{socket} backlog=1024;
+        location /files/ {{ alias {directory}/files/; }}
+        location /permalinks/ {{
+            proxy_pass http://role; proxy_http_version 1.1; proxy_set_header Connection "";
+            proxy_cache permalinks; proxy_cache_lock on;
+        }}
+    }}
+}}
+"""
+
+
+class Nginx(Server):
+    """nginx with files, and with a cache before the role."""
+
+    label = "nginx"
+
+    def __init__(self, directory: pathlib.Path, role: Role) -> None:
+        super().__init__(directory)
+        self._program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        self._role = role
+        (directory / "files").mkdir()
+
+    def command(self) -> list[str]:
+        if self._program is None:
+            raise BenchmarkError("nginx is not installed")
+        text = _NGINX.format(
+            directory=self.directory,
+            socket=self.socket,
+            upstream=self._role.socket,
+            user="user root;" if os.geteuid() == 0 else "",
+        )
+        config = self.directory / "nginx.conf"
+        config.write_text(text)
+        return [self._program, "-p", str(self.directory), "-c", str(config)]
+
+    def files(self, requests: list[bytes]) -> list[bytes]:
+        """Put what requests of the role answer into files; return the requests that read those."""
+        for number, request in enumerate(requests):
+            (self.directory / "files" / f"{number}.json").write_bytes(ask(self._role.socket, request))
+        return [_get(f"/files/{number}.json") for number in range(len(requests))]
+
+
+def cycle(requests: list[bytes]) -> Callable[[], bytes]:
+    """Return what gives one request after another, without end."""
+    return itertools.cycle(requests).__next__
