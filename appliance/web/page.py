@@ -6,10 +6,12 @@ import html
 import pathlib
 import re
 import string
+import urllib.parse
 from typing import TYPE_CHECKING
 
 from appliance.errors import BadRequest
 from appliance.protocol.permalink import MAX_LANGUAGE_BYTES, SharedCell, unzip_text
+from appliance.web import preview
 from appliance.web.http import HTML_TYPE, NO_STORE, Call, Response, script_json
 from appliance.web.site import Route
 
@@ -35,6 +37,10 @@ _POLICY = (
 _PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 
 
+#: Arguments that say which cell a page shows.
+_NAMING = ("q", "c", "z", "lang", "interacts")
+
+
 class Page:
     """The handler, and its address."""
 
@@ -52,6 +58,7 @@ class Page:
         cell = await self._cell(call)
         given = bool(cell.code) and call.arguments.get("autoeval", "true") != "false"
         text = self._template.substitute(
+            head=self._head(call, cell),
             language=html.escape(cell.language),
             autoeval="autoeval" if given else "",
             code=script_json(cell.code),
@@ -63,6 +70,16 @@ class Page:
             ("Permissions-Policy", _PERMISSIONS),
         )
         return Response(200, text.encode("utf-8"), HTML_TYPE, headers)
+
+    def _head(self, call: Call, cell: SharedCell) -> str:
+        """Return what links to the page are shown as."""
+        origin = f"{'https' if call.secure else 'http'}://{call.host}"
+        query = urllib.parse.urlencode(
+            [(name, call.arguments.get(name)) for name in _NAMING if name in call.arguments], errors="surrogateescape"
+        )
+        shared = "q" in call.arguments and not {"c", "z"} & call.arguments.values.keys()
+        alternate = f"/api/permalinks/{urllib.parse.quote(call.arguments.get('q'), safe='')}" if shared else ""
+        return preview.head(cell, f"{origin}/?{query}" if query else f"{origin}/", alternate)
 
     async def _cell(self, call: Call) -> SharedCell:
         """Return the cell that the address names: ``c`` before ``z`` before ``q``."""

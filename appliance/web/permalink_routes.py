@@ -1,14 +1,14 @@
-"""``/permalink``: share a cell, and read a shared one."""
+"""``/permalink`` and ``/api/permalinks``: share a cell, and read a shared one."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
 
-from appliance.errors import BadRequest
-from appliance.protocol.permalink import SharedCell, zip_text
+from appliance.errors import BadRequest, OtherPermalink
+from appliance.protocol.permalink import SharedCell, candidate_ids, entity_tag, parse_cell, render_cell, zip_text
 from appliance.web.framed import framed
-from appliance.web.http import Call, Response, json_response
+from appliance.web.http import NO_STORE, Call, Response, json_response
 from appliance.web.site import Route
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: A permalink never changes its meaning, so an answer may be kept; a day bounds how long a removed cell is seen.
 KEEP = (("Cache-Control", "public, max-age=86400"),)
 
+#: A cell at its own address never changes at all.
+IMMUTABLE = "public, max-age=31536000, immutable"
+
 #: Digits of ``n``, a number that clients send to tell answers apart.
 MAX_NUMBER_DIGITS = 18
 
@@ -26,12 +29,21 @@ MAX_NUMBER_DIGITS = 18
 class PermalinkRoutes:
     """The handlers, and their address."""
 
-    def __init__(self, permalinks: PermalinkClient) -> None:
+    def __init__(self, permalinks: PermalinkClient, max_code_bytes: int) -> None:
         self._permalinks = permalinks
+        self._max_code_bytes = max_code_bytes
 
     def routes(self) -> Sequence[Route]:
         """Return the addresses."""
-        return (Route(re.compile("/permalink"), {"GET": self.fetch, "POST": self.store}),)
+        return (
+            Route(re.compile("/permalink"), {"GET": self.fetch, "POST": self.store}),
+            Route(re.compile("/api/permalinks"), {"POST": self.create}, any_origin=True),
+            Route(
+                re.compile("/api/permalinks/(?P<permalink_id>[^/]+)"),
+                {"GET": self.read, "PUT": self.put},
+                any_origin=True,
+            ),
+        )
 
     async def store(self, call: Call) -> Response:
         """Keep a cell: its id, and its zipped form for links that need no store."""
@@ -54,6 +66,32 @@ class PermalinkRoutes:
         """Return a shared cell as the array of code, language and interacts."""
         cell = await self._permalinks.fetch(call.arguments.required("q"))
         return json_response([cell.code, cell.language, cell.interacts], headers=KEEP)
+
+    async def create(self, call: Call) -> Response:
+        """Keep the cell that the body is, a JSON object; 201 with its address."""
+        return await self._created(call, parse_cell(call.request.content.getvalue(), self._max_code_bytes))
+
+    async def put(self, call: Call, permalink_id: str) -> Response:
+        """Keep the cell that the body is, if this is its id: 409 names the right one."""
+        cell = parse_cell(call.request.content.getvalue(), self._max_code_bytes)
+        own = list(candidate_ids(cell))
+        if permalink_id not in own:
+            raise OtherPermalink(f"The id of this cell is {own[0]}: ids follow from the content.")
+        return await self._created(call, cell)
+
+    async def _created(self, call: Call, cell: SharedCell) -> Response:
+        permalink_id = await self._permalinks.store(cell, call.visitor.address)
+        headers = (*NO_STORE, ("Location", f"/api/permalinks/{permalink_id}"))
+        return json_response({"id": permalink_id}, 201, headers)
+
+    async def read(self, call: Call, permalink_id: str) -> Response:
+        """Return a cell as a JSON object, for caches to keep for ever."""
+        body = render_cell(await self._permalinks.fetch(permalink_id))
+        tag = entity_tag(body).decode("ascii")
+        headers = (("ETag", tag), ("Cache-Control", IMMUTABLE))
+        if tag in call.etag or call.etag.strip() == "*":
+            return Response(304, headers=headers)
+        return Response(200, body, headers=headers)
 
 
 def _number(text: str) -> int:

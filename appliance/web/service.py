@@ -178,7 +178,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
     routes = (
         *KernelRoutes(config, kernels, reactor, utc_now).routes(),
         *ServiceRoutes(config, kernels, utc_now).routes(),
-        *PermalinkRoutes(permalinks).routes(),
+        *PermalinkRoutes(permalinks, config.permalink.max_code_bytes).routes(),
         *StaticFiles(config.static_path).routes(),
         *Page(permalinks, config.permalink.max_code_bytes).routes(),
         *Health(config, kernels, pool, permalinks, reactor, random_factor, utc_now).routes(),

@@ -1,3 +1,4 @@
+import contextlib
 import socket
 import threading
 
@@ -22,9 +23,10 @@ def test_an_answer_that_does_not_count_ends_the_measurement(answer):
 def test_each_connection_has_one_request_at_a_time(tmp_path):
     path = tmp_path / "s"
     seen = []
+    serving = []
 
     def serve(connection):
-        with connection:
+        with connection, contextlib.suppress(OSError):
             while data := connection.recv(100):
                 seen.append(data)
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
@@ -36,10 +38,15 @@ def test_each_connection_has_one_request_at_a_time(tmp_path):
 
         def accept():
             for _ in range(3):
-                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+                serving.append(threading.Thread(target=serve, args=(listener.accept()[0],)))
+                serving[-1].start()
 
-        threading.Thread(target=accept, daemon=True).start()
+        accepting = threading.Thread(target=accept)
+        accepting.start()
         found = load.drive(path, 3, 0.2, lambda: b"x")
+        accepting.join()
+        for thread in serving:
+            thread.join()
     assert found.rate > 0
     assert set(seen) == {b"x"}
     assert len(seen) >= len(found.latencies)

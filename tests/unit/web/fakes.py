@@ -166,7 +166,8 @@ class FakePermalinks:
         self.cells = {}
         self.error = None
 
-    async def store(self, cell):
+    async def store(self, cell, visitor=""):
+        self.visitor = visitor
         if self.error:
             raise self.error
         self.cells["abcdef"] = cell

@@ -20,8 +20,8 @@ from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
 from twisted.python.failure import Failure
 
 from appliance.config import parse
-from appliance.errors import PermalinksUnavailable, PoolExhausted, QuotaExceeded
-from appliance.protocol.permalink import SharedCell, zip_text
+from appliance.errors import PermalinkRemoved, PermalinksFull, PermalinksUnavailable, PoolExhausted, QuotaExceeded
+from appliance.protocol.permalink import SharedCell, candidate_ids, render_cell, zip_text
 from appliance.web import service_routes
 from appliance.web.kernel_routes import KernelRoutes
 from appliance.web.page import Page
@@ -337,7 +337,7 @@ def test_service_says_what_is_wrong(world, body, status, code):
 
 
 def test_a_permalink_is_made_from_code_that_is_kept_to_the_last_character(permalinks):
-    routes = PermalinkRoutes(permalinks).routes()
+    routes = PermalinkRoutes(permalinks, 1000).routes()
     body = b"code=%20%20x%0D%0A%0A&language=python&interacts=%5B1%5D&n=3"
     document = json.loads(ask(routes, "POST", "/permalink", FORM, body).body)
     assert document == {
@@ -354,7 +354,7 @@ def test_a_permalink_is_made_from_code_that_is_kept_to_the_last_character(permal
 
 
 def test_a_permalink_for_a_frame_cannot_leave_its_script(permalinks):
-    routes = PermalinkRoutes(permalinks).routes()
+    routes = PermalinkRoutes(permalinks, 1000).routes()
     answer = ask(routes, "POST", "/permalink", FORM, b"code=x&frame=1&n=1")
     assert answer.body.count(b"<") == 2
 
@@ -370,13 +370,69 @@ def test_a_permalink_for_a_frame_cannot_leave_its_script(permalinks):
     ],
 )
 def test_permalinks_say_what_is_wrong(permalinks, method, path, status, code):
-    answer = ask(PermalinkRoutes(permalinks).routes(), method, path)
+    answer = ask(PermalinkRoutes(permalinks, 1000).routes(), method, path)
     assert (answer.status, json.loads(answer.body)["error"]) == (status, code)
+
+
+def test_a_cell_has_an_address_that_never_changes(permalinks):
+    routes = PermalinkRoutes(permalinks, 1000).routes()
+    body = json.dumps({"code": "1+1 # π", "language": "python"}).encode()
+    made = ask(routes, "POST", "/api/permalinks", JSON, body)
+    assert (made.status, made.headers["location"]) == (201, "/api/permalinks/abcdef")
+    assert json.loads(made.body) == {"id": "abcdef"}
+    assert made.headers["cache-control"] == "no-store"
+    found = ask(routes, "GET", "/api/permalinks/abcdef", ["Origin: https://a.example"])
+    assert json.loads(found.body) == {"code": "1+1 # π", "language": "python", "interacts": "[]"}
+    assert found.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert found.headers["access-control-allow-origin"] == "*"
+    assert "vary" not in found.headers
+    again = ask(routes, "GET", "/api/permalinks/abcdef", [f"If-None-Match: {found.headers['etag']}"])
+    assert (again.status, again.body, again.headers["etag"]) == (304, b"", found.headers["etag"])
+    assert ask(routes, "GET", "/api/permalinks/abcdef", ['If-None-Match: "x"']).status == 200
+
+
+def test_a_cell_may_be_put_where_it_belongs_and_nowhere_else(permalinks):
+    routes = PermalinkRoutes(permalinks, 1000).routes()
+    cell = SharedCell(code="1+1", language="python")
+    own = next(candidate_ids(cell))
+    assert ask(routes, "PUT", f"/api/permalinks/{own}", JSON, render_cell(cell)).status == 201
+    permalinks.cells.clear()
+    answer = ask(routes, "PUT", "/api/permalinks/other", JSON, render_cell(cell))
+    assert (answer.status, json.loads(answer.body)["error"]) == (409, "other_permalink")
+    assert own in json.loads(answer.body)["message"]
+    assert permalinks.cells == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/api/permalinks", b"", 400),
+        ("POST", "/api/permalinks", b'{"code": 1}', 400),
+        ("POST", "/api/permalinks", json.dumps({"code": "x" * 1001}).encode(), 413),
+        ("GET", "/api/permalinks", b"", 405),
+        ("GET", "/api/permalinks/none", b"", 404),
+        ("GET", "/api/permalinks/a/b", b"", 404),
+        ("GET", "/api/permalinks/%ff", b"", 400),
+        ("DELETE", "/api/permalinks/a", b"", 405),
+    ],
+)
+def test_the_interface_says_what_is_wrong(permalinks, method, path, body, status):
+    answer = ask(PermalinkRoutes(permalinks, 1000).routes(), method, path, JSON, body)
+    assert answer.status == status
+    assert json.loads(answer.body)["message"]
+
+
+def test_what_the_store_refuses_keeps_its_status(permalinks):
+    routes = PermalinkRoutes(permalinks, 1000).routes()
+    for error, status in ((PermalinkRemoved(), 410), (PermalinksFull(), 507), (QuotaExceeded(), 429)):
+        permalinks.error = error
+        assert ask(routes, "GET", "/api/permalinks/a").status == status
+        assert ask(routes, "POST", "/permalink?code=1").status == status
 
 
 def test_permalinks_that_are_away_come_back(permalinks):
     permalinks.error = PermalinksUnavailable()
-    answer = ask(PermalinkRoutes(permalinks).routes(), "GET", "/permalink?q=x")
+    answer = ask(PermalinkRoutes(permalinks, 1000).routes(), "GET", "/permalink?q=x")
     assert (answer.status, answer.headers["retry-after"]) == (503, "5")
 
 
@@ -404,6 +460,17 @@ def test_code_comes_from_c_before_z_before_q(permalinks):
     assert cell(show(permalinks, f"q=q&z={zipped}&c=from+c")) == ("from c", "python", True)
     assert cell(show(permalinks, f"q=q&z={zipped}")) == ("from z", "python", True)
     assert cell(show(permalinks, "q=q&lang=python")) == ("from q", "sage", True)
+
+
+def test_a_link_is_shown_elsewhere_by_title_and_description(permalinks):
+    permalinks.cells["a b"] = SharedCell(code='\n# <b>"Sine"\nplot(sin)', language="sage")
+    text = show(permalinks, "q=a+b").body.decode()
+    assert "<title>&lt;b&gt;&quot;Sine&quot;</title>" in text
+    assert 'content="Code cell (sage): # &lt;b&gt;&quot;Sine&quot; ⏎ plot(sin)"' in text
+    assert '<meta property="og:url" content="http://cells.example/?q=a+b">' in text
+    assert 'href="/api/permalinks/a%20b"' in text
+    assert "<title>Cell</title>" in show(permalinks, "").body.decode()
+    assert "alternate" not in show(permalinks, "c=1").body.decode()
 
 
 def test_z_needs_no_padding(permalinks):
