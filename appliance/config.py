@@ -48,7 +48,10 @@ _KERNELSPEC = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LOG_LEVELS = ("debug", "info", "warn", "error")
 
 #: Ids after the range that ``cellctl serve`` gives to roles that have no account on the host.
-ROLE_IDS = 4
+ROLE_IDS = 5
+
+#: The request log is kept in sixteen files at least, and one event may have a megabyte.
+MIN_REQUESTLOG_BYTES = 33_554_432
 
 #: Ids are 32-bit; the last one means "none" to chown(2).
 _MAX_ID = 2**32 - 2
@@ -232,7 +235,8 @@ class Users:
     web: str = _key("cell-web", "Account of the web role; also the group that may connect to kernels.")
     pool: str = _key("cell-pool", "Account of the pool role.")
     permalink: str = _key("cell-permalink", "Account of the permalink role.")
-    egress: str = _key("cell-egress", "Account of the egress role, the only one with a network.")
+    egress: str = _key("cell-egress", "Account of the egress role, which has a network.")
+    requestlog: str = _key("cell-requestlog", "Account of the request log, which may connect to a syslog server.")
 
 
 @attrs.frozen(kw_only=True)
@@ -257,6 +261,25 @@ class Permalink:
 
 
 @attrs.frozen(kw_only=True)
+class RequestLog:
+    """The request log: an event of each evaluation and permalink, kept on disk and passed on."""
+
+    enabled: bool = _key(False, "Whether there is one. Off: nobody's use is written down unless you decide so.")
+    directory: str = _key("", "Folder of its files. Empty: state_dir with -requests at its end.")
+    address: str = _key("short", "Visitors' addresses: short (an IPv4 /24, an IPv6 /48), full, or none.")
+    code: bool = _key(False, "Whether the code itself is kept. Tell your visitors if it is.")
+    retention_days: int = _key(400, "Age at which files are removed: a year and the weeks to compare it with.")
+    max_bytes: int = _key(
+        1_073_741_824, "Largest size of all files; then the oldest goes, and what was not passed on is counted."
+    )
+    journal: bool = _key(False, "Whether events are also put into the journal, with their fields.")
+    syslog: str = _key("", "HOST:PORT of a syslog server that speaks TLS (RFC 5425), usually port 6514. Empty: none.")
+    syslog_ca: str = _key("", "PEM file of the authorities that may have signed its certificate. Empty: the system's.")
+    syslog_name: str = _key("", "Name in its certificate. Empty: HOST.")
+    syslog_certificate: str = _key("", "PEM file with our certificate and key, if the server asks for one.")
+
+
+@attrs.frozen(kw_only=True)
 class Config:
     """The whole configuration."""
 
@@ -269,6 +292,7 @@ class Config:
     output: Output = attrs.field(factory=Output)
     quota: Quota = attrs.field(factory=Quota)
     permalink: Permalink = attrs.field(factory=Permalink)
+    requestlog: RequestLog = attrs.field(factory=RequestLog)
     egress: Egress = attrs.field(factory=Egress)
     sandbox: Sandbox = attrs.field(factory=Sandbox)
     ids: Ids = attrs.field(factory=Ids)
@@ -300,6 +324,25 @@ class Config:
     def permalink_socket(self) -> pathlib.Path:
         """HTTP socket of the permalink role (T8), its owner; the directory has the group of the web role, mode 2750."""
         return self.runtime_path / "permalink" / "permalink.sock"
+
+    @property
+    def requestlog_socket(self) -> pathlib.Path:
+        """Socket on which the request log takes events (T10); the directory has the web role's group, mode 2750."""
+        return self.runtime_path / "requestlog" / "requestlog.sock"
+
+    @property
+    def requestlog_path(self) -> pathlib.Path:
+        """Holds the files of the request log; its own directory, since roles do not share state."""
+        return pathlib.Path(self.requestlog.directory or f"{self.state_dir.rstrip('/')}-requests")
+
+    @property
+    def syslog_address(self) -> tuple[str, int]:
+        """Host and port of the syslog server. Raises `ConfigError`."""
+        host, _, port = self.requestlog.syslog.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+            raise ConfigError(f"requestlog.syslog: expected HOST:PORT, found {self.requestlog.syslog!r}")
+        return host, int(port)
 
     @property
     def egress_profiles(self) -> tuple[str, ...]:
@@ -453,6 +496,7 @@ _TABLES: dict[str, Any] = {
     "output": Output,
     "quota": Quota,
     "permalink": Permalink,
+    "requestlog": RequestLog,
     "egress": Egress,
     "sandbox": Sandbox,
     "ids": Ids,
@@ -521,6 +565,12 @@ def _check(config: Config) -> None:
         if number < 1:
             raise ConfigError(f"output.{name}: must be at least 1")
     _check_egress(config)
+    if config.requestlog.address not in ("short", "full", "none"):
+        raise ConfigError(f"requestlog.address: expected short, full or none, found {config.requestlog.address!r}")
+    if config.requestlog.syslog:
+        config.syslog_address  # noqa: B018 - raises
+    if config.requestlog.max_bytes < MIN_REQUESTLOG_BYTES or config.requestlog.retention_days < 1:
+        raise ConfigError(f"requestlog: max_bytes must be at least {MIN_REQUESTLOG_BYTES}, retention_days at least 1")
     for name, value in attrs.asdict(config.permalink).items():
         least = 1 if name.startswith("max_") else 0
         if isinstance(value, int) and value < least:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from appliance.notify import Role
 
-ROLES = ("web", "pool", "permalink", "egress")
+ROLES = ("web", "pool", "permalink", "egress", "requestlog")
 
 #: sysexits(3): the service manager must not restart a role whose configuration is wrong.
 EX_CONFIG = 78

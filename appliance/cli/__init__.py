@@ -122,6 +122,12 @@ def _permalinks(arguments: argparse.Namespace) -> int:
     return permalinks.run(configuration.load(arguments.config), arguments)
 
 
+def _stats(arguments: argparse.Namespace) -> int:
+    from appliance.cli import stats
+
+    return stats.run(configuration.load(arguments.config), arguments)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "serve": _serve,
     "doctor": _doctor,
@@ -134,6 +140,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "undrain": _undrain,
     "restart": _restart,
     "permalinks": _permalinks,
+    "stats": _stats,
     "backup": _backup,
     "restore": _restore,
     "support-bundle": _support_bundle,

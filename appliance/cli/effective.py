@@ -37,6 +37,7 @@ def _as_root(config: Config) -> Config:
         pool=_account_or_number(config.users.pool, first + 2),
         permalink=_account_or_number(config.users.permalink, first + 3),
         egress=_account_or_number(config.users.egress, first + 4),
+        requestlog=_account_or_number(config.users.requestlog, first + 5),
     )
     return attrs.evolve(config, users=users)
 
@@ -59,7 +60,7 @@ def _as_user(config: Config, uid: int, environ: Mapping[str, str]) -> Config:
         config,
         runtime_dir=runtime,
         state_dir=state,
-        users=Users(web=name, pool=name, permalink=name, egress=name),
+        users=Users(web=name, pool=name, permalink=name, egress=name, requestlog=name),
         # Id 0 of the kernels' range is this user itself; newuidmap takes the others from /etc/subuid.
         ids=attrs.evolve(config.ids, base=uid),
     )

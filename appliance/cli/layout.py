@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EFFECTIVE_FILE = "effective.toml"
 
 #: Everything that may be in the runtime directory.
-_OURS = ("kernels", "zygote", "pool", "permalink", "egress", EFFECTIVE_FILE)
+_OURS = ("kernels", "zygote", "pool", "permalink", "egress", "requestlog", EFFECTIVE_FILE)
 
 #: Files that SQLite keeps beside a database.
 _DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
@@ -63,6 +63,8 @@ class Layout:
                 (self._config.zygote_socket.parent, users.pool, gid_of(users.pool), 0o711),
                 (self._config.permalink_socket.parent, users.permalink, web_group, 0o2750),
             ]
+            if self._config.requestlog.enabled:
+                places.append((self._config.requestlog_socket.parent, users.requestlog, web_group, 0o2750))
             if self._config.egress_profiles:
                 # Kernels may pass, not list: they are in no group.
                 egress = [self._config.egress_path]
@@ -133,6 +135,13 @@ class Layout:
                     with contextlib.suppress(FileNotFoundError):
                         os.chown(f"{database}{suffix}", uid, gid, follow_symlinks=False)
         os.chmod(state, 0o700)
+        if self._config.requestlog.enabled:
+            requests = self._config.requestlog_path
+            requests.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if os.geteuid() == 0:
+                uid, gid = uid_of(self._config.users.requestlog), gid_of(self._config.users.requestlog)
+                for path in (requests, *requests.iterdir()):
+                    os.chown(path, uid, gid, follow_symlinks=False)
 
 
 def _in_use(path: pathlib.Path) -> ConfigError:

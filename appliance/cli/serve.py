@@ -89,7 +89,11 @@ def children(config: Config, file: pathlib.Path) -> list[Child]:
     for name in config.environment:
         command = [SETSID, sys.executable, "-m", "appliance.zygote.launcher", "--config", str(file)]
         found.append(Child(f"zygote-{name}", [*command, "--environment", name], variables, last=True))
-    for role in ("pool", "permalink", *(["egress"] if config.egress_profiles else []), "web"):
+    optional = [
+        *(["egress"] if config.egress_profiles else []),
+        *(["requestlog"] if config.requestlog.enabled else []),
+    ]
+    for role in ("pool", "permalink", *optional, "web"):
         command = [*drop(getattr(config.users, role), groups.get(role, [])), sys.executable, "-m", "appliance.main"]
         found.append(Child(role, [*command, role, "--config", str(file)], variables))
     return found

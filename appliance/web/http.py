@@ -15,6 +15,7 @@ import attrs
 
 from appliance.errors import ApplianceError, BadRequest, MethodNotAllowed, PoolExhausted, QuotaExceeded
 from appliance.protocol.quota import address_group, page_group
+from appliance.protocol.request_event import page_of
 from appliance.web.pool_client import Visitor, WantedKernel
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class Call:
         if origin in ("", "null"):
             scheme, _, rest = self.referer.partition("://")
             origin = f"{scheme}://{rest.partition('/')[0]}" if rest else ""
-        return Visitor(page_group(address, self.arguments.get("CellSessionID"), origin), address)
+        site = page_of(self.origin or "", self.referer)
+        return Visitor(page_group(address, self.arguments.get("CellSessionID"), origin), address, site)
 
     @property
     def host(self) -> str:

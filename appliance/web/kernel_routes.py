@@ -83,7 +83,7 @@ class KernelRoutes:
     async def claim(self, call: Call, ticket: str) -> Response:
         """Come back with a ticket: answered as `start` is. ``timeout`` is that of the beginning."""
         seconds, url = _timeout(call), call.websocket_url
-        return _leased(call, await self._kernels.claim(ticket, seconds), url)
+        return _leased(call, await self._kernels.claim(ticket, seconds, call.visitor), url)
 
     async def leave_line(self, call: Call, ticket: str) -> Response:
         """Give a ticket back; one that is not known is no error."""

@@ -22,6 +22,7 @@ from appliance.protocol.death import DeathReason
 from appliance.protocol.output_budget import OutputLimits
 from appliance.web.live_kernel import LiveKernel
 from appliance.web.pool_client import ANY_KERNEL, NOBODY, Place
+from appliance.web.request_log import Watch
 from appliance.zmq_sockets import Sockets
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from appliance.config import Config
     from appliance.web.pool_client import KernelAddress, PoolClient, Visitor, WantedKernel
+    from appliance.web.request_log import RequestLog
 
 log = Logger()
 
@@ -46,12 +48,20 @@ _KERNEL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-
 class Kernels(Service):
     """The table of kernels, and what is done with the pool in their name."""
 
-    def __init__(self, config: Config, reactor: Any, pool: PoolClient, now: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        pool: PoolClient,
+        now: Callable[[], str],
+        request_log: RequestLog | None = None,
+    ) -> None:
         self.clock = reactor
         self.pool = pool
         self.sockets = Sockets(reactor)
         self._config = config
         self._now = now
+        self._request_log = request_log
         self._limits = OutputLimits(**attrs.asdict(config.output))
         self._live: dict[str, LiveKernel] = {}
         self._attaching: dict[str, list[Deferred[LiveKernel]]] = {}
@@ -103,7 +113,7 @@ class Kernels(Service):
         environment, profile = self._resolve(wanted)
         idle_seconds = self._idle_seconds(timeout_seconds)
         address = await self.pool.lease(kind, environment, profile, idle_seconds, visitor)
-        return self._add(address, single=timeout_seconds <= 0)
+        return self._add(address, single=timeout_seconds <= 0, watch=self._watch(address, kind, wanted, visitor))
 
     async def lease_or_queue(
         self, kind: str, timeout_seconds: float, wanted: WantedKernel, visitor: Visitor
@@ -112,12 +122,25 @@ class Kernels(Service):
         environment, profile = self._resolve(wanted)
         idle_seconds = self._idle_seconds(timeout_seconds)
         answer = await self.pool.lease_or_queue(kind, environment, profile, idle_seconds, visitor)
-        return answer if isinstance(answer, Place) else self._add(answer, single=timeout_seconds <= 0)
+        if isinstance(answer, Place):
+            return answer
+        return self._add(answer, single=timeout_seconds <= 0, watch=self._watch(answer, kind, wanted, visitor))
 
-    async def claim(self, ticket: str, timeout_seconds: float) -> LiveKernel | Place:
+    async def claim(self, ticket: str, timeout_seconds: float, visitor: Visitor = NOBODY) -> LiveKernel | Place:
         """Come back with a ticket; raises `UnknownTicket` and what `lease` does."""
         answer = await self.pool.claim(ticket)
-        return answer if isinstance(answer, Place) else self._add(answer, single=timeout_seconds <= 0)
+        if isinstance(answer, Place):
+            return answer
+        return self._add(answer, single=timeout_seconds <= 0, watch=self._watch(answer, "visitor", None, visitor))
+
+    def _watch(
+        self, address: KernelAddress, kind: str, wanted: WantedKernel | None = None, visitor: Visitor = NOBODY
+    ) -> Watch | None:
+        """Return what tells the request log of a kernel's requests; health checks are nobody's."""
+        if self._request_log is None or kind not in ("visitor", "service"):
+            return None
+        environment, profile = ("", "") if wanted is None else self._resolve(wanted)
+        return Watch(self._request_log, address.kernel_id, kind, environment, profile, visitor)
 
     def _idle_seconds(self, timeout_seconds: float) -> float:
         most = self._config.clocks.idle_seconds
@@ -134,7 +157,7 @@ class Kernels(Service):
             raise UnknownProfile(f"There is no profile {profile[:64]!r} here. Profiles: {known}.")
         return environment, profile
 
-    def _add(self, address: KernelAddress, *, single: bool) -> LiveKernel:
+    def _add(self, address: KernelAddress, *, single: bool, watch: Watch | None = None) -> LiveKernel:
         kernel = LiveKernel(
             self,
             address,
@@ -142,6 +165,7 @@ class Kernels(Service):
             now=self._now,
             max_clients=self._config.web.max_connections_per_kernel,
             limits=self._limits,
+            watch=watch,
         )
         self._live[address.kernel_id] = kernel
         return kernel
@@ -161,7 +185,8 @@ class Kernels(Service):
             return await waiting
         self._attaching[kernel_id] = []
         try:
-            kernel = self._add(await self.pool.attach(kernel_id), single=False)
+            address = await self.pool.attach(kernel_id)
+            kernel = self._add(address, single=False, watch=self._watch(address, "visitor"))
         except BaseException as exc:
             for waiting in self._attaching.pop(kernel_id):
                 waiting.errback(exc)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from appliance.protocol.output_budget import OutputLimits
     from appliance.web.kernels import Kernels
     from appliance.web.pool_client import KernelAddress
+    from appliance.web.request_log import Watch
 
 log = Logger()
 
@@ -59,6 +60,7 @@ class LiveKernel:
         now: Callable[[], str],
         max_clients: int,
         limits: OutputLimits,
+        watch: Watch | None = None,
     ) -> None:
         self.kernel_id = address.kernel_id
         self._kernels = kernels
@@ -67,6 +69,7 @@ class LiveKernel:
         self._session = Session(address.kernel_id, single=single, now=now, seconds=kernels.clock.seconds, limits=limits)
         self._clients: dict[int, Client] = {}
         self._full: set[int] = set()
+        self._watch = watch
         self._made = 0
         self._grace: Any = None
         self._connection = KernelConnection(kernels.sockets, kernels.clock, address, self)
@@ -169,6 +172,8 @@ class LiveKernel:
 
     def _perform(self, effects: machine.Effects) -> None:
         for effect in effects:
+            if self._watch is not None:
+                self._tell(self._watch, effect)
             match effect:
                 case machine.Deliver(frame, None):
                     for client in list(self._clients.values()):
@@ -194,6 +199,13 @@ class LiveKernel:
                     self._kernels.release(self.kernel_id, reason)
         if self._session.phase is machine.Phase.DEAD:
             self._shut()
+
+    def _tell(self, watch: Watch, effect: machine.Effect) -> None:
+        """Let the request log see what goes to the kernel, and what comes of it."""
+        if isinstance(effect, machine.Send):
+            watch.sent(effect.message)
+        elif isinstance(effect, machine.Deliver):
+            watch.delivered(effect.frame)
 
     async def _interrupt(self, number: int, message: ClientMessage) -> None:
         error: ApplianceError | None = None
@@ -223,5 +235,7 @@ class LiveKernel:
 
     def _shut(self) -> None:
         self._cancel_grace()
+        if self._watch is not None:
+            self._watch.ended()
         self._connection.close()
         self._kernels.forget(self)

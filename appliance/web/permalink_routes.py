@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from appliance.web.permalink_client import PermalinkClient
+    from appliance.web.request_log import RequestLog
 
 #: A permalink never changes its meaning, so an answer may be kept; a day bounds how long a removed cell is seen.
 KEEP = (("Cache-Control", "public, max-age=86400"),)
@@ -29,8 +30,9 @@ MAX_NUMBER_DIGITS = 18
 class PermalinkRoutes:
     """The handlers, and their address."""
 
-    def __init__(self, permalinks: PermalinkClient, max_code_bytes: int) -> None:
+    def __init__(self, permalinks: PermalinkClient, max_code_bytes: int, request_log: RequestLog | None = None) -> None:
         self._permalinks = permalinks
+        self._request_log = request_log
         self._max_code_bytes = max_code_bytes
 
     def routes(self) -> Sequence[Route]:
@@ -54,7 +56,7 @@ class PermalinkRoutes:
             interacts=arguments.get("interacts", "[]"),
         )
         document: dict[str, Any] = {
-            "query": await self._permalinks.store(cell, call.visitor.address),
+            "query": await self._store(call, cell),
             "zip": zip_text(cell.code),
             "interacts": zip_text(cell.interacts),
         }
@@ -80,9 +82,15 @@ class PermalinkRoutes:
         return await self._created(call, cell)
 
     async def _created(self, call: Call, cell: SharedCell) -> Response:
-        permalink_id = await self._permalinks.store(cell, call.visitor.address)
+        permalink_id = await self._store(call, cell)
         headers = (*NO_STORE, ("Location", f"/api/permalinks/{permalink_id}"))
         return json_response({"id": permalink_id}, 201, headers)
+
+    async def _store(self, call: Call, cell: SharedCell) -> str:
+        permalink_id = await self._permalinks.store(cell, call.visitor.address)
+        if self._request_log is not None:
+            self._request_log.record("permalink", call.visitor, code=cell.code, language=cell.language)
+        return permalink_id
 
     async def read(self, call: Call, permalink_id: str) -> Response:
         """Return a cell as a JSON object, for caches to keep for ever."""

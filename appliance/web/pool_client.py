@@ -55,6 +55,8 @@ class Visitor:
 
     page: str = ""
     address: str = ""
+    #: The page that embeds the cell, for the request log alone.
+    site: str = attrs.field(default="", eq=False)
 
 
 NOBODY = Visitor()

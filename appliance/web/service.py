@@ -6,7 +6,8 @@ import datetime
 import re
 import secrets
 import socket
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService, Service
@@ -25,6 +26,7 @@ from zope.interface import implementer
 from appliance import self_connection, unix_socket
 from appliance.config import Config, UnixAddress
 from appliance.errors import ApplianceError, NotFound
+from appliance.event_sender import EventSender
 from appliance.notify import inherited_socket
 from appliance.web.health import MAX_FACTOR, MIN_FACTOR, Health
 from appliance.web.http import NO_STORE, Call, Response
@@ -34,6 +36,7 @@ from appliance.web.page import Page
 from appliance.web.permalink_client import PermalinkClient
 from appliance.web.permalink_routes import PermalinkRoutes
 from appliance.web.pool_client import PoolClient
+from appliance.web.request_log import RequestLog
 from appliance.web.service_routes import ServiceRoutes
 from appliance.web.site import CellSite, Route, Router
 from appliance.web.static import StaticFiles
@@ -173,12 +176,16 @@ def make_service(config: Config, reactor: Any) -> WebService:
         on_died=lambda kernel_id, reason, detail: kernels.died(kernel_id, reason, detail),
         on_connected=lambda: kernels.pool_connected(),
     )
-    kernels = Kernels(config, reactor, pool, utc_now)
+    events = EventSender(config, reactor) if config.requestlog.enabled else None
+    request_log = None
+    if events is not None:
+        request_log = RequestLog(config.requestlog, events.send, time.time, reactor.seconds)
+    kernels = Kernels(config, reactor, pool, utc_now, request_log)
     permalinks = PermalinkClient(config, reactor)
     routes = (
         *KernelRoutes(config, kernels, reactor, utc_now).routes(),
         *ServiceRoutes(config, kernels, utc_now).routes(),
-        *PermalinkRoutes(permalinks, config.permalink.max_code_bytes).routes(),
+        *PermalinkRoutes(permalinks, config.permalink.max_code_bytes, request_log).routes(),
         *StaticFiles(config.static_path).routes(),
         *Page(permalinks, config.permalink.max_code_bytes).routes(),
         *Health(config, kernels, pool, permalinks, reactor, random_factor, utc_now).routes(),
@@ -190,6 +197,6 @@ def make_service(config: Config, reactor: Any) -> WebService:
     # an address that is taken must end the process with its reason, not leave it deaf
     listening._raiseSynchronously = True
     service = WebService(config, reactor, kernels, pool, listening, router, site)
-    for part in (kernels, pool, _Closing(permalinks), listening):
+    for part in (*([events] if events is not None else []), kernels, pool, _Closing(permalinks), listening):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service

@@ -29,7 +29,7 @@ UNITS = (
     "cell-permalink.service",
     "cell-zygote@python.service",
 )
-ACCOUNTS = ("cell-web", "cell-pool", "cell-permalink", "cell-egress", "cell-static", "cell-edge")
+ACCOUNTS = ("cell-web", "cell-pool", "cell-permalink", "cell-egress", "cell-requestlog", "cell-static", "cell-edge")
 FIRST_ID = 1_879_048_192
 #: Lines at priority "warning" or worse that a healthy run may have.
 EXPECTED_WARNINGS = (

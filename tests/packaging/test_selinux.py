@@ -153,6 +153,10 @@ cell_egress_t     cell_egress_t           tcp_socket          create
 init_t            cell_egress_t           process             transition
 cell_kernel_t     cell_kernel_t           process             execmem
 cell_kernel_t     cell_kernel_devpts_t    chr_file            write
+init_t            cell_requestlog_t       process             transition
+cell_requestlog_t cell_requestlog_state_t file                create
+cell_requestlog_t cell_requestlog_t       tcp_socket          create
+cell_web_t        cell_requestlog_t       unix_stream_socket  connectto
 cell_kernel_t     lib_t                   file                execute
 cell_kernel_t     bin_t                   file                execute
 """
@@ -180,6 +184,10 @@ cell_egress_t     cell_pool_runtime_t     sock_file           write
 cell_egress_t     cell_kernel_t           process             ptrace
 cell_egress_t     cell_egress_t           capability          setuid
 cell_web_t        cell_egress_t           unix_stream_socket  connectto
+cell_web_t        cell_requestlog_state_t file                read
+cell_kernel_t     cell_requestlog_t       unix_stream_socket  connectto
+cell_requestlog_t cell_permalink_state_t  file                read
+cell_requestlog_t http_port_t             tcp_socket          name_bind
 cell_kernel_t     cell_kernel_t           udp_socket          create
 cell_kernel_t     cell_kernel_t           netlink_route_socket create
 cell_kernel_t     cell_kernel_t           packet_socket       create

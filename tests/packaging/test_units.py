@@ -19,17 +19,21 @@ EXPOSURE = {
     "cell-web@0.service": 1.0,
     "cell-pool.service": 1.0,
     "cell-permalink.service": 1.0,
-    # the one role with a network
+    # the two roles with a network
     "cell-egress.service": 2.0,
     "cell-zygote@python.service": 4.0,
     # root by its uid alone, which restarts units
     "cell-healthcheck.service": 2.0,
+    "cell-requestlog.service": 2.0,
     "cell-haproxy.service": 2.0,
     "cell-nginx.service": 1.0,
 }
 UNIT_SUFFIXES = (".service", ".socket", ".target", ".slice", ".timer", ".mount")
 EXECUTABLES = (
-    *(f"usr/lib/cell-appliance/libexec/cell-{name}" for name in ("web", "pool", "permalink", "egress", "launcher")),
+    *(
+        f"usr/lib/cell-appliance/libexec/cell-{name}"
+        for name in ("web", "pool", "permalink", "egress", "requestlog", "launcher")
+    ),
     "usr/lib/cell-appliance/bin/python",
     "usr/sbin/nginx",
     "usr/sbin/haproxy",
@@ -109,7 +113,15 @@ def test_accounts_and_directories(tmp_path: Path) -> None:
     )
     groups = dict(line.split(":")[0::3] for line in (tmp_path / "etc/group").read_text().splitlines())
     assert groups["cell-web"] == "cell-pool"
-    assert set(groups) >= {"cell-web", "cell-pool", "cell-permalink", "cell-egress", "cell-static", "cell-edge"}
+    assert set(groups) >= {
+        "cell-web",
+        "cell-pool",
+        "cell-permalink",
+        "cell-egress",
+        "cell-requestlog",
+        "cell-static",
+        "cell-edge",
+    }
     done = subprocess.run(
         ["systemd-tmpfiles", "--create", f"--root={tmp_path}", str(UNITS / "cell-appliance.tmpfiles.conf")],
         check=True,
@@ -124,6 +136,7 @@ def test_accounts_and_directories(tmp_path: Path) -> None:
         "kernels": "0o2750",
         "permalink": "0o2750",
         "egress": "0o711",
+        "requestlog": "0o2750",
         "zygote": "0o711",
     }
 

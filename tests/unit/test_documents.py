@@ -106,6 +106,7 @@ LIMITS = (
     ("egress", config.Egress, ""),
     ("web", config.Web, "max_|_seconds$"),
     ("permalink", config.Permalink, "max_|_per_hour$"),
+    ("requestlog", config.RequestLog, "max_"),
 )
 
 
@@ -123,7 +124,9 @@ def limits_table() -> list[str]:
 def test_the_table_of_limits_is_that_of_the_configuration():
     text = (ROOT / "docs" / "security.md").read_text()
     found = re.findall(
-        r"^\| `(?:pool|clocks|output|quota|egress|profile\.NAME|web|permalink)\.\w+` \|.*$", text, re.MULTILINE
+        r"^\| `(?:pool|clocks|output|quota|egress|profile\.NAME|web|permalink|requestlog)\.\w+` \|.*$",
+        text,
+        re.MULTILINE,
     )
     assert found == limits_table(), "docs/security.md must have these rows:\n" + "\n".join(limits_table())
 

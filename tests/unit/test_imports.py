@@ -10,7 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "appliance"
-ROLES = ("web", "pool", "permalink", "egress")
+ROLES = ("web", "pool", "permalink", "egress", "requestlog")
 
 #: Modules that do input or output, tell the time or are random: nothing a decision may depend on.
 IMPURE = {

@@ -33,13 +33,14 @@ def accounts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_root_uses_the_accounts_that_exist_and_numbers_after_the_range_for_the_others() -> None:
     found = effective(Config(), uid=0, environ={})
     after = Config().ids.base + Config().ids.count
-    assert found.users == Users(web="cell-web", pool=str(after + 2), permalink=str(after + 3), egress=str(after + 4))
+    numbers = {"pool": 2, "permalink": 3, "egress": 4, "requestlog": 5}
+    assert found.users == Users(web="cell-web", **{role: str(after + number) for role, number in numbers.items()})
     assert (found.runtime_dir, found.state_dir) == (Config().runtime_dir, Config().state_dir)
 
 
 def test_an_ordinary_user_is_every_role_and_keeps_to_its_own_directories() -> None:
     found = effective(Config(), uid=1000, environ={"XDG_RUNTIME_DIR": "/run/user/1000"})
-    assert found.users == Users(web="alice", pool="alice", permalink="alice", egress="alice")
+    assert found.users == Users(web="alice", pool="alice", permalink="alice", egress="alice", requestlog="alice")
     assert found.runtime_dir == "/run/user/1000/cell-appliance"
     assert found.state_dir == "/home/alice/.local/state/cell-appliance"
     assert found.ids.base == 1000
