@@ -280,6 +280,15 @@ class RequestLog:
 
 
 @attrs.frozen(kw_only=True)
+class Metrics:
+    """Figures for Prometheus, on a door of their own."""
+
+    listen: str = _key(
+        "", "Address and port, or unix:PATH, where GET /metrics shows them. Empty: nowhere. Keep it from visitors."
+    )
+
+
+@attrs.frozen(kw_only=True)
 class Config:
     """The whole configuration."""
 
@@ -293,6 +302,7 @@ class Config:
     quota: Quota = attrs.field(factory=Quota)
     permalink: Permalink = attrs.field(factory=Permalink)
     requestlog: RequestLog = attrs.field(factory=RequestLog)
+    metrics: Metrics = attrs.field(factory=Metrics)
     egress: Egress = attrs.field(factory=Egress)
     sandbox: Sandbox = attrs.field(factory=Sandbox)
     ids: Ids = attrs.field(factory=Ids)
@@ -374,6 +384,11 @@ class Config:
         return frozenset(name for name, profile in self.profile.items() if profile.exposed or name == DEFAULT_PROFILE)
 
     @property
+    def metrics_address(self) -> TcpAddress | UnixAddress:
+        """Where metrics are shown; raises `ConfigError`."""
+        return listen_address(self.metrics.listen, "metrics.listen")
+
+    @property
     def listen_address(self) -> TcpAddress | UnixAddress:
         """Where the web role listens when no socket is passed to it."""
         return listen_address(self.web.listen)
@@ -405,7 +420,7 @@ class UnixAddress:
         return f"unix:{self.path}"
 
 
-def listen_address(text: str) -> TcpAddress | UnixAddress:
+def listen_address(text: str, key: str = "web.listen") -> TcpAddress | UnixAddress:
     """Return the address written as ``HOST:PORT``, ``[IPV6]:PORT`` or ``unix:PATH``.
 
     Raises `ConfigError`.
@@ -414,7 +429,7 @@ def listen_address(text: str) -> TcpAddress | UnixAddress:
         return UnixAddress(text.removeprefix("unix:"))
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", text)
     if match is None or not 0 < int(match[3]) < 65_536:
-        raise ConfigError(f"web.listen: expected ADDRESS:PORT, [IPV6]:PORT or unix:/PATH, found {text!r}")
+        raise ConfigError(f"{key}: expected ADDRESS:PORT, [IPV6]:PORT or unix:/PATH, found {text!r}")
     return TcpAddress(match[1] or match[2], int(match[3]))
 
 
@@ -497,6 +512,7 @@ _TABLES: dict[str, Any] = {
     "quota": Quota,
     "permalink": Permalink,
     "requestlog": RequestLog,
+    "metrics": Metrics,
     "egress": Egress,
     "sandbox": Sandbox,
     "ids": Ids,
@@ -555,6 +571,8 @@ def _check(config: Config) -> None:
     if config.log_level not in LOG_LEVELS:
         raise ConfigError(f"log_level: expected {', '.join(LOG_LEVELS)}, found {config.log_level!r}")
     listen_address(config.web.listen)
+    if config.metrics.listen:
+        config.metrics_address  # noqa: B018 - raises
     for name, environment in config.environment.items():
         if environment.kernelspec and not _KERNELSPEC.fullmatch(environment.kernelspec):
             raise ConfigError(f"environment.{name}.kernelspec: {environment.kernelspec!r} is no name of a kernelspec")

@@ -118,6 +118,14 @@ class PoolStatus(amp.Command):
     errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
 
 
+class PoolMetrics(amp.Command):
+    """Ask for the pool's metrics, as text for Prometheus."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = []
+    response: ClassVar[list[tuple[bytes, Any]]] = [(b"text", _Unicode())]
+    errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
+
+
 class Drain(amp.Command):
     """Deal no kernel to visitors any more, or deal again; kernels that run go on. For the administrator alone."""
 

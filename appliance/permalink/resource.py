@@ -9,10 +9,11 @@ import json
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
-from appliance.errors import BadRequest, MethodNotAllowed, NotFound, OtherPermalink, TooLarge
+from appliance.errors import ApplianceError, BadRequest, MethodNotAllowed, NotFound, OtherPermalink, TooLarge
 from appliance.permalink.http import Answer, Server, error_answer
 from appliance.protocol import permalink
 from appliance.protocol.link_quota import LinkQuota
+from appliance.protocol.metrics import Registry
 from appliance.protocol.permalink import entity_tag, render_cell
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ _PREFIX = b"/permalinks"
 _NO_STORE = b"Cache-Control: no-store\r\n"
 _IMMUTABLE = b"Cache-Control: public, max-age=31536000, immutable\r\n"
 
+_OPERATIONS = {b"GET": "read", b"POST": "write", b"PUT": "write"}
+
 #: Longest name of a visitor's address group that the web role sends.
 MAX_VISITOR_BYTES = 64
 
@@ -38,14 +41,33 @@ def _document(document: object) -> bytes:
 class Permalinks:
     """Answers requests from a store, within the quota of each address."""
 
-    def __init__(self, store: PermalinkStore, max_code_bytes: int, quota: LinkQuota, clock: Any) -> None:
+    def __init__(
+        self, store: PermalinkStore, max_code_bytes: int, quota: LinkQuota, clock: Any, registry: Registry
+    ) -> None:
         self._store = store
         self._max_code_bytes = max_code_bytes
         self._quota = quota
         self._clock = clock
+        self._registry = registry
+        self._seconds = registry.histogram(
+            "cell_permalink_seconds", "Time of a read, and of a write until it is on disk.", ("operation",)
+        )
+        self._refused = registry.counter("cell_permalink_refused_total", "Requests refused, by code.", ("code",))
 
     async def answer(self, request: Request) -> Answer:
-        """Answer a request; raises `ApplianceError`."""
+        """Answer a request, and count it; raises `ApplianceError`."""
+        began = self._clock.seconds()
+        try:
+            answer = await self._answer(request)
+        except ApplianceError as exc:
+            self._refused.add(exc.code)
+            raise
+        operation = _OPERATIONS.get(request.method)
+        if operation is not None and request.target.startswith(_PREFIX):
+            self._seconds.observe(self._clock.seconds() - began, operation)
+        return answer
+
+    async def _answer(self, request: Request) -> Answer:
         path = request.target
         if path.startswith(_PREFIX):
             rest = path[len(_PREFIX) :]
@@ -63,6 +85,8 @@ class Permalinks:
                 return _not_allowed(b"GET, HEAD")
             await self._store.check()
             return 200, b'{"status": "ok"}', _NO_STORE
+        if path == b"/metrics":
+            return 200, _document({"text": self._registry.render()}), _NO_STORE
         raise NotFound
 
     def _cell(self, request: Request) -> permalink.SharedCell:
@@ -118,7 +142,14 @@ def max_body_bytes(max_code_bytes: int) -> int:
     return 2 * _JSON_BYTES_A_TEXT_BYTE * max_code_bytes + _JSON_OVERHEAD_BYTES
 
 
-def make_server(store: PermalinkStore, max_code_bytes: int, clock: Any, quota: LinkQuota | None = None) -> Server:
+def make_server(
+    store: PermalinkStore,
+    max_code_bytes: int,
+    clock: Any,
+    quota: LinkQuota | None = None,
+    registry: Registry | None = None,
+) -> Server:
     """Return the HTTP server's factory."""
-    permalinks = Permalinks(store, max_code_bytes, quota or LinkQuota(0, 0), clock)
+    registry = registry or Registry()
+    permalinks = Permalinks(store, max_code_bytes, quota or LinkQuota(0, 0), clock, registry)
     return Server(permalinks.answer, max_body_bytes(max_code_bytes), clock)

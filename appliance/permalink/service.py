@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -16,6 +17,7 @@ from appliance.peercred import require_peer
 from appliance.permalink.resource import make_server
 from appliance.permalink.sqlite import Limits, SQLiteStore
 from appliance.protocol.link_quota import LinkQuota
+from appliance.protocol.metrics import Registry
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
@@ -26,6 +28,20 @@ log = Logger()
 
 #: Name of the socket that systemd passes (FileDescriptorName=).
 SOCKET_NAME = "permalink"
+
+
+#: What a store tells of itself at any moment.
+STORE_GAUGES = {
+    "queue_writes": "Writes that wait for the disk.",
+    "group_writes": "Writes of the last commit.",
+    "database_bytes": "Size of the database after the last commit.",
+    "database_limit_bytes": "Largest size of the database.",
+    "damaged": "1 when damage was found and writing has ended.",
+}
+
+
+def _figure(store: PermalinkStore, name: str) -> dict[tuple[str, ...], float]:
+    return {(): float(store.figures()[name])}
 
 
 class PermalinkService(Service):
@@ -45,13 +61,16 @@ class PermalinkService(Service):
         config = self._config
         web = uid_of(config.users.web)
         limits = config.permalink
-        self._store = self._make_store(
+        self._store = store = self._make_store(
             config.database_path,
             self._reactor,
             Limits(max_bytes=limits.max_database_bytes, expire_unread_days=limits.expire_unread_days),
         )
+        registry = Registry()
+        for name, text in STORE_GAUGES.items():
+            registry.gauge(f"cell_permalink_{name}", text, functools.partial(_figure, store, name))
         quota = LinkQuota(limits.links_per_address_per_hour, limits.bytes_per_address_per_hour)
-        server = make_server(self._store, limits.max_code_bytes, self._reactor, quota)
+        server = make_server(self._store, limits.max_code_bytes, self._reactor, quota, registry)
         self._server = server
         factory = require_peer(server, frozenset({web}))
         factory.noisy = False

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 
 from appliance.errors import ApplianceError, PermalinkRemoved, PermalinksUnavailable, UnknownPermalink
 from appliance.permalink import database
-from appliance.permalink.group import Beat, Put, Write, commit_group
+from appliance.permalink.group import Beat, Put, Write, commit_group, size_bytes
 from appliance.permalink.upkeep import Upkeep
 from appliance.protocol.permalink import SharedCell, may_be_id
 
@@ -105,6 +105,8 @@ class SQLiteStore:
         self._queue: queue.Queue[Job | None] = queue.Queue(MAX_QUEUED_WRITES + 1)  # one place for the end mark
         self._closing: Deferred[None] | None = None
         self._damaged = False
+        self._group = 0
+        self._size = size_bytes(self._writer)
         self._upkeep = Upkeep(reactor, now, self._enqueue, self._newest, limits.expire_unread_days)
         self._thread = threading.Thread(target=self._write, name="permalink-writer", daemon=True)
         self._check_thread = threading.Thread(target=self._quick_check, name="permalink-check", daemon=True)
@@ -148,6 +150,16 @@ class SQLiteStore:
             self._check_thread.join()
             for connection in (self._checker, self._reader, self._writer):
                 connection.close()
+
+    def figures(self) -> dict[str, int]:
+        """Return numbers for the metrics."""
+        return {
+            "queue_writes": self._queue.qsize(),
+            "group_writes": self._group,
+            "database_bytes": self._size,
+            "database_limit_bytes": self._max_bytes,
+            "damaged": int(self._damaged),
+        }
 
     def alive(self) -> bool:
         """Return whether the writer's thread runs."""
@@ -199,6 +211,7 @@ class SQLiteStore:
     def _commit(self, jobs: list[Job]) -> None:
         try:
             answers = commit_group(self._writer, [job.write for job in jobs], self._max_bytes)
+            self._group, self._size = len(jobs), size_bytes(self._writer)
         except Exception as exc:  # noqa: BLE001 - the thread must live; each waiter gets the error
             self._reactor.callFromThread(self._failed, jobs, exc)
         else:

@@ -26,5 +26,8 @@ class PermalinkStore(Protocol):
     async def close(self) -> None:
         """Finish what was accepted and let go of the database."""
 
+    def figures(self) -> dict[str, int]:
+        """Return the numbers that ``STORE_GAUGES`` of `appliance.permalink.service` names."""
+
     def alive(self) -> bool:
         """Return whether writes are still being taken."""

@@ -20,6 +20,7 @@ from appliance.pool_commands import (
     Lease,
     LeaveQueue,
     Overview,
+    PoolMetrics,
     PoolStatus,
     Release,
     Renew,
@@ -132,6 +133,11 @@ class LeaseConnection(amp.AMP):
     def pool_status(self) -> dict[str, Any]:
         """Answer `PoolStatus`."""
         return {"status": self._pool.status_document()}
+
+    @PoolMetrics.responder
+    def pool_metrics(self) -> dict[str, Any]:
+        """Answer `PoolMetrics`."""
+        return {"text": self._pool.metrics.registry.render()}
 
     @Drain.responder
     def drain(self, on: bool) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from appliance.pool import overview, pressure
 from appliance.pool.exit_status import explain
 from appliance.pool.kernel_process import KernelProcess
 from appliance.pool.leases import LeaseFactory
+from appliance.pool.metrics import PoolMetrics
 from appliance.pool.records import Directories, Record
 from appliance.pool.zygote_link import ZygoteLink, ZygoteListener
 from appliance.pool_commands import PoolStatus
@@ -119,6 +120,7 @@ class PoolService(MultiService):
             (LoopingCall(self._look_at_memory), MEMORY_LOOK_SECONDS),
             (LoopingCall(self._look_at_processor_time), CPU_LOOK_SECONDS),
         ]
+        self.metrics = PoolMetrics(self._counts, config.pool.max_kernels, lambda: self._pool.in_line)
         self._leases = LeaseFactory(self)
         self._zygotes = ZygoteListener(
             reactor, config.zygote_socket, frozenset({config.ids.base, os.getuid()}), self._zygote_accepted
@@ -185,6 +187,9 @@ class PoolService(MultiService):
         probes = [self._processes[slot].probe() for slot in ready[:MAX_PROBED_KERNELS]]
         if probes:
             await DeferredList(probes, fireOnOneCallback=True)
+
+    def _counts(self) -> dict[str, int]:
+        return {state.name.lower(): self._pool.count(state) for state in decisions.State}
 
     def status(self) -> str:
         """Return one line of counts."""
@@ -437,6 +442,7 @@ class PoolService(MultiService):
     def zygote_failed(self, link: ZygoteLink, slot: int, why: str) -> None:
         """Note that a kernel could not be forked: there is no process that could end."""
         log.error("kernel in slot {slot} could not be forked: {why}", slot=slot, why=why)
+        self.metrics.failed(slot)
         now = self._now()
         self._perform([*self._pool.start_failed(slot, why, now), *self._pool.died(slot, DeathReason.CRASHED, why, now)])
 
@@ -460,11 +466,13 @@ class PoolService(MultiService):
 
     def kernel_verified(self, slot: int) -> None:
         """Note that a kernel can be dealt."""
+        self.metrics.verified(slot, self._now())
         self._perform(self._pool.verified(slot, self._now()))
 
     def kernel_failed(self, slot: int, why: str) -> None:
         """Note that a kernel's set-up failed."""
         log.error("kernel in slot {slot} could not be set up: {why}", slot=slot, why=why)
+        self.metrics.failed(slot)
         self._perform(self._pool.start_failed(slot, why, self._now()))
 
     def kernel_status(self, slot: int, *, busy: bool) -> None:
@@ -514,6 +522,7 @@ class PoolService(MultiService):
     def _start(self, effect: decisions.Start) -> None:
         record = Record(effect.kernel_id, effect.slot, effect.environment, effect.profile, _new_key())
         process = self._new_process(record)
+        self.metrics.started(effect.slot, effect.environment, self._now())
         descriptors: list[socket.socket] = []
         try:
             descriptors = self._directories.create(record)
@@ -530,6 +539,7 @@ class PoolService(MultiService):
 
     def _start_impossible(self, slot: int, why: str) -> None:
         log.error("kernel in slot {slot} could not be started: {why}", slot=slot, why=why)
+        self.metrics.failed(slot)
         now = self._now()
         self._perform([*self._pool.start_failed(slot, why, now), *self._pool.died(slot, DeathReason.CRASHED, why, now)])
 
@@ -547,16 +557,19 @@ class PoolService(MultiService):
             self._perform(self._pool.release(effect.kernel_id, DeathReason.CRASHED, self._now()))
             answer.errback(errors.PoolUnavailable())
             return
+        self.metrics.dealt()
         answer.callback(record)
 
     def _refuse(self, effect: decisions.Refuse) -> None:
         answer = self._answers.pop(effect.token, None)
         if answer is not None:
             log.debug("lease refused: {code}", code=effect.error.code)
+            self.metrics.refused(effect.error.code)
             answer.errback(effect.error)
 
     def _forget(self, effect: decisions.Died) -> None:
         self._interrupts_due.discard(effect.slot)
+        self.metrics.ended(effect.slot, effect.reason.value, leased=effect.leased)
         process = self._processes.pop(effect.slot, None)
         if process is not None:
             process.close()

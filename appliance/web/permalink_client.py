@@ -150,6 +150,10 @@ class PermalinkClient:
         """Return when the store works; raises `PermalinksUnavailable`."""
         await self._ask(b"GET", b"/healthz")
 
+    async def metrics(self) -> str:
+        """Return the permalink role's metrics as text; raises `PermalinksUnavailable`."""
+        return str((await self._ask(b"GET", b"/metrics"))["text"])
+
     async def _ask(self, method: bytes, path: bytes, body: bytes | None = None, visitor: str = "") -> dict[str, Any]:
         headers = Headers({b"Content-Type": [b"application/json"]})
         if visitor:

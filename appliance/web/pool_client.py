@@ -19,7 +19,17 @@ from appliance.config import Config, uid_of
 from appliance.errors import ApplianceError, PoolUnavailable, QuotaExceeded
 from appliance.log import kernel_name
 from appliance.peercred import ROOT_UID, CheckedEndpoint
-from appliance.pool_commands import Attach, Claim, Interrupt, KernelDied, Lease, LeaveQueue, PoolStatus, Release
+from appliance.pool_commands import (
+    Attach,
+    Claim,
+    Interrupt,
+    KernelDied,
+    Lease,
+    LeaveQueue,
+    PoolMetrics,
+    PoolStatus,
+    Release,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -225,6 +235,10 @@ class PoolClient(ClientService):
         answer = await self._ask(ANSWER_SECONDS, None, PoolStatus)
         status: dict[str, Any] = json.loads(answer["status"])
         return status
+
+    async def metrics(self) -> str:
+        """Return the pool's metrics as text; raises `PoolUnavailable`."""
+        return str((await self._ask(ANSWER_SECONDS, None, PoolMetrics))["text"])
 
     async def _ask(
         self,

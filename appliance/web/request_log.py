@@ -1,4 +1,4 @@
-"""What the web role tells the request log: each evaluation, each message of an interact, each permalink."""
+"""What the web role tells the request log and the metrics: evaluations, messages of interacts, permalinks."""
 
 from __future__ import annotations
 
@@ -17,25 +17,31 @@ if TYPE_CHECKING:
 
     from appliance.config import RequestLog as Settings
     from appliance.protocol.frames import ClientMessage, KernelFrame
+    from appliance.web.metrics import WebMetrics
     from appliance.web.pool_client import Visitor
 
 #: Requests of one kernel that are under way; the session allows about as many.
 MAX_OPEN = 256
+
+#: Messages that show something.
+_RESULTS = frozenset({"stream", "execute_result", "display_data", "error"})
 
 #: What an evaluation came to when its kernel ended before its reply.
 GONE = "gone"
 
 
 class RequestLog:
-    """Makes events. ``send`` takes them; ``wall`` and ``monotonic`` tell time."""
+    """Makes events. ``send`` takes them, None where there is no log; ``wall`` and ``monotonic`` tell time."""
 
     def __init__(
         self,
         settings: Settings,
-        send: Callable[[Event], None],
+        send: Callable[[Event], None] | None,
         wall: Callable[[], float],
         monotonic: Callable[[], float],
+        metrics: WebMetrics | None = None,
     ) -> None:
+        self.metrics = metrics
         self._settings = settings
         self._send = send
         self._wall = wall
@@ -43,6 +49,8 @@ class RequestLog:
 
     def record(self, kind: str, visitor: Visitor, *, code: str = "", **fields: Any) -> None:
         """Send an event of a visitor; the address is shortened and the code left out as is configured."""
+        if self._send is None:
+            return
         self._send(
             Event(
                 id=uuid.uuid4().hex,
@@ -58,7 +66,7 @@ class RequestLog:
     @property
     def wants_code(self) -> bool:
         """Whether code is kept."""
-        return self._settings.code
+        return self._settings.code and self._send is not None
 
 
 @attrs.frozen
@@ -81,6 +89,8 @@ class Watch:
         self._profile = profile
         self._visitor = visitor
         self._open: dict[str, _Open] = {}
+        self._first: float | None = None
+        self._shown = False
 
     def sent(self, message: ClientMessage) -> None:
         """Take note of a message that went to the kernel."""
@@ -90,13 +100,18 @@ class Watch:
         code = ""
         if kind != "interact" and self._log.wants_code:
             code = str(json.loads(message.parts[3]).get("code", ""))
-        self._open[message.msg_id] = _Open(kind, self._log.monotonic(), code)
+        now = self._log.monotonic()
+        self._first = now if self._first is None else self._first
+        self._open[message.msg_id] = _Open(kind, now, code)
 
     def delivered(self, frame: KernelFrame) -> None:
         """Take note of a message for the browser: a reply ends an evaluation, idle a message of an interact."""
         request = self._open.get(frame.parent_id)
         if request is None:
             return
+        if not self._shown and frame.msg_type in _RESULTS and self._log.metrics is not None:
+            self._shown = True
+            self._log.metrics.first_result(self._log.monotonic() - (self._first or 0.0))
         if frame.msg_type == "execute_reply":
             status = frame.content.get("status")
             self._close(frame.parent_id, "ok" if status == "ok" else str(frame.content.get("ename") or status))
@@ -112,6 +127,9 @@ class Watch:
 
     def _close(self, msg_id: str, outcome: str) -> None:
         request = self._open.pop(msg_id)
+        seconds = max(0.0, self._log.monotonic() - request.since)
+        if self._log.metrics is not None:
+            self._log.metrics.evaluated(request.kind, outcome, seconds)
         self._log.record(
             request.kind,
             self._visitor,
@@ -119,6 +137,6 @@ class Watch:
             kernel=self._kernel,
             language=self._language,
             profile=self._profile,
-            seconds=max(0.0, self._log.monotonic() - request.since),
+            seconds=seconds,
             outcome=outcome,
         )

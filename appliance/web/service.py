@@ -7,7 +7,7 @@ import re
 import secrets
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService, Service
@@ -24,7 +24,7 @@ from twisted.protocols.haproxy import proxyEndpoint
 from zope.interface import implementer
 
 from appliance import self_connection, unix_socket
-from appliance.config import Config, UnixAddress
+from appliance.config import Config, TcpAddress, UnixAddress
 from appliance.errors import ApplianceError, NotFound
 from appliance.event_sender import EventSender
 from appliance.notify import inherited_socket
@@ -32,6 +32,7 @@ from appliance.web.health import MAX_FACTOR, MIN_FACTOR, Health
 from appliance.web.http import NO_STORE, Call, Response
 from appliance.web.kernel_routes import KernelRoutes
 from appliance.web.kernels import Kernels
+from appliance.web.metrics import MetricsRoutes, WebMetrics
 from appliance.web.page import Page
 from appliance.web.permalink_client import PermalinkClient
 from appliance.web.permalink_routes import PermalinkRoutes
@@ -45,6 +46,8 @@ log = Logger()
 
 #: Name of the socket that systemd passes (FileDescriptorName=).
 SOCKET_NAME = "web"
+
+METRICS_SOCKET_NAME = "metrics"
 
 #: Connections that wait to be accepted: a class opens the page in the same second.
 BACKLOG = 1024
@@ -146,6 +149,15 @@ class PassedUnixSocket:
         return execute(unix_socket.adopt, self._reactor, self._fd, factory)
 
 
+def endpoint_of(address: TcpAddress | UnixAddress, reactor: Any) -> Any:
+    """Return the endpoint of an address of the configuration."""
+    if isinstance(address, UnixAddress):
+        return UNIXServerEndpoint(reactor, address.path, BACKLOG, SOCKET_MODE, wantPID=True)  # type: ignore[no-untyped-call]
+    if ":" in address.host:
+        return TCP6ServerEndpoint(reactor, address.port, BACKLOG, address.host)  # type: ignore[no-untyped-call]
+    return TCP4ServerEndpoint(reactor, address.port, BACKLOG, address.host)  # type: ignore[no-untyped-call]
+
+
 def listening_endpoint(config: Config, reactor: Any) -> Any:
     """Return where to listen: the socket that systemd passed, else ``web.listen``."""
     fd = inherited_socket(SOCKET_NAME)
@@ -159,13 +171,17 @@ def listening_endpoint(config: Config, reactor: Any) -> Any:
             endpoint = PassedUnixSocket(reactor, fd)
         else:
             endpoint = AdoptedStreamServerEndpoint(reactor, fd, family)  # type: ignore[no-untyped-call]
-    elif isinstance(address, UnixAddress):
-        endpoint = UNIXServerEndpoint(reactor, address.path, BACKLOG, SOCKET_MODE, wantPID=True)  # type: ignore[no-untyped-call]
-    elif ":" in address.host:
-        endpoint = TCP6ServerEndpoint(reactor, address.port, BACKLOG, address.host)  # type: ignore[no-untyped-call]
     else:
-        endpoint = TCP4ServerEndpoint(reactor, address.port, BACKLOG, address.host)  # type: ignore[no-untyped-call]
+        endpoint = endpoint_of(address, reactor)
     return proxyEndpoint(endpoint) if config.web.proxy_protocol else endpoint
+
+
+def metrics_endpoint(config: Config, reactor: Any) -> Any:
+    """Return where metrics are shown: the socket that systemd passed, else ``metrics.listen``; None for nowhere."""
+    fd = inherited_socket(METRICS_SOCKET_NAME)
+    if fd is not None:
+        return PassedUnixSocket(reactor, fd)
+    return endpoint_of(config.metrics_address, reactor) if config.metrics.listen else None
 
 
 def make_service(config: Config, reactor: Any) -> WebService:
@@ -177,9 +193,9 @@ def make_service(config: Config, reactor: Any) -> WebService:
         on_connected=lambda: kernels.pool_connected(),
     )
     events = EventSender(config, reactor) if config.requestlog.enabled else None
-    request_log = None
-    if events is not None:
-        request_log = RequestLog(config.requestlog, events.send, time.time, reactor.seconds)
+    metrics = WebMetrics()
+    send = events.send if events is not None else None
+    request_log = RequestLog(config.requestlog, send, time.time, reactor.seconds, metrics)
     kernels = Kernels(config, reactor, pool, utc_now, request_log)
     permalinks = PermalinkClient(config, reactor)
     routes = (
@@ -191,12 +207,19 @@ def make_service(config: Config, reactor: Any) -> WebService:
         *Health(config, kernels, pool, permalinks, reactor, random_factor, utc_now).routes(),
         Route(re.compile(r"/tos\.html"), {"GET": no_terms, "POST": no_terms}),
     )
-    router = Router(config, routes)
+    metrics.watch(kernels, events)
+    router = Router(config, routes, metrics, reactor.seconds)
     site = CellSite(router, config.web.max_body_bytes, reactor)
     listening = StreamServerEndpointService(listening_endpoint(config, reactor), site)  # type: ignore[no-untyped-call]
     # an address that is taken must end the process with its reason, not leave it deaf
     listening._raiseSynchronously = True
     service = WebService(config, reactor, kernels, pool, listening, router, site)
+    door = metrics_endpoint(config, reactor)
+    if door is not None:
+        watched = CellSite(Router(config, MetricsRoutes(metrics, pool, permalinks).routes()), 0, reactor)
+        metrics_listening = StreamServerEndpointService(door, watched)  # type: ignore[no-untyped-call]
+        metrics_listening._raiseSynchronously = True
+        metrics_listening.setServiceParent(service)  # type: ignore[no-untyped-call]
     for part in (*([events] if events is not None else []), kernels, pool, _Closing(permalinks), listening):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service

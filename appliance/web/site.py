@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 import urllib.parse
@@ -27,6 +28,7 @@ from appliance.web.http import (
 
 if TYPE_CHECKING:
     from appliance.config import Config
+    from appliance.web.metrics import WebMetrics
 
 log = Logger()
 
@@ -53,6 +55,23 @@ class Route:
     pattern: re.Pattern[str]
     handlers: Mapping[str, Handler]
     any_origin: bool = False
+
+
+@functools.cache
+def label(pattern: str) -> str:
+    """Return the name of a route in metrics: its pattern with ``{name}`` for each named group."""
+    parts, rest = [], pattern
+    while rest:
+        before, group, rest = rest.partition("(?P<")
+        parts.append(before.replace("\\", ""))
+        if group:
+            name, _, rest = rest.partition(">")
+            parts.append(f"{{{name}}}")
+            depth = 1
+            while depth:
+                depth += {"(": 1, ")": -1}.get(rest[0], 0)
+                rest = rest[1:]
+    return "".join(parts)
 
 
 class BoundedBody(io.BytesIO):
@@ -126,8 +145,16 @@ class Router(resource.Resource):
 
     isLeaf = True  # noqa: N815 - Twisted
 
-    def __init__(self, config: Config, routes: Sequence[Route]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        routes: Sequence[Route],
+        metrics: WebMetrics | None = None,
+        seconds: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._metrics = metrics
+        self._clock_seconds = seconds
         self._routes = routes
         self._retry_after_seconds = config.pool.retry_after_seconds
         self._trust_forwarded = config.web.proxy_protocol
@@ -171,6 +198,7 @@ class Router(resource.Resource):
         origin: str | None = None
         method = request.method.decode("latin-1")
         path = "?"
+        began = self._clock_seconds()
         try:
             _check_headers(request)
             origin = request.getHeader("origin")
@@ -192,6 +220,10 @@ class Router(resource.Resource):
         except Exception:  # noqa: BLE001 - a client learns nothing of it, the log everything
             log.failure("{method} {path} failed", method=method, path=_without_ids(path))
             response = error_response(ApplianceError(), self._retry_after_seconds)
+        if self._metrics is not None:
+            name = label(route.pattern.pattern) if route is not None else "none"
+            status = response.status if response is not None else 101
+            self._metrics.requested(name, method, status, self._clock_seconds() - began)
         if response is not None and not request._disconnected:
             _send(request, response, route, origin)
 
