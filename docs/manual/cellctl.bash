@@ -2,7 +2,7 @@
 _cellctl() {
   local current=${COMP_WORDS[COMP_CWORD]} words
   if [ "$COMP_CWORD" -eq 1 ]; then
-    mapfile -t COMPREPLY < <(compgen -W 'serve doctor config status top logs healthcheck drain undrain restart backup restore support-bundle completion --help --version' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W 'serve doctor config status top logs healthcheck drain undrain restart backup restore support-bundle completion permalinks stats --help --version' -- "$current")
     return
   fi
   case ${COMP_WORDS[1]} in
@@ -20,6 +20,8 @@ _cellctl() {
     restore) words='-h --help --config --with-configuration' ;;
     support-bundle) words='-h --help --config' ;;
     completion) words='-h --help bash zsh' ;;
+    permalinks) words='-h --help stats get import export backup restore check recover takedown' ;;
+    stats) words='-h --help --config --days --html --json' ;;
     *) words='' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")

@@ -16,6 +16,8 @@ names=(
     'restore:put the permalinks of a backup back'
     'support-bundle:collect what is needed to find out why something fails'
     'completion:print shell completion'
+    'permalinks:look after the permalink database'
+    'stats:tell from the request log what was used'
 )
 if (( CURRENT == 2 )); then
   _describe command names
@@ -35,6 +37,8 @@ else
     restore) choices=(-h --help --config --with-configuration) ;;
     support-bundle) choices=(-h --help --config) ;;
     completion) choices=(-h --help bash zsh) ;;
+    permalinks) choices=(-h --help stats get import export backup restore check recover takedown) ;;
+    stats) choices=(-h --help --config --days --html --json) ;;
   esac
   compadd -a choices
   _files
