@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 import secrets
 import socket
@@ -48,6 +49,9 @@ log = Logger()
 SOCKET_NAME = "web"
 
 METRICS_SOCKET_NAME = "metrics"
+
+#: Set by the unit: the number of this web role. Each has figures of its own and shows them at its own door.
+INSTANCE_VARIABLE = "CELL_WEB_INSTANCE"
 
 #: Connections that wait to be accepted: a class opens the page in the same second.
 BACKLOG = 1024
@@ -181,7 +185,10 @@ def metrics_endpoint(config: Config, reactor: Any) -> Any:
     fd = inherited_socket(METRICS_SOCKET_NAME)
     if fd is not None:
         return PassedUnixSocket(reactor, fd)
-    return endpoint_of(config.metrics_address, reactor) if config.metrics.listen else None
+    if not config.metrics.listen:
+        return None
+    instance = os.environ.get(INSTANCE_VARIABLE, "")
+    return endpoint_of(config.metrics_address(int(instance) if instance.isdecimal() else 0), reactor)
 
 
 def make_service(config: Config, reactor: Any) -> WebService:
