@@ -188,6 +188,7 @@ class KernelProcess:
 
     def close(self) -> None:
         """Give back every handle."""
+        self._answer_probes()
         self._close_birth()
         if self._death_watch is not None:
             self._death_watch.stop()
@@ -236,13 +237,18 @@ class KernelProcess:
             self._heartbeat.send([b"", b"beat"])
 
     def probe(self) -> Deferred[None]:
-        """Send a heartbeat out of turn; the Deferred fires with the next answer."""
+        """Send a heartbeat out of turn; the Deferred fires with the next answer, or when the kernel has ended."""
         answered: Deferred[None] = Deferred(self._probes.remove)
         self._probes.append(answered)
         if self._heartbeat is not None:
             with contextlib.suppress(SendQueueFullError):
                 self._heartbeat.send([b"", b"beat"])
         return answered
+
+    def _answer_probes(self) -> None:
+        probes, self._probes = self._probes, []
+        for answered in probes:
+            answered.callback(None)
 
     def _next_beat(self) -> None:
         if self._beats_while_busy or not self._evaluating:
@@ -254,9 +260,7 @@ class KernelProcess:
 
     def _read_beat(self, parts: list[bytes]) -> None:
         self._missed = 0
-        probes, self._probes = self._probes, []
-        for answered in probes:
-            answered.callback(None)
+        self._answer_probes()
         if not self._verified:
             self._verified = True
             self._owner.kernel_verified(self.record.slot)

@@ -186,7 +186,7 @@ class PoolService(MultiService):
         ready = [kernel.slot for kernel in self._pool.kernels if kernel.state is decisions.State.READY]
         probes = [self._processes[slot].probe() for slot in ready[:MAX_PROBED_KERNELS]]
         if probes:
-            await DeferredList(probes, fireOnOneCallback=True)
+            await DeferredList(probes, fireOnOneCallback=True, consumeErrors=True)
 
     def _counts(self) -> dict[str, int]:
         return {state.name.lower(): self._pool.count(state) for state in decisions.State}

@@ -67,3 +67,19 @@ def test_one_that_cannot_beat_while_it_is_busy_need_not_and_must_afterwards():
 def test_a_beat_has_an_empty_part_first_as_rep_sockets_want_it():
     process, _, _ = beating(beats_while_busy=True)
     assert process._heartbeat.sent[0][0] == b""
+
+
+def test_a_probe_is_answered_by_the_next_beat_or_the_end():
+    process, _, _ = beating(beats_while_busy=True)
+    sent = len(process._heartbeat.sent)
+    first, given_up = process.probe(), process.probe()
+    assert len(process._heartbeat.sent) == sent + 2
+    given_up.addErrback(lambda _: None)
+    given_up.cancel()
+    assert not first.called
+    process._read_beat([b"", b"beat"])
+    assert first.called
+    last = process.probe()
+    process._heartbeat = None
+    process.close()
+    assert last.called
