@@ -1,8 +1,8 @@
 """One cgroup (v2) for each kernel, below a subtree that systemd delegated.
 
-The launcher finds the subtree while it can still see /sys/fs/cgroup, gives it to the first id of the range and binds it
-into the staged root; the zygote then makes and joins leaves. Where the host does not delegate the controllers, `find`
-says why and kernels fall back to rlimits. Source: Documentation/admin-guide/cgroup-v2.rst.
+The launcher finds the subtree while it can still see /sys/fs/cgroup and gives it to the first id of the range; the
+keeper binds it into the staged root; the zygote then makes and joins leaves. Where the host does not delegate the
+controllers, `find` says why and kernels fall back to rlimits. Source: Documentation/admin-guide/cgroup-v2.rst.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from typing import NoReturn
 
-from appliance.zygote import linux, staging
+from appliance.zygote import cgroup, linux, staging
 
 SECCOMP_FILE = pathlib.Path(__file__).with_name("seccomp.bpf")
 
@@ -36,12 +36,16 @@ ZYGOTE_TMP_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Inheritance:
-    """What the launcher hands down: paths of the staged root and in it, JSON for the zygote, and descriptors."""
+    """What the launcher hands down: paths of the staged root and in it, JSON for the zygote, and descriptors.
+
+    ``cgroup_path``: the delegated subtree of control groups on the host, None when there is none.
+    """
 
     root: str
     python: str
     spec: str
     seccomp_program: bytes
+    cgroup_path: str | None
     socket_directory: int
     ready: int
 
@@ -51,7 +55,7 @@ def run(inheritance: Inheritance) -> NoReturn:
     status = 1
     try:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-        _enter_root(inheritance.root)
+        _enter_root(inheritance.root, inheritance.cgroup_path)
         _keep(inheritance)
     except OSError as exc:
         print(f"keeper: {exc}", file=sys.stderr, flush=True)
@@ -59,13 +63,16 @@ def run(inheritance: Inheritance) -> NoReturn:
         os._exit(status)
 
 
-def _enter_root(root: str) -> None:
+def _enter_root(root: str, cgroup_path: str | None) -> None:
     """Make the staged tree the root, with a /proc of this pid namespace and a /tmp for zygotes."""
     flags = linux.MS_NOSUID | linux.MS_NODEV
     # The staged mount came from another mount namespace and is locked; a bind of it is not.
     linux.mount(root, root, "", linux.MS_BIND | linux.MS_REC)
     linux.mount("proc", f"{root}/proc", "proc", flags | linux.MS_NOEXEC)
     linux.mount("tmp", f"{root}/tmp", "tmpfs", flags, f"size={ZYGOTE_TMP_BYTES},mode=0755")  # noqa: S108 - of the new root
+    if cgroup_path is not None:
+        # Bound here and not by the launcher, for the same reason: a kernel takes it away in its own mount namespace.
+        linux.bind(cgroup_path, f"{root}{cgroup.MOUNT_POINT}", read_only=False)
     linux.pivot_root(root)
     linux.bring_loopback_up()
     # Of this user namespace and those below it: where the filter of system calls failed, nobody could make another one

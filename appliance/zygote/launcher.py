@@ -217,7 +217,7 @@ def launch(config: configuration.Config, name: str) -> int:
         layers = _find_layers(config, cgroup_reason)
         linux.unshare(linux.CLONE_NEWNS)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
-        staging.stage(root, python, cgroup_path, recursive=False, egress=egress, trees=trees)
+        staging.stage(root, python, recursive=False, egress=egress, trees=trees)
         _enter_user_namespace(lambda pid: _write_map_as_root(pid, config.ids.base, config.ids.count))
         linux.unshare(_NAMESPACES)
     else:
@@ -226,7 +226,7 @@ def launch(config: configuration.Config, name: str) -> int:
         _enter_user_namespace(lambda pid: _write_map_as_user(pid, config.ids.count))
         linux.unshare(_NAMESPACES | linux.CLONE_NEWCGROUP)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
-        staging.stage(root, python, cgroup_path, recursive=True, egress=egress, trees=trees)
+        staging.stage(root, python, recursive=True, egress=egress, trees=trees)
     # A change of credentials clears the death signal; a parent that died meanwhile must not leave us behind.
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
@@ -253,6 +253,7 @@ def launch(config: configuration.Config, name: str) -> int:
                 python=staging.staged_interpreter(python),
                 spec=spec,
                 seccomp_program=seccomp_program,
+                cgroup_path=cgroup_path,
                 socket_directory=socket_directory,
                 ready=ready_write,
             )

@@ -146,8 +146,7 @@ def _setup_cgroup(uid: int, limits: Limits, confinement: Confinement) -> None:
 def _setup_mounts(uid: int, limits: Limits, confinement: Confinement, egress: str) -> None:
     flags = linux.MS_NOSUID | linux.MS_NODEV
     if os.path.ismount(cgroup.MOUNT_POINT):
-        # Covered and not unmounted: what was mounted before the user namespace was entered cannot be taken away in it.
-        linux.mount(NOTHING, cgroup.MOUNT_POINT, "", linux.MS_BIND)
+        linux.unmount(cgroup.MOUNT_POINT)
     size = f"size={limits.scratch_bytes},nr_inodes={limits.scratch_inodes},mode=0755"
     if confinement.selinux:
         # in quotes, since categories have a comma between them

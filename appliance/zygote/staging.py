@@ -103,7 +103,6 @@ def interpreter_trees(python: str) -> list[str]:
 def stage(
     root: str,
     python: str,
-    cgroup_path: str | None,
     *,
     recursive: bool,
     egress: str = "",
@@ -120,6 +119,7 @@ def stage(
     tree = _Tree(root, recursive)
     for directory in _DIRECTORIES:
         tree.directory(directory)
+    tree.directory(cgroup.MOUNT_POINT)
     tree.bind("/usr")
     for name in _MERGED:
         if os.path.islink(name):
@@ -144,9 +144,6 @@ def stage(
     tree.file(f"{CODE}/appliance/__init__.py", "")
     for name in ("zygote", "kernel"):
         tree.bind(str(_PACKAGE / name), f"{CODE}/appliance/{name}")
-    if cgroup_path is not None:
-        tree.directory(cgroup.MOUNT_POINT)
-        linux.bind(cgroup_path, f"{root}{cgroup.MOUNT_POINT}", read_only=False)
     if egress:
         tree.bind(egress, EGRESS)
     flags = linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV

@@ -11,6 +11,7 @@ import secrets
 import socket
 import subprocess
 import tempfile
+import threading
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -21,8 +22,14 @@ from tests.integration.sage_client import SageClient
 from tests.integration.test_killed_roles import zygote_pid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.escape.attempts import Attempt
     from tests.integration.running import Appliance
+
+
+#: Seconds between looks at a client that waits; the server gives up one that is silent for a minute.
+ATTEND_SECONDS = 5.0
 
 
 @functools.cache
@@ -57,6 +64,24 @@ def uid_of(process: psutil.Process) -> int:
     return uid
 
 
+@contextlib.contextmanager
+def attended(client: SageClient) -> Iterator[None]:
+    """Answer the server's pings for a client that waits while another works: some programs take a minute or more."""
+    done = threading.Event()
+
+    def attend() -> None:
+        while not done.wait(ATTEND_SECONDS):
+            client.attend()
+
+    thread = threading.Thread(target=attend)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 class Scene:
     """An attacker's cell, a sibling's, and listeners on the host that a cell must not reach."""
 
@@ -84,9 +109,6 @@ class Scene:
 
     def target(self, *, inside: bool) -> dict[str, Any]:
         """Return what a program is told; whoever attacks is taken to know the host well."""
-        # on a slow machine minutes may pass between two words of one of them
-        self.attacker.attend()
-        self.sibling.attend()
         config = self.appliance.config
         return {
             "inside": inside,
@@ -112,12 +134,15 @@ class Scene:
         if attempt.fresh:
             end_kernel(self.appliance, self.attacker)
             self.attacker = SageClient(self.appliance.url, seconds=60)
-        answer = self.attacker.run(attempts.source(attempt, self.target(inside=True)))
+        with attended(self.sibling):
+            answer = self.attacker.run(attempts.source(attempt, self.target(inside=True)))
         assert answer.reply["status"] == "ok", answer.reply
         return answer.stdout.strip()
 
     def outside(self, attempt: Attempt) -> str:
         """Run the same program as root of the host, without any confinement."""
+        self.attacker.attend()
+        self.sibling.attend()
         python = configuration.environment_python("python", self.appliance.config.environment["python"])
         text = attempts.source(attempt, self.target(inside=False))
         done = subprocess.run([python, "-c", text], capture_output=True, text=True, timeout=60, check=False)

@@ -16,6 +16,11 @@ from typing import Any
 
 import websocket
 
+from tests.integration.running import INSTALLED
+
+#: Longest wait for a message; an emulated machine is slow.
+SECONDS = 120.0 if INSTALLED else 30.0
+
 
 @dataclass
 class Answer:
@@ -50,7 +55,7 @@ class SageClient:
     """One kernel and its connection."""
 
     def __init__(
-        self, url: str, timeout: str = "inf", seconds: float = 30.0, environment: str = "", profile: str = ""
+        self, url: str, timeout: str = "inf", seconds: float = SECONDS, environment: str = "", profile: str = ""
     ) -> None:
         self._seconds = seconds
         self._session = uuid.uuid4().hex
