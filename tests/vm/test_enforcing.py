@@ -106,7 +106,7 @@ def test_a_spinning_cell_ends_by_its_processor_time(guest: Guest, short_clock: N
     guest.must("journalctl -b -u cell-pool.service -o cat --no-pager | grep 'ended: cpu_limit'")
 
 
-@pytest.mark.parametrize("role", ["web", "pool", "permalink", "zygote@python"])
+@pytest.mark.parametrize("role", ["pool", "zygote@python"])
 def test_a_killed_role_comes_back(guest: Guest, role: str) -> None:
     """A launcher that starts again finds its subtree with leaves in it, or none at all, and delegation still works."""
     unit = f"cell-{role}.service"
