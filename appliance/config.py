@@ -285,8 +285,8 @@ class Metrics:
 
     listen: str = _key(
         "",
-        "Address and port, or unix:PATH, where GET /metrics shows them. Empty: nowhere. Keep it from visitors. The "
-        "second web role of an installed appliance adds 1 to the port or .1 to the path, and so on.",
+        "Address and port, or unix:PATH, where GET /metrics shows them. Empty: nowhere. Keep it from visitors. Ignored "
+        "when systemd passes a socket, as it does in an installed appliance: cell-web-metrics@.socket.",
     )
 
 
@@ -385,12 +385,10 @@ class Config:
         """Names of the profiles that visitors may ask for."""
         return frozenset(name for name, profile in self.profile.items() if profile.exposed or name == DEFAULT_PROFILE)
 
-    def metrics_address(self, instance: int) -> TcpAddress | UnixAddress:
-        """Where the web role with this number shows metrics; raises `ConfigError`."""
-        address = listen_address(self.metrics.listen, "metrics.listen")
-        if isinstance(address, UnixAddress):
-            return UnixAddress(f"{address.path}.{instance}") if instance else address
-        return TcpAddress(address.host, address.port + instance)
+    @property
+    def metrics_address(self) -> TcpAddress | UnixAddress:
+        """Where metrics are shown when no socket is passed; raises `ConfigError`."""
+        return listen_address(self.metrics.listen, "metrics.listen")
 
     @property
     def listen_address(self) -> TcpAddress | UnixAddress:
@@ -576,7 +574,7 @@ def _check(config: Config) -> None:
         raise ConfigError(f"log_level: expected {', '.join(LOG_LEVELS)}, found {config.log_level!r}")
     listen_address(config.web.listen)
     if config.metrics.listen:
-        config.metrics_address(0)
+        config.metrics_address  # noqa: B018 - raises
     for name, environment in config.environment.items():
         if environment.kernelspec and not _KERNELSPEC.fullmatch(environment.kernelspec):
             raise ConfigError(f"environment.{name}.kernelspec: {environment.kernelspec!r} is no name of a kernelspec")

@@ -181,9 +181,13 @@ class NotifyingService(MultiService):
 
     def _start_proof(self, now: float, beat_interval: float) -> None:
         self._next_proof = now + beat_interval / PROOFS_PER_BEAT
-        proof = self._proof = Deferred.fromCoroutine(self._role.prove())
+        proof = self._proof = Deferred.fromCoroutine(self._prove())
         proof.addTimeout(beat_interval, self._clock)
         proof.addCallbacks(self._proved, self._not_proved)
+
+    async def _prove(self) -> None:
+        """Have the role prove itself; whatever goes wrong is the coroutine's failure, never the look's."""
+        await self._role.prove()
 
     def _proved(self, _nothing: None) -> None:
         self._proof = None

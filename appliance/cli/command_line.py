@@ -11,7 +11,7 @@ from appliance.cli import permalinks, stats
 DESCRIPTION = "Run Cell Appliance, explain what this host can confine, and operate an installed appliance."
 
 #: Roles that restart and logs know; see `appliance.cli.units`.
-ROLES = ("permalink", "egress", "pool", "web", "nginx", "haproxy", "zygote")
+ROLES = ("permalink", "egress", "requestlog", "pool", "web", "nginx", "haproxy", "zygote")
 
 
 def _config_option(command: argparse.ArgumentParser) -> None:

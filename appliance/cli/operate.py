@@ -22,7 +22,7 @@ JOURNALCTL = "/usr/bin/journalctl"
 LOOK_SECONDS = 1.0
 
 #: Roles that are restarted without anybody noticing, in this order; each waits for the one before.
-DEFAULT_ROLES = ("permalink", "egress", "pool", "web", "zygote")
+DEFAULT_ROLES = ("permalink", "egress", "requestlog", "pool", "web", "zygote")
 
 
 def drain(config: Config, *, on: bool, wait_seconds: float) -> int:

@@ -20,6 +20,7 @@ SYSTEMCTL = "/usr/bin/systemctl"
 ROLES = {
     "permalink": "cell-permalink.service",
     "egress": "cell-egress.service",
+    "requestlog": "cell-requestlog.service",
     "pool": "cell-pool.service",
     "web": "cell-web@",
     "nginx": "cell-nginx.service",

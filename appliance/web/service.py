@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import re
 import secrets
 import socket
@@ -49,9 +48,6 @@ log = Logger()
 SOCKET_NAME = "web"
 
 METRICS_SOCKET_NAME = "metrics"
-
-#: Set by the unit: the number of this web role. Each has figures of its own and shows them at its own door.
-INSTANCE_VARIABLE = "CELL_WEB_INSTANCE"
 
 #: Connections that wait to be accepted: a class opens the page in the same second.
 BACKLOG = 1024
@@ -162,21 +158,20 @@ def endpoint_of(address: TcpAddress | UnixAddress, reactor: Any) -> Any:
     return TCP4ServerEndpoint(reactor, address.port, BACKLOG, address.host)  # type: ignore[no-untyped-call]
 
 
+def passed_endpoint(fd: int, reactor: Any) -> Any:
+    """Return the endpoint of a listening socket that systemd passed."""
+    with socket.socket(fileno=fd) as inherited:
+        family = inherited.family
+        inherited.detach()
+    if family == socket.AF_UNIX:
+        return PassedUnixSocket(reactor, fd)
+    return AdoptedStreamServerEndpoint(reactor, fd, family)  # type: ignore[no-untyped-call]
+
+
 def listening_endpoint(config: Config, reactor: Any) -> Any:
     """Return where to listen: the socket that systemd passed, else ``web.listen``."""
     fd = inherited_socket(SOCKET_NAME)
-    address = config.listen_address
-    endpoint: Any
-    if fd is not None:
-        with socket.socket(fileno=fd) as inherited:
-            family = inherited.family
-            inherited.detach()
-        if family == socket.AF_UNIX:
-            endpoint = PassedUnixSocket(reactor, fd)
-        else:
-            endpoint = AdoptedStreamServerEndpoint(reactor, fd, family)  # type: ignore[no-untyped-call]
-    else:
-        endpoint = endpoint_of(address, reactor)
+    endpoint = endpoint_of(config.listen_address, reactor) if fd is None else passed_endpoint(fd, reactor)
     return proxyEndpoint(endpoint) if config.web.proxy_protocol else endpoint
 
 
@@ -184,11 +179,8 @@ def metrics_endpoint(config: Config, reactor: Any) -> Any:
     """Return where metrics are shown: the socket that systemd passed, else ``metrics.listen``; None for nowhere."""
     fd = inherited_socket(METRICS_SOCKET_NAME)
     if fd is not None:
-        return PassedUnixSocket(reactor, fd)
-    if not config.metrics.listen:
-        return None
-    instance = os.environ.get(INSTANCE_VARIABLE, "")
-    return endpoint_of(config.metrics_address(int(instance) if instance.isdecimal() else 0), reactor)
+        return passed_endpoint(fd, reactor)
+    return endpoint_of(config.metrics_address, reactor) if config.metrics.listen else None
 
 
 def make_service(config: Config, reactor: Any) -> WebService:

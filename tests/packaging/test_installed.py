@@ -45,6 +45,16 @@ EXPECTED_WARNINGS = (
 )
 
 
+#: Asks a socket for metrics.
+ASK_METRICS = """
+import socket, sys
+door = socket.socket(socket.AF_UNIX)
+door.connect(sys.argv[1])
+door.sendall(b"GET /metrics HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n")
+print(door.makefile().read())
+"""
+
+
 @pytest.fixture(scope="module")
 def before(machine: Machine) -> set[str]:
     """Return what was there before the installation."""
@@ -119,6 +129,13 @@ def test_systemctl_status_says_how_it_is(machine: Machine) -> None:
     assert "pool connected" in show(machine, "cell-web@0.service", "StatusText")
     assert "permalinks" in show(machine, "cell-permalink.service", "StatusText")
     assert "ready" in show(machine, "cell-zygote@python.service", "StatusText")
+
+
+def test_each_web_role_shows_its_numbers(machine: Machine) -> None:
+    for number in (0, 1):
+        path = f"/run/cell-appliance/metrics/web-{number}.sock"
+        assert "cell_http_requests_total" in machine.must(["python3", "-c", ASK_METRICS, path])
+        assert machine.must(["stat", "-c", "%U:%G %a", path]) == "root:root 660"
 
 
 def test_administrators_command(machine: Machine) -> None:

@@ -64,7 +64,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def names() -> list[str]:
     """Return our units, templates with an instance."""
     files = (file.name for suffix in UNIT_SUFFIXES[:-1] for file in UNITS.glob(f"cell*{suffix}"))
-    return sorted(name.replace("web@.", "web@0.").replace("@.", "@python.") for name in files)
+    return sorted(
+        name.replace("web@.", "web@0.").replace("metrics@.", "metrics@0.").replace("@.", "@python.") for name in files
+    )
 
 
 def test_units_are_correct(root: Path) -> None:
@@ -132,6 +134,7 @@ def test_accounts_and_directories(tmp_path: Path) -> None:
     modes = {path.name: oct(path.stat().st_mode & 0o7777) for path in (tmp_path / "run/cell-appliance").iterdir()}
     assert modes == {
         "web": "0o750",
+        "metrics": "0o750",
         "pool": "0o2750",
         "kernels": "0o2750",
         "permalink": "0o2750",
