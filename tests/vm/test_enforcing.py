@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: The first test may have to make the root, the Python trees and the image; one run in the guest counts as one test.
 pytestmark = pytest.mark.timeout(2400)
 
-UNITS = ("cell.target", "cell-web.socket", "cell-web.service", "cell-pool.service", "cell-permalink.service")
+UNITS = ("cell.target", "cell-web.socket", "cell-web@0.service", "cell-pool.service", "cell-permalink.service")
 UNITS += ("cell-zygote@python.service",)
 CONFIGURATION = "/etc/cell-appliance/appliance.toml"
 READY = "python3 -c \"import urllib.request as u; u.urlopen('http://127.0.0.1:8888/healthz', timeout=40)\""
@@ -88,11 +88,11 @@ def test_the_browser(guest: Guest) -> None:
 def short_clock(guest: Guest) -> Iterator[None]:
     """Let an evaluation have 8 s of processor time; cat keeps the label of the file."""
     guest.must(f"cp {CONFIGURATION} /root/kept && printf '\\n[clocks]\\ncpu_seconds = 8.0\\n' >> {CONFIGURATION}")
-    guest.must("systemctl restart cell-pool.service cell-web.service", seconds=300)
+    guest.must("systemctl restart cell-pool.service 'cell-web@*.service'", seconds=300)
     guest.wait(READY, seconds=120)
     yield
     guest.must(f"cat /root/kept > {CONFIGURATION}")
-    guest.must("systemctl restart cell-pool.service cell-web.service", seconds=300)
+    guest.must("systemctl restart cell-pool.service 'cell-web@*.service'", seconds=300)
     guest.wait(READY, seconds=120)
 
 
