@@ -1,41 +1,35 @@
 """Permalinks in SQLite: one thread writes in groups, the reactor's thread reads.
 
-A write is answered after the commit that covers it, so an acknowledged permalink is on disk. While one commit waits
-for the disk, the next writes queue up and share the following commit: the disk is asked once for each group, not once
-for each write. Reads take microseconds from the page cache and see only what is committed.
+A write is answered after the commit that covers it, so an acknowledged permalink is on disk (`writer.py`). Reads take
+microseconds from the page cache and see only what is committed.
 
 A third thread looks through the whole file once after the start. Damage ends writing and health; reads go on.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pysqlite3.dbapi2 as dbapi2
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from appliance.errors import ApplianceError, PermalinkRemoved, PermalinksUnavailable, UnknownPermalink
+from appliance.errors import PermalinkRemoved, PermalinksUnavailable, UnknownPermalink
 from appliance.permalink import database
 from appliance.permalink.group import Beat, Put, Write, commit_group, size_bytes
 from appliance.permalink.upkeep import Upkeep
+from appliance.permalink.writer import GroupWriter
 from appliance.protocol.permalink import SharedCell, may_be_id
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Callable
 
+    from twisted.internet.defer import Deferred
+
 log = Logger()
-
-#: Writes accepted and not yet committed; each holds at most two texts of permalink.max_code_bytes.
-MAX_QUEUED_WRITES = 1024
-
-#: Writes of one commit: beyond this, a larger group saves no more time.
-MAX_GROUP = 256
 
 #: Findings of the check at the start that are told.
 MAX_FINDINGS = 5
@@ -63,14 +57,6 @@ def unavailable(error: Exception) -> PermalinksUnavailable:
     if name.startswith("SQLITE_READONLY"):
         return PermalinksUnavailable("The permalink database cannot be written.")
     return PermalinksUnavailable()
-
-
-@attrs.frozen
-class Job:
-    """A write and the Deferred of whoever waits for it."""
-
-    write: Write
-    waiter: Deferred[Any]
 
 
 @attrs.frozen(kw_only=True)
@@ -102,15 +88,12 @@ class SQLiteStore:
         except BaseException:
             self._writer.close()
             raise
-        self._queue: queue.Queue[Job | None] = queue.Queue(MAX_QUEUED_WRITES + 1)  # one place for the end mark
-        self._closing: Deferred[None] | None = None
         self._damaged = False
-        self._group = 0
+        self._closed = False
+        self._group = GroupWriter(reactor, self._commit, self._failed)
         self._size = size_bytes(self._writer)
         self._upkeep = Upkeep(reactor, now, self._enqueue, self._newest, limits.expire_unread_days)
-        self._thread = threading.Thread(target=self._write, name="permalink-writer", daemon=True)
         self._check_thread = threading.Thread(target=self._quick_check, name="permalink-check", daemon=True)
-        self._thread.start()
         self._check_thread.start()
 
     async def put(self, cell: SharedCell) -> str:
@@ -140,12 +123,10 @@ class SQLiteStore:
 
     async def close(self) -> None:
         """Commit what was accepted, end the threads and close the database."""
-        if self._closing is None:
+        if not self._closed:
+            self._closed = True
             self._upkeep.stop()
-            self._closing = Deferred()
-            self._queue.put_nowait(None)
-            await self._closing
-            self._thread.join()
+            await self._group.close()
             self._checker.interrupt()
             self._check_thread.join()
             for connection in (self._checker, self._reader, self._writer):
@@ -154,8 +135,8 @@ class SQLiteStore:
     def figures(self) -> dict[str, int]:
         """Return numbers for the metrics."""
         return {
-            "queue_writes": self._queue.qsize(),
-            "group_writes": self._group,
+            "queue_writes": self._group.queued,
+            "group_writes": self._group.last_group,
             "database_bytes": self._size,
             "database_limit_bytes": self._max_bytes,
             "damaged": int(self._damaged),
@@ -163,7 +144,7 @@ class SQLiteStore:
 
     def alive(self) -> bool:
         """Return whether the writer's thread runs."""
-        return self._closing is None and self._thread.is_alive()
+        return self._group.alive
 
     def _read(self, statement: str, key: str | int) -> Any:
         try:
@@ -178,65 +159,20 @@ class SQLiteStore:
 
     def _enqueue(self, write: Write) -> Deferred[Any]:
         """Give a write to the writer's thread; the answer comes after the commit. Raises `PermalinksUnavailable`."""
-        if self._closing is not None:
-            raise PermalinksUnavailable("The permalink store is shutting down.")
         if self._damaged:
             raise PermalinksUnavailable(DAMAGED)
-        if self._queue.qsize() >= MAX_QUEUED_WRITES:
-            raise PermalinksUnavailable("Too many permalinks are being written. Try again in a few seconds.")
-        job = Job(write, Deferred())
-        self._queue.put_nowait(job)
-        return job.waiter
+        return self._group.enqueue(write)
 
-    def _write(self) -> None:
-        """Commit groups until the end mark (the writer's thread)."""
-        ended = False
-        while not ended:
-            item = self._queue.get()
-            jobs = []
-            while item is not None:
-                jobs.append(item)
-                if len(jobs) == MAX_GROUP:
-                    break
-                try:
-                    item = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-            else:
-                ended = True
-            if jobs:
-                self._commit(jobs)
-        self._reactor.callFromThread(self._ended)
+    def _commit(self, writes: list[Write]) -> list[Any]:
+        """Commit a group (the writer's thread)."""
+        answers = commit_group(self._writer, writes, self._max_bytes)
+        self._size = size_bytes(self._writer)
+        return answers
 
-    def _commit(self, jobs: list[Job]) -> None:
-        try:
-            answers = commit_group(self._writer, [job.write for job in jobs], self._max_bytes)
-            self._group, self._size = len(jobs), size_bytes(self._writer)
-        except Exception as exc:  # noqa: BLE001 - the thread must live; each waiter gets the error
-            self._reactor.callFromThread(self._failed, jobs, exc)
-        else:
-            self._reactor.callFromThread(self._done, jobs, answers)
-
-    def _done(self, jobs: list[Job], answers: list[Any]) -> None:
-        for job, answer in zip(jobs, answers, strict=True):
-            if job.waiter.called:  # cancelled: its client went away
-                continue
-            if isinstance(answer, ApplianceError):
-                job.waiter.errback(answer)
-            else:
-                job.waiter.callback(answer)
-
-    def _failed(self, jobs: list[Job], error: Exception) -> None:
-        log.error("a group of {count} permalink writes failed: {error!r}", count=len(jobs), error=error)
+    def _failed(self, error: Exception) -> PermalinksUnavailable:
         if _means_damage(error):
             self._found_damage([str(error)])
-        for job in jobs:
-            if not job.waiter.called:
-                job.waiter.errback(unavailable(error))
-
-    def _ended(self) -> None:
-        if self._closing is not None:
-            self._closing.callback(None)
+        return unavailable(error)
 
     def _quick_check(self) -> None:
         """Look for damage in the whole file (a thread of its own): a large one takes minutes, and is served."""

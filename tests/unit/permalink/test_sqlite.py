@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from appliance.errors import PermalinkRemoved, PermalinksFull, PermalinksUnavailable, UnknownPermalink
-from appliance.permalink import database, sqlite
+from appliance.permalink import database, sqlite, writer
 from appliance.permalink.group import Beat, Put, commit_group
 from appliance.permalink.sqlite import Limits, SQLiteStore
 from appliance.protocol.permalink import SharedCell, candidate_ids, content_digest, digest
@@ -167,7 +167,7 @@ def test_a_full_queue_refuses_and_forgets_nothing(
     store: SQLiteStore, reactor: FakeReactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered, proceed = threading.Event(), threading.Event()
-    monkeypatch.setattr(sqlite, "MAX_QUEUED_WRITES", 2)
+    monkeypatch.setattr(writer, "MAX_QUEUED_WRITES", 2)
 
     def slow(connection: Any, writes: Any, room: int) -> list[Any]:
         entered.set()
