@@ -243,7 +243,11 @@ class Users:
 class Permalink:
     """The permalink store."""
 
-    database: str = _key("", "SQLite file. Empty: permalinks.sqlite3 in state_dir.")
+    database: str = _key(
+        "",
+        "SQLite file, or postgresql://USER:PASSWORD@HOST/NAME for appliances that share one. Empty: "
+        "permalinks.sqlite3 in state_dir.",
+    )
     max_code_bytes: int = _key(65_536, "Largest code or interact state of a permalink; a larger one is answered 413.")
     max_database_bytes: int = _key(
         10_737_418_240,
@@ -374,6 +378,12 @@ class Config:
     def database_path(self) -> pathlib.Path:
         """The permalink database."""
         return pathlib.Path(self.permalink.database or os.path.join(self.state_dir, "permalinks.sqlite3"))
+
+    @property
+    def database_url(self) -> str:
+        """The permalink database where it is PostgreSQL's, else empty."""
+        url = self.permalink.database
+        return url if url.startswith(("postgresql://", "postgres://")) else ""
 
     @property
     def static_path(self) -> pathlib.Path:

@@ -64,6 +64,8 @@ def add_parser(commands: Any, config_option: Any) -> None:
     verb("check", "look for damage")
     recover = verb("recover", "copy what can be read of a damaged database into a new file")
     recover.add_argument("file", metavar="FILE", help="the new file, for restore")
+    migrate = verb("migrate", "copy everything into another database, SQLite or PostgreSQL")
+    migrate.add_argument("database", metavar="DATABASE", help="as permalink.database in the configuration")
     takedown = verb("takedown", "remove a permalink for good: it is answered 410, and the same cell is not taken again")
     takedown.add_argument("id", metavar="ID")
     takedown.add_argument("--reason", default="", help="kept in the database; visitors do not see it")
@@ -90,7 +92,16 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _opened(config: Config, *, create: bool = False) -> Iterator[Archive]:
-    """Open the database. As root, a new one is given to the owner of its directory."""
+    """Open the database. As root, a new file is given to the owner of its directory."""
+    if config.database_url:
+        from appliance.permalink.postgres_archive import PostgresArchive
+
+        shared = PostgresArchive(config.database_url)
+        try:
+            yield shared
+        finally:
+            shared.close()
+        return
     path = config.database_path
     new = not path.exists()
     if new and not create:
@@ -242,13 +253,29 @@ def _write(archive: Archive, chosen: str, stream: IO[bytes]) -> int:
     return interchange.write_json_lines(archive.items(), stream)
 
 
+def _only_a_file(config: Config) -> None:
+    if config.database_url:
+        raise ConfigError("permalinks are in PostgreSQL: use its own pg_dump and pg_restore, or export and import")
+
+
+def _migrate(config: Config, arguments: argparse.Namespace) -> int:
+    """Copy everything into another database; what is there already is kept."""
+    permalink = attrs.evolve(config.permalink, database=arguments.database)
+    with _opened(config) as source, _opened(attrs.evolve(config, permalink=permalink), create=True) as target:
+        added, _, _ = import_items(target, source.items())
+    print(f"{added.added:,} copied, {added.present:,} were there, {len(added.conflicts):,} in conflict")
+    return 1 if added.conflicts else 0
+
+
 def _backup(config: Config, arguments: argparse.Namespace) -> int:
+    _only_a_file(config)
     number = rescue.backup(config.database_path, pathlib.Path(arguments.file))
     print(f"{number:,} permalinks in {arguments.file}")
     return 0
 
 
 def _restore(config: Config, arguments: argparse.Namespace) -> int:
+    _only_a_file(config)
     number, aside = rescue.restore(pathlib.Path(arguments.file), config.database_path)
     print(f"{number:,} permalinks in {config.database_path}" + (f"; before: {aside}" if aside else ""))
     return 0
@@ -264,6 +291,7 @@ def _check(config: Config, _arguments: argparse.Namespace) -> int:
 
 
 def _recover(config: Config, arguments: argparse.Namespace) -> int:
+    _only_a_file(config)
     number = rescue.recover(config.database_path, pathlib.Path(arguments.file))
     print(f"{number:,} permalinks in {arguments.file}")
     return 0
@@ -287,6 +315,7 @@ _VERBS = {
     "backup": _backup,
     "restore": _restore,
     "check": _check,
+    "migrate": _migrate,
     "recover": _recover,
     "takedown": _takedown,
 }

@@ -15,7 +15,8 @@ from appliance.errors import ApplianceError
 from appliance.notify import inherited_socket
 from appliance.peercred import require_peer
 from appliance.permalink.resource import make_server
-from appliance.permalink.sqlite import Limits, SQLiteStore
+from appliance.permalink.sqlite import SQLiteStore
+from appliance.permalink.store import Limits
 from appliance.protocol.link_quota import LinkQuota
 from appliance.protocol.metrics import Registry
 
@@ -44,10 +45,19 @@ def _figure(store: PermalinkStore, name: str) -> dict[tuple[str, ...], float]:
     return {(): float(store.figures()[name])}
 
 
+def store_of(config: Config) -> tuple[Any, Any]:
+    """Return the class of the store that the configuration asks for, and where it is."""
+    if config.database_url:
+        from appliance.permalink.postgres import PostgresStore
+
+        return PostgresStore, config.database_url
+    return SQLiteStore, config.database_path
+
+
 class PermalinkService(Service):
     """Serves permalinks while it runs."""
 
-    def __init__(self, config: Config, reactor: Any, make_store: Any = SQLiteStore) -> None:
+    def __init__(self, config: Config, reactor: Any, make_store: Any = None) -> None:
         self._config = config
         self._reactor = reactor
         self._make_store = make_store
@@ -61,8 +71,9 @@ class PermalinkService(Service):
         config = self._config
         web = uid_of(config.users.web)
         limits = config.permalink
-        self._store = store = self._make_store(
-            config.database_path,
+        make, place = store_of(config)
+        self._store = store = (self._make_store or make)(
+            place,
             self._reactor,
             Limits(max_bytes=limits.max_database_bytes, expire_unread_days=limits.expire_unread_days),
         )
@@ -77,7 +88,9 @@ class PermalinkService(Service):
         self._inherited = inherited_socket(SOCKET_NAME)
         self._port = unix_socket.listen(self._reactor, factory, config.permalink_socket, inherited=self._inherited)
         super().startService()  # type: ignore[no-untyped-call]
-        log.info("permalinks in {database}", database=str(config.database_path))
+        log.info(
+            "permalinks in {database}", database=str(config.database_path) if make is SQLiteStore else "PostgreSQL"
+        )
 
     async def _stop(self) -> None:
         if self._port is not None:

@@ -12,13 +12,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import pysqlite3.dbapi2 as dbapi2
 from twisted.logger import Logger
 
 from appliance.errors import PermalinkRemoved, PermalinksUnavailable, UnknownPermalink
 from appliance.permalink import database
 from appliance.permalink.group import Beat, Put, Write, commit_group, size_bytes
+from appliance.permalink.store import Limits
 from appliance.permalink.upkeep import Upkeep
 from appliance.permalink.writer import GroupWriter
 from appliance.protocol.permalink import SharedCell, may_be_id
@@ -57,14 +57,6 @@ def unavailable(error: Exception) -> PermalinksUnavailable:
     if name.startswith("SQLITE_READONLY"):
         return PermalinksUnavailable("The permalink database cannot be written.")
     return PermalinksUnavailable()
-
-
-@attrs.frozen(kw_only=True)
-class Limits:
-    """The size of the database, and when a link that nobody read goes; see ``[permalink]`` in the configuration."""
-
-    max_bytes: int = 2**62
-    expire_unread_days: int = 0
 
 
 class SQLiteStore:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import attrs
+
 if TYPE_CHECKING:
     from appliance.protocol.permalink import SharedCell
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """The size of the database, and when a link that nobody read goes; see ``[permalink]`` in the configuration."""
+
+    max_bytes: int = 2**62
+    expire_unread_days: int = 0
 
 
 class PermalinkStore(Protocol):
