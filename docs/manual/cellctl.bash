@@ -20,7 +20,7 @@ _cellctl() {
     restore) words='-h --help --config --with-configuration' ;;
     support-bundle) words='-h --help --config' ;;
     completion) words='-h --help bash zsh' ;;
-    permalinks) words='-h --help stats get import export backup restore check recover takedown' ;;
+    permalinks) words='-h --help stats get import export backup restore check recover migrate takedown' ;;
     stats) words='-h --help --config --days --html --json' ;;
     *) words='' ;;
   esac

@@ -37,7 +37,7 @@ else
     restore) choices=(-h --help --config --with-configuration) ;;
     support-bundle) choices=(-h --help --config) ;;
     completion) choices=(-h --help bash zsh) ;;
-    permalinks) choices=(-h --help stats get import export backup restore check recover takedown) ;;
+    permalinks) choices=(-h --help stats get import export backup restore check recover migrate takedown) ;;
     stats) choices=(-h --help --config --days --html --json) ;;
   esac
   compadd -a choices
