@@ -31,7 +31,13 @@ def statuses(edge: Edge, path: str, count: int, source: str) -> list[int]:
 
 @pytest.mark.attack(27, "HAProxy: rates for an address and in total", "more requests than one address may make")
 @pytest.mark.parametrize(
-    ("path", "name", "allowed", "total"), [("/kernel", "computations", 5, 12), ("/permalink", "permalinks", 3, 7)]
+    ("path", "name", "allowed", "total"),
+    [
+        ("/kernel", "computations", 5, 12),
+        ("/permalink", "permalinks", 3, 7),
+        ("/api/permalinks", "permalinks", 3, 7),
+        ("/api/%70ermalinks", "permalinks", 3, 7),
+    ],
 )
 def test_rate_per_address_then_in_total(start_edge: StartEdge, path: str, name: str, allowed: int, total: int) -> None:
     edge = start_edge({**COMPUTATIONS, **PERMALINKS})
@@ -98,6 +104,12 @@ def test_addresses_are_believed_from_balancers_alone(start_edge: StartEdge) -> N
     assert ask("127.0.0.8", "192.0.2.3") == b""
     assert edge.backend is not None
     assert {request["source"] for request in edge.backend.requests} == {"192.0.2.1", "192.0.2.2"}
+
+
+def test_cells_that_are_put_are_counted_as_well(start_edge: StartEdge) -> None:
+    edge = start_edge({**COMPUTATIONS, **PERMALINKS})
+    found = [edge.ask("PUT", f"/api/permalinks/{number}", body=b"{}").status for number in range(5)]
+    assert found == [200] * 3 + [429] * 2
 
 
 def test_computations_and_permalinks_are_counted_apart(start_edge: StartEdge) -> None:
