@@ -36,9 +36,9 @@ class Lease(amp.Command):
     ``kind``: ``visitor``, ``service`` or ``probe`` (the health check, which has one slot of its own).
     ``idle_seconds``: idle clock wanted for this kernel; the pool clamps it to ``clocks.idle_seconds``.
     Answer: ``kernel_id`` (uuid4 text), ``key`` (HMAC-SHA256 key of the kernel's messages), ``directory`` (holds the
-    sockets ``shell``, ``iopub``, ``stdin``, ``control``, ``hb``). When a quota is used up: ``refusal`` (a sentence) and
-    ``retry_after`` (seconds) instead, since errors of AMP carry nothing but a text. When all kernels are taken and
-    ``queue`` was true: ``ticket``, ``place`` (how many are before it) and ``poll_seconds``, for `Claim`.
+    sockets ``shell``, ``iopub``, ``stdin``, ``control``, ``hb``), ``environment``. When a quota is used up: ``refusal``
+    (a sentence) and ``retry_after`` (seconds) instead, since errors of AMP carry nothing but a text. When all kernels
+    are taken and ``queue`` was true: ``ticket``, ``place`` (how many are before it) and ``poll_seconds``, for `Claim`.
     """
 
     arguments: ClassVar[list[tuple[bytes, Any]]] = [
@@ -54,6 +54,7 @@ class Lease(amp.Command):
         (b"kernel_id", _Unicode(optional=True)),
         (b"key", _String(optional=True)),
         (b"directory", _Unicode(optional=True)),
+        (b"environment", _Unicode(optional=True)),
         (b"refusal", _Unicode(optional=True)),
         (b"retry_after", _Float(optional=True)),
         (b"ticket", _Unicode(optional=True)),
@@ -79,14 +80,40 @@ class LeaveQueue(amp.Command):
     errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
 
 
+class Restart(amp.Command):
+    """Put a fresh kernel in the place of a leased one, which ends; the new one is known by the same id from then on.
+
+    Answered as `Lease` is: ``kernel_id`` is the new kernel's own. When none is to be had, the old one stays.
+    """
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"kernel_id", _Unicode())]
+    response: ClassVar[list[tuple[bytes, Any]]] = Lease.response
+    errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
+
+
+class ListKernels(amp.Command):
+    """Ask which kernels are leased to a page, as JSON text: a list of ``{"id", "environment", "profile"}``.
+
+    ``page``: `appliance.protocol.quota.page_group` of a secret that the client chose.
+    """
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"page", _Unicode())]
+    response: ClassVar[list[tuple[bytes, Any]]] = [(b"kernels", _Unicode())]
+    errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
+
+
 class Attach(amp.Command):
-    """Ask for the connection of a leased kernel by id (another web instance, or a restarted one, takes it over)."""
+    """Ask for the connection of a leased kernel by id (another web instance, or a restarted one, takes it over).
+
+    ``kernel_id`` of the answer is another one when the kernel was restarted.
+    """
 
     arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"kernel_id", _Unicode())]
     response: ClassVar[list[tuple[bytes, Any]]] = [
         (b"kernel_id", _Unicode()),
         (b"key", _String()),
         (b"directory", _Unicode()),
+        (b"environment", _Unicode()),
     ]
     errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
 

@@ -216,9 +216,24 @@ class BoundedConnection(ZmqConnection):  # type: ignore[misc]
 
 
 class DealerConnection(BoundedConnection):
-    """The client side of a kernel's shell or control socket."""
+    """The client side of a kernel's shell, stdin or control socket; ``routing_id``: the name the kernel knows it by."""
 
     socketType = zmq.DEALER  # noqa: N815 - Twisted
+
+    def __init__(
+        self,
+        sockets: Sockets,
+        address: str,
+        on_message: MessageCallback,
+        on_failure: Callable[[Exception], None],
+        routing_id: bytes = b"",
+    ) -> None:
+        self._routing_id = routing_id
+        super().__init__(sockets, address, on_message, on_failure)
+
+    def _prepare(self) -> None:
+        if self._routing_id:
+            self.socket.set(zmq.ROUTING_ID, self._routing_id)
 
 
 class SubscriberConnection(BoundedConnection):

@@ -19,11 +19,13 @@ from appliance.pool_commands import (
     KernelDied,
     Lease,
     LeaveQueue,
+    ListKernels,
     Overview,
     PoolMetrics,
     PoolStatus,
     Release,
     Renew,
+    Restart,
 )
 from appliance.protocol.death import DeathReason
 from appliance.protocol.pool import LeaseRequest, Queued
@@ -114,6 +116,16 @@ class LeaseConnection(amp.AMP):
         """Answer `Attach`."""
         return self._pool.attach(_short(kernel_id)).addCallback(self._describe)
 
+    @Restart.responder
+    def restart(self, kernel_id: str) -> Deferred[dict[str, Any]]:
+        """Answer `Restart`."""
+        return self._pool.restart(_short(kernel_id)).addCallbacks(self._describe, _quota_refusal)
+
+    @ListKernels.responder
+    def list_kernels(self, page: str) -> dict[str, Any]:
+        """Answer `ListKernels`."""
+        return {"kernels": self._pool.kernels_document(_short(page))}
+
     @Release.responder
     def release(self, kernel_id: str, reason: str) -> dict[str, Any]:
         """Answer `Release`: a web role that only lost its client lets go, and the last one ends the kernel."""
@@ -175,6 +187,7 @@ class LeaseConnection(amp.AMP):
             "kernel_id": record.kernel_id,
             "key": record.key,
             "directory": self._pool.directory(record.kernel_id),
+            "environment": record.environment,
         }
 
 

@@ -47,6 +47,7 @@ class Record:
     leased: bool = False
     page: str = ""
     address: str = ""
+    known_as: str = ""
 
 
 class Directories:
@@ -74,7 +75,7 @@ class Directories:
                 listener.bind(os.fspath(directory / name))
                 os.chmod(directory / name, 0o660)
                 listener.listen(BACKLOG)
-            fields = attrs.asdict(record, filter=attrs.filters.exclude("key", "leased", "page", "address"))
+            fields = attrs.asdict(record, filter=attrs.filters.exclude("key", "leased", "page", "address", "known_as"))
             text = json.dumps({**fields, "key": record.key.hex()})
             fd = os.open(directory / _RECORD, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(fd, "w", encoding="ascii") as file:
@@ -86,17 +87,20 @@ class Directories:
             raise
         return listeners
 
-    def mark_leased(self, kernel_id: str, page: str = "", address: str = "") -> None:
-        """Note that the kernel was dealt, and to whom: no later pool may deal it again. Raises `OSError`."""
+    def mark_leased(self, kernel_id: str, page: str = "", address: str = "", known_as: str = "") -> None:
+        """Note that the kernel was dealt, and to whom: no later pool may deal it again. Raises `OSError`.
+
+        ``known_as``: the id of the kernel in whose place it was started.
+        """
         fd = os.open(self.path(kernel_id) / _LEASED, os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(fd, "w", encoding="ascii") as file:
-            file.write(json.dumps({"page": page, "address": address}))
+            file.write(json.dumps({"page": page, "address": address, "known_as": known_as}))
 
     def _holder(self, kernel_id: str) -> dict[str, str]:
         """Return who leased a kernel; nothing when that was not written whole: it counts for nobody then."""
         try:
             document = json.loads((self.path(kernel_id) / _LEASED).read_text(encoding="ascii"))
-            return {"page": str(document["page"]), "address": str(document["address"])}
+            return {name: str(document[name]) for name in ("page", "address", "known_as")}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 

@@ -6,6 +6,7 @@ outlive this process: at its start it takes over those that zygotes report and w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import psutil
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -110,6 +111,9 @@ class PoolService(MultiService):
         self._orphans: dict[int, Record] = {}
         self._awaited: dict[str, list[Deferred[Record]]] = {}
         self._interrupts_due: set[int] = set()
+        #: Kernels that took the place of another, by the id that clients know them by.
+        self._successors: dict[str, str] = {}
+        self._restarting: set[str] = set()
         self._answers: dict[object, Deferred[Record | decisions.Queued]] = {}
         self._tick_call: Any = None
         self._port: Any = None
@@ -287,6 +291,10 @@ class PoolService(MultiService):
 
         Fails with `errors.UnknownKernel`.
         """
+        for orphan in self._orphans.values():
+            if orphan.known_as == kernel_id:
+                kernel_id = orphan.kernel_id
+        kernel_id = self._successors.get(kernel_id, kernel_id)
         if any(record.kernel_id == kernel_id for record in self._orphans.values()):
             answer: Deferred[Record] = Deferred()
             self._awaited.setdefault(kernel_id, []).append(answer)
@@ -310,10 +318,60 @@ class PoolService(MultiService):
             why = DeathReason.of(reason)
         except ValueError as exc:
             raise errors.BadRequest(f"there is no reason {reason!r}") from exc
-        self._perform(self._pool.release(kernel_id, why, self._now()))
+        self._perform(self._pool.release(self._successors.get(kernel_id, kernel_id), why, self._now()))
+
+    def restart(self, kernel_id: str) -> Deferred[Record]:
+        """Put a fresh kernel in the place of a leased one and return its record.
+
+        Fails with `errors.UnknownKernel`, and as `lease` does; then the old one stays.
+        """
+        if kernel_id in self._restarting:
+            return fail(errors.BadRequest("This kernel is being restarted already."))
+        try:
+            old = self._pool.kernel(self._successors.get(kernel_id, kernel_id))
+            self._pool.check_cpu(old.address, self._now())
+        except errors.ApplianceError:
+            return fail()
+        # not counted for its visitor before the old one is given up: a restart must not need room in a quota
+        request = decisions.LeaseRequest(
+            object(), "visitor", old.environment, old.profile, old.idle_limit, "", "", queue=False
+        )
+
+        def leased(record: Record | decisions.Queued) -> Record:
+            assert isinstance(record, Record)  # noqa: S101 - who does not queue gets no place
+            kernel = self._pool.kernel(record.kernel_id)
+            kernel.page, kernel.address = old.page, old.address
+            self._directories.mark_leased(record.kernel_id, old.page, old.address, kernel_id)
+            self._successors[kernel_id] = record.kernel_id
+            with contextlib.suppress(errors.UnknownKernel):
+                self._perform(self._pool.release(old.kernel_id, DeathReason.STOPPED, self._now()))
+            return record
+
+        def done(result: Any) -> Any:
+            self._restarting.discard(kernel_id)
+            return result
+
+        self._restarting.add(kernel_id)
+        return self.lease(request).addCallback(leased).addBoth(done)
+
+    def kernels_document(self, page: str) -> str:
+        """Return the kernels leased to a page as JSON text; its fields are those of `ListKernels`."""
+        known_as = {successor: kernel_id for kernel_id, successor in self._successors.items()}
+        kernels = self._pool.leased_to(page) if page else []
+        return json.dumps(
+            [
+                {
+                    "id": known_as.get(kernel.kernel_id, kernel.kernel_id),
+                    "environment": kernel.environment,
+                    "profile": kernel.profile,
+                }
+                for kernel in kernels
+            ]
+        )
 
     def interrupt(self, kernel_id: str) -> None:
         """Send SIGINT to a leased kernel, as soon as there is a zygote. Raises `errors.UnknownKernel`."""
+        kernel_id = self._successors.get(kernel_id, kernel_id)
         kernel = self._pool.kernel(kernel_id)
         if not self._signal(kernel.slot, signal.SIGINT):
             self._interrupts_due.add(kernel.slot)
@@ -574,6 +632,7 @@ class PoolService(MultiService):
         if process is not None:
             process.close()
         self._directories.remove(effect.kernel_id)
+        self._successors = {old: new for old, new in self._successors.items() if new != effect.kernel_id}
         if effect.leased:
             log.info(
                 "kernel {kernel} in slot {slot} ended: {reason} {detail}",
@@ -632,6 +691,8 @@ class PoolService(MultiService):
         kernel.idle_limit = self._config.clocks.idle_seconds
         kernel.leased_at = now if record.leased else None
         kernel.page, kernel.address = record.page, record.address
+        if record.known_as:
+            self._successors[record.known_as] = record.kernel_id
         self._pool.adopt(kernel)
         log.info("kernel in slot {slot} taken over, {state}", slot=record.slot, state=state.name.lower())
 

@@ -4,7 +4,8 @@ A kernel's message is the parts ``[topic..., b"<IDS|MSG>", signature, header, pa
 buffers...]``; the signature is the HMAC-SHA256 of the four JSON parts (Jupyter messaging, "The wire protocol"). A
 browser gets one JSON object with ``channel``, ``msg_type``, ``msg_id`` and those four. The four parts of a kernel are
 UTF-8 JSON already, so the text for the browser is their concatenation; since kernels are hostile, each part is first
-parsed and must be an object. Buffers are not part of the JSON protocol and are dropped.
+parsed and must be an object. Buffers (binary, unsigned) are kept beside it, for the doors that carry them
+(`protocol.jupyter_websocket`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 DELIMITER = b"<IDS|MSG>"
 
+#: header, parent_header, metadata, content
+Parts = tuple[bytes, bytes, bytes, bytes]
+
 #: Version of the messaging protocol put into headers that have none.
 PROTOCOL_VERSION = "5.3"
 
@@ -35,6 +39,9 @@ MAX_KERNEL_MESSAGE_BYTES = 10_485_760
 
 #: Opening brackets in a kernel's content: objects and lists are what makes parsing expensive in memory.
 MAX_CONTAINERS = 1_000_000
+
+#: Buffers of one message, either way; widgets use a few.
+MAX_BUFFERS = 32
 
 #: Characters of a msg_id: clients use a uuid, the kernel a uuid and a counter.
 MAX_ID_CHARS = 128
@@ -57,11 +64,14 @@ REQUEST_TYPES = frozenset(
 )
 COMM_TYPES = frozenset({"comm_open", "comm_msg", "comm_close"})
 INTERRUPT_REQUEST = "interrupt_request"
-CLIENT_TYPES = REQUEST_TYPES | COMM_TYPES | {INTERRUPT_REQUEST}
+SHUTDOWN_REQUEST = "shutdown_request"
+INPUT_REPLY = "input_reply"
+CLIENT_TYPES = REQUEST_TYPES | COMM_TYPES | {INTERRUPT_REQUEST, SHUTDOWN_REQUEST, INPUT_REPLY}
 
 #: What a kernel may send to a browser, by channel.
 KERNEL_TYPES: Mapping[str, frozenset[str]] = {
     "shell": frozenset(name.replace("_request", "_reply") for name in REQUEST_TYPES),
+    "stdin": frozenset({"input_request"}),
     "iopub": COMM_TYPES
     | {
         "stream",
@@ -86,7 +96,7 @@ class FrameRejectedError(Exception):
 
 @attrs.frozen
 class KernelFrame:
-    """A message for the browser: what decisions need of it, and its JSON text in UTF-8."""
+    """A message for the browser: what decisions need of it, its JSON text in UTF-8, its four JSON parts and buffers."""
 
     channel: str
     msg_type: str
@@ -94,16 +104,29 @@ class KernelFrame:
     parent_id: str
     content: Mapping[str, Any]
     text: bytes
+    parts: Parts = (b"{}", b"{}", b"{}", b"{}")
+    buffers: tuple[bytes, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the message, buffers included."""
+        return len(self.text) + sum(map(len, self.buffers))
 
 
 @attrs.frozen
 class ClientMessage:
-    """A message of a browser: its header, and the four JSON parts for the kernel."""
+    """A message of a browser: its header, and the four JSON parts for the kernel and the buffers."""
 
     msg_type: str
     msg_id: str
     header: Mapping[str, Any]
-    parts: tuple[bytes, bytes, bytes, bytes]
+    parts: Parts
+    buffers: tuple[bytes, ...] = ()
+
+    @property
+    def channel(self) -> str:
+        """The socket of the kernel that the message is for; control is the pool's business."""
+        return "stdin" if self.msg_type == INPUT_REPLY else "shell"
 
 
 def _refuse_constant(name: str) -> Any:
@@ -127,8 +150,8 @@ def sign(key: bytes, parts: tuple[bytes, ...] | list[bytes]) -> bytes:
 
 
 def serialize(key: bytes, message: ClientMessage) -> list[bytes]:
-    """Return the parts of a browser's message for a kernel's shell socket."""
-    return [DELIMITER, sign(key, message.parts), *message.parts]
+    """Return the parts of a browser's message for a socket of a kernel."""
+    return [DELIMITER, sign(key, message.parts), *message.parts, *message.buffers]
 
 
 def _object(part: bytes) -> dict[str, Any]:
@@ -162,7 +185,7 @@ _recent_parent_id = functools.lru_cache(MAX_RECENT_PARENTS)(_parent_id)
 
 
 def parse_kernel_message(channel: str, parts: list[bytes], key: bytes) -> KernelFrame:
-    """Return the message in the ZeroMQ ``parts`` read from ``channel`` (``shell`` or ``iopub``).
+    """Return the message in the ZeroMQ ``parts`` read from ``channel`` (a key of `KERNEL_TYPES`).
 
     Raises `FrameRejectedError` when it is not signed with ``key``, not a message, too large, or of a type that
     browsers do not get.
@@ -173,7 +196,8 @@ def parse_kernel_message(channel: str, parts: list[bytes], key: bytes) -> Kernel
     except ValueError as exc:
         raise FrameRejectedError("not_a_message") from exc
     signed = (header_part, parent_part, metadata_part, content_part)
-    if sum(map(len, signed)) > MAX_KERNEL_MESSAGE_BYTES:
+    buffers = tuple(parts[start + 6 :])
+    if sum(map(len, signed)) + sum(map(len, buffers)) > MAX_KERNEL_MESSAGE_BYTES or len(buffers) > MAX_BUFFERS:
         raise FrameRejectedError("too_large")
     if not hmac.compare_digest(sign(key, signed), signature):
         raise FrameRejectedError("bad_signature")
@@ -196,10 +220,12 @@ def parse_kernel_message(channel: str, parts: list[bytes], key: bytes) -> Kernel
         parent_id,
         content,
         _text(channel, msg_type, msg_id, signed),
+        signed,
+        buffers,
     )
 
 
-def _text(channel: str, msg_type: str, msg_id: str, signed: tuple[bytes, bytes, bytes, bytes]) -> bytes:
+def _text(channel: str, msg_type: str, msg_id: str, signed: Parts) -> bytes:
     """Return the JSON text of a message whose four parts are known to be JSON objects."""
     return b'{"channel":"%b","msg_type":"%b","msg_id":%b,"header":%b,"parent_header":%b,"metadata":%b,"content":%b}' % (
         channel.encode("ascii"),
@@ -228,9 +254,9 @@ def make_frame(
         "date": date,
         "version": PROTOCOL_VERSION,
     }
-    signed = tuple(_encode(part).encode("ascii") for part in (header, parent, {}, content))
+    signed: Parts = tuple(_encode(part).encode("ascii") for part in (header, parent, {}, content))  # type: ignore[assignment]
     parent_id = parent.get("msg_id", "")
-    return KernelFrame(channel, msg_type, msg_id, parent_id, content, _text(channel, msg_type, msg_id, signed))  # type: ignore[arg-type]
+    return KernelFrame(channel, msg_type, msg_id, parent_id, content, _text(channel, msg_type, msg_id, signed), signed)
 
 
 def make_client_message(header: Mapping[str, Any], content: Mapping[str, Any]) -> ClientMessage:
@@ -239,22 +265,40 @@ def make_client_message(header: Mapping[str, Any], content: Mapping[str, Any]) -
     return ClientMessage(header["msg_type"], header["msg_id"], header, parts)
 
 
-def parse_client_message(text: str | bytes, date: str) -> ClientMessage:
+def parse_client_message(text: str | bytes, date: str, buffers: tuple[bytes, ...] = ()) -> ClientMessage:
     """Return the message in the JSON ``text`` of a browser; ``date`` (ISO 8601) goes into a header that has none.
 
     Raises `InvalidMessage` with a sentence for the author of the client.
     """
-    try:
-        message = _decode(text if isinstance(text, str) else text.decode("utf-8"))
-    except ValueError as exc:
-        raise InvalidMessage(f"The message is not JSON: {exc}.") from exc
-    except RecursionError as exc:
-        raise InvalidMessage("The message is nested too deeply.") from exc
+    message = decode_client_json(text)
     if type(message) is not dict:
         raise InvalidMessage("The message is not a JSON object.")
     header = message.get("header")
     if type(header) is not dict:
         raise InvalidMessage("The message has no header: an object with msg_id and msg_type.")
+    return checked_client_message(header, [message.get(name) for name in _OTHER_PARTS], date, buffers)
+
+
+_OTHER_PARTS = ("parent_header", "metadata", "content")
+
+
+def decode_client_json(text: str | bytes) -> Any:
+    """Return what a client's JSON text holds; raises `InvalidMessage`."""
+    try:
+        return _decode(text if isinstance(text, str) else text.decode("utf-8"))
+    except ValueError as exc:
+        raise InvalidMessage(f"The message is not JSON: {exc}.") from exc
+    except RecursionError as exc:
+        raise InvalidMessage("The message is nested too deeply.") from exc
+
+
+def checked_client_message(
+    header: dict[str, Any], others: list[Any], date: str, buffers: tuple[bytes, ...]
+) -> ClientMessage:
+    """Return the message made of a client's header and its parent_header, metadata and content.
+
+    Raises `InvalidMessage`.
+    """
     msg_type = header.get("msg_type")
     if type(msg_type) is not str:
         raise InvalidMessage("header.msg_type is missing or not a string.")
@@ -265,25 +309,28 @@ def parse_client_message(text: str | bytes, date: str) -> ClientMessage:
         raise InvalidMessage(f"header.msg_id must be a string of 1 to {MAX_ID_CHARS} characters.")
     if not all(value is None or isinstance(value, str | int | float) for value in header.values()):
         raise InvalidMessage("header may hold strings and numbers only.")
+    if len(buffers) > MAX_BUFFERS:
+        raise InvalidMessage(f"A message has at most {MAX_BUFFERS} buffers.")
     header.setdefault("date", date)
     header.setdefault("version", PROTOCOL_VERSION)
     header.setdefault("username", "")
     header.setdefault("session", "")
-    others = []
-    for name in ("parent_header", "metadata", "content"):
-        value = message.get(name)
-        if value is None:
-            value = {}
+    objects: list[dict[str, Any]] = []
+    for name, given in zip(_OTHER_PARTS, others, strict=True):
+        value = {} if given is None else given
         if type(value) is not dict:
             raise InvalidMessage(f"{name} is not an object.")
-        others.append(value)
+        objects.append(value)
+    content = objects[2]
     if msg_type == "execute_request":
-        if type(others[2].get("code")) is not str:
+        if type(content.get("code")) is not str:
             raise InvalidMessage("content.code is missing or not a string.")
-        # no door carries the stdin channel: input() must fail instead of waiting for ever
-        others[2]["allow_stdin"] = False
+        # a client that does not say that it can answer cannot: input() must fail instead of waiting for ever
+        content["allow_stdin"] = content.get("allow_stdin") is True
+    if msg_type == INPUT_REPLY and type(content.get("value")) is not str:
+        raise InvalidMessage("content.value is missing or not a string.")
     try:
-        parts = tuple(_encode(value).encode("ascii") if value else b"{}" for value in (header, *others))
+        parts = tuple(_encode(value).encode("ascii") if value else b"{}" for value in (header, *objects))
     except RecursionError as exc:
         raise InvalidMessage("The message is nested too deeply.") from exc
-    return ClientMessage(msg_type, msg_id, header, parts)  # type: ignore[arg-type]
+    return ClientMessage(msg_type, msg_id, header, parts, buffers)  # type: ignore[arg-type]

@@ -204,7 +204,7 @@ class OutputBudget:
         """Decide what becomes of a message on iopub."""
         limits = self._limits
         content: Mapping[str, Any] = frame.content
-        size = len(frame.text)
+        size = frame.size
         kind = frame.msg_type
         text = content.get("text") if kind == "stream" else None
         if size > limits.text_characters:

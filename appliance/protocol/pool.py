@@ -219,6 +219,14 @@ class Pool:
             raise errors.UnknownKernel
         return kernel
 
+    def leased_to(self, page: str) -> list[Kernel]:
+        """Return the kernels leased to a page."""
+        return [kernel for kernel in self._by_id.values() if kernel.state is State.LEASED and kernel.page == page]
+
+    def check_cpu(self, address: str, now: float) -> None:
+        """Raise `errors.QuotaExceeded` when an address has used up its processor time."""
+        check_cpu(self._settings.quota, self._cpu, address, now)
+
     def in_slot(self, slot: int) -> Kernel | None:
         """Return the kernel in ``slot``, if there is one."""
         return self._kernels.get(slot)

@@ -57,6 +57,9 @@ MAX_INVALID_MESSAGES = 20
 #: Bytes of a status message beyond which ours takes its place: it repeats the header of a request and no more.
 MAX_STATUS_BYTES = 65_536
 
+#: What a kernel says of itself, and is believed when others ask for its state.
+STATES = frozenset({"busy", "idle"})
+
 #: Said on stderr where output is missing.
 OUTPUT_LOST = "[Output of this cell was lost: it was more than its reader took.]\n"
 
@@ -67,7 +70,7 @@ CLOSE_POLICY = 1008
 
 @attrs.frozen
 class Send:
-    """Send a message to the kernel's shell socket."""
+    """Send a message to the kernel, on the socket of its channel."""
 
     message: ClientMessage
 
@@ -136,6 +139,7 @@ class Phase(enum.Enum):
 class _Request:
     header: Mapping[str, Any]
     reply_type: str
+    client: int
     budget: OutputBudget | None = None
     busy: bool = False
     replied: bool = False
@@ -176,6 +180,7 @@ class Session:
         self._evaluated = False
         self._synchronizing = False
         self._last_frame: KernelFrame | None = None
+        self._last_state = "idle"
         self._made = 0
 
     @property
@@ -187,6 +192,11 @@ class Session:
     def busy(self) -> bool:
         """Whether a request is open."""
         return bool(self._open)
+
+    @property
+    def state(self) -> str:
+        """What Jupyter calls the execution state: what the kernel said last of itself."""
+        return "starting" if self.phase is Phase.STARTING else self._last_state
 
     # --- clients
 
@@ -219,6 +229,10 @@ class Session:
             return []
         if message.msg_type == frames.INTERRUPT_REQUEST:
             return [InterruptKernel(client, message)]
+        if message.msg_type == frames.SHUTDOWN_REQUEST:
+            content = {"status": "ok", "restart": False}
+            reply = self._frame("control", "shutdown_reply", content, message.header)
+            return [Deliver(reply, client), *self.stop(DeathReason.STOPPED)]
         if message.msg_type in frames.REQUEST_TYPES:
             if message.msg_id in self._open:
                 return self.client_invalid(client, InvalidMessage("header.msg_id belongs to an open request already."))
@@ -229,7 +243,7 @@ class Session:
                 return self._refuse(client, message, "The kernel is starting and has enough to do.")
             self._queue.append(message)
         if message.msg_type in frames.REQUEST_TYPES:
-            request = _Request(message.header, _reply_type(message.msg_type))
+            request = _Request(message.header, _reply_type(message.msg_type), client)
             self._open[message.msg_id] = request
             if message.msg_type == "execute_request":
                 self._evaluated = True
@@ -282,7 +296,11 @@ class Session:
         if self.phase is Phase.DEAD:
             return []
         request = self._open.get(frame.parent_id)
+        if frame.channel == "stdin":
+            return self._input_request(frame, request)
         state = frame.content.get("execution_state") if frame.msg_type == "status" else None
+        if isinstance(state, str) and state in STATES:
+            self._last_state = state
         if request is None:
             return self._output(frame, None)
         if frame.channel == "shell" and frame.msg_type == request.reply_type and not request.replied:
@@ -300,6 +318,16 @@ class Session:
             return effects
         del self._open[frame.parent_id]
         return (*effects, *self._end_if_done())
+
+    def _input_request(self, frame: KernelFrame, request: _Request | None) -> Effects:
+        """Ask whoever runs the evaluation, or all if that client's connection was made again."""
+        effects = self._output(frame, request)
+        if request is None or request.client not in self._clients:
+            return effects
+        return [
+            Deliver(effect.frame, request.client) if isinstance(effect, Deliver) and effect.frame is frame else effect
+            for effect in effects
+        ]
 
     def _output(self, frame: KernelFrame, request: _Request | None) -> Effects:
         """Deliver what the budget admits of a message."""
@@ -395,6 +423,15 @@ class Session:
         """End because the kernel did."""
         if self.phase is Phase.DEAD:
             return []
+        return [*self._end(reason, "dead"), Close(CLOSE_NORMAL), CancelGrace()]
+
+    def restarted(self) -> Effects:
+        """End because another kernel takes the place of this one; clients go over to its session."""
+        if self.phase is Phase.DEAD:
+            return []
+        return [*self._end(DeathReason.STOPPED, "restarting"), CancelGrace()]
+
+    def _end(self, reason: DeathReason, state: str) -> list[Effect]:
         self.phase = Phase.DEAD
         answers = [
             effect
@@ -402,12 +439,12 @@ class Session:
             if request.reply_type == "execute_reply"
             for effect in self._missing(request, reason)
         ]
-        content = {"execution_state": "dead", "reason": reason.value, "message": reason.sentence}
+        content = {"execution_state": state, "reason": reason.value, "message": reason.sentence}
         self._last_frame = self._frame("iopub", "status", content, {})
         self._open.clear()
         self._queue.clear()
         self._clients.clear()
-        return [*answers, Deliver(self._last_frame), Close(CLOSE_NORMAL), CancelGrace()]
+        return [*answers, Deliver(self._last_frame)]
 
     def stop(self, reason: DeathReason) -> Effects:
         """End and give the kernel back."""

@@ -1,10 +1,10 @@
-"""One kernel's sockets: shell and iopub over ``ipc://``, with a subscription known to work (trust line T6).
+"""One kernel's sockets: shell, stdin and iopub over ``ipc://``, with a subscription known to work (trust line T6).
 
 A subscription takes effect some time after it was made, and what the kernel says before that is lost. So the
 connection begins with a `kernel_info_request` of its own and waits until both its reply and its ``status: idle`` are
 here; if the reply came and the idle did not, the subscription was late and another request follows. The same round
-trip later shows what of the output was lost. The kernel has no other way to be heard: control is the pool's business
-(`Interrupt`, T3).
+trip later shows what of the output was lost. Shell and stdin have the same routing id: that is how a kernel finds whom
+to ask for input (Jupyter messaging, "Messages on the stdin channel"). Control is the pool's business (`Interrupt`, T3).
 
 ZeroMQ ends a connection over which a message larger than its limit comes, and does not make it again (protocol errors
 are final in libzmq 4.3). The round trip shows that too: then the socket is replaced, and what was on its way is lost.
@@ -13,6 +13,7 @@ are final in libzmq 4.3). The round trip shows that too: then the socket is repl
 from __future__ import annotations
 
 import os
+import uuid
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jupyter_client.session import Session as WireSession
@@ -95,14 +96,18 @@ class KernelConnection:
         self._base = f"ipc://{os.path.join(address.directory, '')}"
         # iopub first: its subscription is then on its way before the first request is
         self._iopub = self._new_iopub()
-        self._shell = self._new_shell()
+        self._shell, self._stdin = self._new_shell_and_stdin()
 
     def _new_iopub(self) -> SubscriberConnection:
         return SubscriberConnection(self._sockets, f"{self._base}iopub", self._iopub_received, self._failed)
 
-    def _new_shell(self) -> DealerConnection:
+    def _new_shell_and_stdin(self) -> tuple[DealerConnection, DealerConnection]:
         self._unanswered = 0
-        return DealerConnection(self._sockets, f"{self._base}shell", self._shell_received, self._failed)
+        routing_id = uuid.uuid4().hex.encode("ascii")
+        # stdin first: what comes over shell may make the kernel ask at once
+        stdin = DealerConnection(self._sockets, f"{self._base}stdin", self._stdin_received, self._failed, routing_id)
+        shell = DealerConnection(self._sockets, f"{self._base}shell", self._shell_received, self._failed, routing_id)
+        return shell, stdin
 
     def start(self) -> None:
         """Make the first round trip."""
@@ -123,7 +128,10 @@ class KernelConnection:
     def send(self, message: ClientMessage) -> bool:
         """Send a message to the kernel; False when its queue is full."""
         try:
-            self._send(serialize(self._key, message))
+            if message.channel == "stdin":
+                self._stdin.send(serialize(self._key, message))
+            else:
+                self._send(serialize(self._key, message))
         except SendQueueFullError as exc:
             log.info("message for kernel {kernel} refused: {exc}", kernel=kernel_name(self._kernel_id), exc=exc)
             return False
@@ -138,7 +146,8 @@ class KernelConnection:
             # the queue cannot be full, so there is no connection to queue for
             log.info("shell socket of kernel {kernel} replaced", kernel=kernel_name(self._kernel_id))
             self._shell.shutdown()
-            self._shell = self._new_shell()
+            self._stdin.shutdown()
+            self._shell, self._stdin = self._new_shell_and_stdin()
             self._shell.send(parts)
         self._unanswered += 1
 
@@ -151,17 +160,20 @@ class KernelConnection:
         """Stop reading; the kernel's output is dropped at the kernel when the queues are full."""
         self._iopub.pause()
         self._shell.pause()
+        self._stdin.pause()
 
     def resume(self) -> None:
         """Read again."""
         self._iopub.resume()
         self._shell.resume()
+        self._stdin.resume()
 
     def close(self) -> None:
         """Close the sockets."""
         self._disarm()
         self._iopub.shutdown()
         self._shell.shutdown()
+        self._stdin.shutdown()
 
     # --- what arrives
 
@@ -171,6 +183,9 @@ class KernelConnection:
     def _shell_received(self, parts: list[bytes]) -> None:
         self._unanswered = 0
         self._received("shell", parts)
+
+    def _stdin_received(self, parts: list[bytes]) -> None:
+        self._received("stdin", parts)
 
     def _received(self, channel: str, parts: list[bytes]) -> None:
         try:

@@ -66,9 +66,11 @@ class Kernels(Service):
         self._live: dict[str, LiveKernel] = {}
         self._attaching: dict[str, list[Deferred[LiveKernel]]] = {}
         self._owed: dict[str, DeathReason] = {}
+        #: Kernels that took the place of another, by the id that clients know them by.
+        self._successors: dict[str, str] = {}
         self._tick = LoopingCall(self._tick_all)
         self._tick.clock = reactor
-        self._environment = "python" if "python" in config.environment else next(iter(config.environment))
+        self.default_environment = "python" if "python" in config.environment else next(iter(config.environment))
 
     @property
     def count(self) -> int:
@@ -148,7 +150,7 @@ class Kernels(Service):
 
     def _resolve(self, wanted: WantedKernel) -> tuple[str, str]:
         """Return the names of the environment and the profile; the error tells those that may be asked for."""
-        environment, profile = wanted.environment or self._environment, wanted.profile or DEFAULT_PROFILE
+        environment, profile = wanted.environment or self.default_environment, wanted.profile or DEFAULT_PROFILE
         if environment not in self._config.environment:
             known = ", ".join(sorted(self._config.environment))
             raise UnknownEnvironment(f"There is no environment {environment[:64]!r} here. Environments: {known}.")
@@ -177,16 +179,16 @@ class Kernels(Service):
         """
         if not _KERNEL_ID.fullmatch(kernel_id) or kernel_id in self._owed:
             raise UnknownKernel
-        if kernel_id in self._live:
-            return self._live[kernel_id]
+        kernel = self.live(kernel_id)
+        if kernel is not None:
+            return kernel
         if kernel_id in self._attaching:
             waiting: Deferred[LiveKernel] = Deferred()
             self._attaching[kernel_id].append(waiting)
             return await waiting
         self._attaching[kernel_id] = []
         try:
-            address = await self.pool.attach(kernel_id)
-            kernel = self._add(address, single=False, watch=self._watch(address, "visitor"))
+            kernel = self._attached(kernel_id, await self.pool.attach(kernel_id))
         except BaseException as exc:
             for waiting in self._attaching.pop(kernel_id):
                 waiting.errback(exc)
@@ -196,6 +198,30 @@ class Kernels(Service):
             waiting.callback(kernel)
         return kernel
 
+    def live(self, kernel_id: str) -> LiveKernel | None:
+        """Return a kernel by its id if this process has it."""
+        return self._live.get(self._successors.get(kernel_id, kernel_id))
+
+    def _attached(self, kernel_id: str, address: KernelAddress) -> LiveKernel:
+        if address.kernel_id != kernel_id:
+            self._successors[kernel_id] = address.kernel_id
+        return self._live.get(address.kernel_id) or self._add(
+            address, single=False, watch=self._watch(address, "visitor")
+        )
+
+    async def restart(self, kernel_id: str) -> LiveKernel:
+        """Put a fresh kernel in the place of one, under the same id and with its clients.
+
+        Raises `UnknownKernel` and what `lease` does; then the old one stays.
+        """
+        if not _KERNEL_ID.fullmatch(kernel_id):
+            raise UnknownKernel
+        before = self.live(kernel_id)
+        successor = self._attached(kernel_id, await self.pool.restart(kernel_id))
+        if before is not None:
+            before.restarted(successor)
+        return successor
+
     async def delete(self, kernel_id: str) -> None:
         """End a kernel because its user wants so; one that is unknown has ended already.
 
@@ -203,8 +229,9 @@ class Kernels(Service):
         """
         if not _KERNEL_ID.fullmatch(kernel_id):
             return
-        if kernel_id in self._live:
-            self._live[kernel_id].stop(DeathReason.STOPPED)
+        kernel = self.live(kernel_id)
+        if kernel is not None:
+            kernel.stop(DeathReason.STOPPED)
             return
         try:
             await self.pool.release(kernel_id, DeathReason.STOPPED.value)
@@ -236,6 +263,7 @@ class Kernels(Service):
         """Drop a kernel from the table."""
         if self._live.get(kernel.kernel_id) is kernel:
             del self._live[kernel.kernel_id]
+            self._successors = {old: new for old, new in self._successors.items() if new != kernel.kernel_id}
 
     def died(self, kernel_id: str, reason: str, detail: str) -> None:
         """Take the pool's word that a kernel ended."""

@@ -47,6 +47,9 @@ class Client(Protocol):
     def tick(self) -> None:
         """Look whether the other side is still there."""
 
+    def move(self, successor: LiveKernel) -> None:
+        """Become a client of the kernel that took the place of this one's."""
+
 
 class LiveKernel:
     """A kernel, its session and its clients; performs what the session decides."""
@@ -63,6 +66,7 @@ class LiveKernel:
         watch: Watch | None = None,
     ) -> None:
         self.kernel_id = address.kernel_id
+        self.environment = address.environment
         self._kernels = kernels
         self._clock = kernels.clock
         self._max_clients = max_clients
@@ -80,6 +84,19 @@ class LiveKernel:
     def clients(self) -> int:
         """Number of clients."""
         return len(self._clients)
+
+    @property
+    def execution_state(self) -> str:
+        """What Jupyter calls the execution state."""
+        return self._session.state
+
+    def restarted(self, successor: LiveKernel) -> None:
+        """Let go of the kernel, since ``successor`` takes its place, with its clients."""
+        # they are told through this kernel, and only then are they the other's
+        self._perform(self._session.restarted())
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            client.move(successor)
 
     # --- clients
 

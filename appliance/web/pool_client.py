@@ -26,9 +26,11 @@ from appliance.pool_commands import (
     KernelDied,
     Lease,
     LeaveQueue,
+    ListKernels,
     PoolMetrics,
     PoolStatus,
     Release,
+    Restart,
 )
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class KernelAddress:
     kernel_id: str
     key: bytes = attrs.field(repr=False)
     directory: str
+    environment: str = ""
 
 
 @attrs.frozen
@@ -209,7 +212,7 @@ class PoolClient(ClientService):
             raise QuotaExceeded(answer["refusal"], retry_after_seconds=answer["retry_after"])
         if answer["ticket"] is not None:
             return Place(answer["ticket"], answer["place"], answer["poll_seconds"])
-        return KernelAddress(answer["kernel_id"], answer["key"], answer["directory"])
+        return KernelAddress(answer["kernel_id"], answer["key"], answer["directory"], answer["environment"] or "")
 
     def _give_back(self, answer: dict[str, Any]) -> None:
         if answer["kernel_id"] is None:
@@ -221,6 +224,19 @@ class PoolClient(ClientService):
     async def attach(self, kernel_id: str) -> KernelAddress:
         """Return the address of a leased kernel; raises `UnknownKernel` or `PoolUnavailable`."""
         return KernelAddress(**await self._ask(ANSWER_SECONDS, None, Attach, kernel_id=kernel_id))
+
+    async def restart(self, kernel_id: str) -> KernelAddress:
+        """Put a fresh kernel in the place of one; raises `UnknownKernel` and what `lease` does."""
+        answer = await self._ask(self._lease_seconds, None, Restart, kernel_id=kernel_id)
+        address = self._kernel_or_place(answer)
+        assert isinstance(address, KernelAddress)  # noqa: S101 - who does not queue gets no place
+        return address
+
+    async def list_kernels(self, page: str) -> list[dict[str, str]]:
+        """Return ``id``, ``environment`` and ``profile`` of the kernels leased to a page; raises `PoolUnavailable`."""
+        answer = await self._ask(ANSWER_SECONDS, None, ListKernels, page=page)
+        kernels: list[dict[str, str]] = json.loads(answer["kernels"])
+        return kernels
 
     async def release(self, kernel_id: str, reason: str) -> None:
         """End a kernel; raises `UnknownKernel` or `PoolUnavailable`."""

@@ -2,13 +2,15 @@
 
 Twisted's `twisted.web.websocket` does the handshake and reads. What it leaves open in 26.10 is closed here: a message
 has a maximum size (1009), data after the end of a connection is dropped instead of raising, a
-producer can be registered (at the HTTP channel, which stays the transport's own producer), and a connection whose
-client does not read, or is not there any more, is aborted. Kernels' messages are JSON bytes already, so a text frame
-is written as header plus bytes (RFC 6455, section 5.2: servers do not mask) instead of through a str.
+producer can be registered (at the HTTP channel, which stays the transport's own producer), a subprotocol can be agreed
+on, and a connection whose client does not read, or is not there any more, is aborted. Kernels' messages are JSON bytes
+already, so a frame is written as header plus bytes (RFC 6455, section 5.2: servers do not mask) instead of through a
+str.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 from typing import TYPE_CHECKING, Any
@@ -16,19 +18,21 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
-from twisted.web.websocket import WebSocketResource
-from wsproto.connection import ConnectionState
-from wsproto.events import CloseConnection
+from twisted.web._websocket_impl import _WebSocketWireProtocol, serverBootstrap
+from wsproto.connection import ConnectionState, ConnectionType
+from wsproto.events import AcceptConnection, CloseConnection
+from wsproto.handshake import H11Handshake
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 from zope.interface import implementer
 
 from appliance.errors import BadRequest, InvalidMessage
-from appliance.log import kernel_name
-from appliance.protocol.frames import KernelFrame, parse_client_message
+from appliance.protocol.jupyter_websocket import TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from appliance.protocol.frames import ClientMessage, KernelFrame
+    from appliance.protocol.jupyter_websocket import Framing
     from appliance.web.live_kernel import LiveKernel
 
 log = Logger()
@@ -58,16 +62,18 @@ HOLD_SECONDS = 0.004
 JOINED_BYTES = 65_536
 
 _FIN_TEXT = 0x81
+_FIN_BINARY = 0x82
 
 
-def text_frame(payload: bytes) -> bytes:
-    """Return the header of an unmasked text frame that is a whole message."""
+def frame_header(payload: bytes, *, binary: bool = False) -> bytes:
+    """Return the header of an unmasked frame that is a whole message."""
+    first = _FIN_BINARY if binary else _FIN_TEXT
     length = len(payload)
     if length < 126:
-        return struct.pack("!BB", _FIN_TEXT, length)
+        return struct.pack("!BB", first, length)
     if length < 65_536:
-        return struct.pack("!BBH", _FIN_TEXT, 126, length)
-    return struct.pack("!BBQ", _FIN_TEXT, 127, length)
+        return struct.pack("!BBH", first, 126, length)
+    return struct.pack("!BBQ", first, 127, length)
 
 
 class BoundedBuffer:
@@ -105,17 +111,14 @@ class BoundedBuffer:
 
 
 @implementer(IPushProducer)
-class ChannelsSocket:
-    """One browser's connection to one kernel."""
+class BrowserSocket:
+    """One WebSocket of a browser: what every door's connections have in common."""
 
-    def __init__(self, kernel: LiveKernel, channel: Any, clock: Any, now: Callable[[], str], max_bytes: int) -> None:
-        self._kernel = kernel
+    def __init__(self, channel: Any, clock: Any, max_bytes: int) -> None:
         self._channel = channel
         self._clock = clock
-        self._now = now
         self._max_bytes = max_bytes
         self._wire: Any = None
-        self._number = 0
         self._open = False
         self._full_since: float | None = None
         self._unread_bytes = 0
@@ -124,7 +127,29 @@ class ChannelsSocket:
         self._abort: Any = None
         self._held: list[bytes] = []
         self._hold: Any = None
-        self._idle_after = ""
+
+    # --- what a door does with it
+
+    def opened(self) -> None:
+        """Begin: messages may be sent and come."""
+        raise NotImplementedError
+
+    def text_received(self, text: str) -> None:
+        """Take a text message."""
+        raise NotImplementedError
+
+    def binary_received(self, data: bytes) -> None:
+        """Refuse binary messages."""
+        log.info("binary message on a connection of text refused")
+        self.close(CLOSE_UNSUPPORTED)
+
+    def left(self) -> None:
+        """End: nothing can be sent any more. May be called again."""
+        raise NotImplementedError
+
+    def full(self, *, full: bool) -> None:
+        """Take note that the browser does not read, or reads again."""
+        raise NotImplementedError
 
     # --- Twisted's side: WebSocketProtocol
 
@@ -135,34 +160,27 @@ class ChannelsSocket:
         transport._bytesBuffer = BoundedBuffer(self._max_bytes, self._too_big, io.BytesIO)
 
     def negotiationFinished(self) -> None:  # noqa: N802 - Twisted
-        """Join the session."""
+        """Begin."""
         self._open = True
         self._channel.dataReceived = self._data_received
         self._channel.registerProducer(self, True)
-        self._number = self._kernel.add_client(self)
+        self.opened()
 
     def textMessageReceived(self, message: str) -> None:  # noqa: N802 - Twisted
-        """Take a Jupyter message."""
-        if not self._open:
-            return
-        try:
-            parsed = parse_client_message(message, self._now())
-        except InvalidMessage as exc:
-            self._kernel.client_invalid(self._number, exc)
-            return
-        self._kernel.client_message(self._number, parsed)
+        """Take a text message."""
+        if self._open:
+            self.text_received(message)
 
     def bytesMessageReceived(self, data: bytes | bytearray) -> None:  # noqa: N802 - Twisted
-        """Refuse binary messages: the protocol of this address is JSON."""
+        """Take a binary message."""
         if self._open:
-            log.info("binary message on a JSON connection refused")
-            self.close(CLOSE_UNSUPPORTED)
+            self.binary_received(bytes(data))
 
     def pongReceived(self, payload: bytes) -> None:  # noqa: N802 - Twisted
         """Take an answer to a ping; any data counts as one."""
 
     def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802 - Twisted
-        """Leave the session."""
+        """End."""
         self._open = False
         if self._hold is not None:
             self._hold.cancel()
@@ -171,7 +189,7 @@ class ChannelsSocket:
             self._abort.cancel()
             self._abort = None
         self._channel.unregisterProducer()
-        self._kernel.remove_client(self._number)
+        self.left()
 
     def _data_received(self, data: bytes) -> None:
         self._heard = self._clock.seconds()
@@ -188,57 +206,40 @@ class ChannelsSocket:
             self._leave()
 
     def _leave(self) -> None:
-        """Leave the session, and see to it that the connection ends."""
+        """End, and see to it that the connection does."""
         self._open = False
         # a producer that is paused would keep the transport from closing once everything is written
         self._channel._networkProducer.unregisterProducer()
         self._abort = self._clock.callLater(CLOSE_SECONDS, self._abort_now)
-        self._kernel.remove_client(self._number)
+        self.left()
 
     def _too_big(self) -> None:
         log.info("message of more than {size} bytes refused", size=self._max_bytes)
         self.close(CLOSE_TOO_BIG)
 
-    # --- the session's side: Client
+    # --- sending
 
-    def deliver(self, frame: KernelFrame) -> None:
-        """Send a message to the browser."""
+    def send(self, payload: bytes, *, binary: bool = False, hold: bool = False) -> None:
+        """Send a message; with ``hold``, wait a moment for the next one."""
         if not self._open:
             return
-        text = frame.text
         transport = self._wire.transport
         if self._full_since is not None:
-            self._unread_bytes += len(text)
+            self._unread_bytes += len(payload)
             if self._unread_bytes > MAX_UNREAD_BYTES:
-                log.info("client of kernel {kernel} is too slow", kernel=kernel_name(self._kernel.kernel_id))
+                log.info("client is too slow")
                 self._open = False
                 transport.abortConnection()
                 return
-        if len(text) >= JOINED_BYTES:
-            transport.writeSequence((*self._held, text_frame(text), text))
+        if len(payload) >= JOINED_BYTES:
+            transport.writeSequence((*self._held, frame_header(payload, binary=binary), payload))
             self._held.clear()
             return
-        self._held.append(text_frame(text) + text)
-        if not self._announces(frame):
+        self._held.append(frame_header(payload, binary=binary) + payload)
+        if not hold:
             self._flush()
         elif self._hold is None:
             self._hold = self._clock.callLater(HOLD_SECONDS, self._flush_held)
-
-    def _announces(self, frame: KernelFrame) -> bool:
-        """Return whether another message follows this one closely: output after a busy, idle after a reply.
-
-        Reply and idle come over two sockets: whichever comes second has nothing to wait for.
-        """
-        match frame.msg_type:
-            case "status":
-                state = frame.content.get("execution_state")
-                if state == "idle":
-                    self._idle_after = frame.parent_id
-                return state == "busy"
-            case "execute_reply":
-                return frame.parent_id != self._idle_after
-            case kind:
-                return kind == "execute_input"
 
     def _flush(self) -> None:
         if self._held:
@@ -247,7 +248,8 @@ class ChannelsSocket:
 
     def _flush_held(self) -> None:
         self._hold = None
-        self._flush()
+        if self._open:
+            self._flush()
 
     def close(self, code: int) -> None:
         """End the connection, in the end by force.
@@ -264,10 +266,10 @@ class ChannelsSocket:
         """End the connection of a client that does not read or is not there any more."""
         now = self._clock.seconds()
         if self._full_since is not None and now - self._full_since > STALL_SECONDS:
-            log.info("client of kernel {kernel} does not read", kernel=kernel_name(self._kernel.kernel_id))
+            log.info("client does not read")
             self._wire.transport.abortConnection()
         elif now - self._heard > LOST_SECONDS:
-            log.info("client of kernel {kernel} is gone", kernel=kernel_name(self._kernel.kernel_id))
+            log.info("client is gone")
             self._wire.transport.abortConnection()
         elif now - self._heard > PING_SECONDS and not self._pinged and self._open:
             self._pinged = True
@@ -280,31 +282,94 @@ class ChannelsSocket:
     # --- the connection's side: IPushProducer
 
     def pauseProducing(self) -> None:  # noqa: N802 - Twisted
-        """Stop the kernel's messages: the browser does not take them."""
+        """Take note that the browser does not take more."""
         if self._full_since is None:
             self._full_since = self._clock.seconds()
-            self._kernel.client_full(self._number, full=True)
+            self.full(full=True)
 
     def resumeProducing(self) -> None:  # noqa: N802 - Twisted
-        """Let the kernel's messages come again."""
+        """Take note that the browser takes more again."""
         if self._full_since is not None:
             self._full_since = None
             self._unread_bytes = 0
-            self._kernel.client_full(self._number, full=False)
+            self.full(full=False)
 
     def stopProducing(self) -> None:  # noqa: N802 - Twisted
         """Do nothing: the end of the connection is told by `connectionLost`."""
 
 
-class _OneSocket:
-    """The factory that Twisted's resource wants."""
+def announces(frame: KernelFrame, idle_after: str) -> bool:
+    """Return whether another message follows this one closely: output after a busy, idle after a reply.
 
-    def __init__(self, socket: ChannelsSocket) -> None:
-        self._socket = socket
+    Reply and idle come over two sockets: whichever comes second has nothing to wait for. ``idle_after``: the id of the
+    request after which the last idle came.
+    """
+    match frame.msg_type:
+        case "status":
+            return frame.content.get("execution_state") == "busy"
+        case "execute_reply":
+            return frame.parent_id != idle_after
+        case kind:
+            return kind == "execute_input"
 
-    def buildProtocol(self, request: Any) -> ChannelsSocket:  # noqa: N802 - Twisted
-        """Return the protocol of the only connection."""
-        return self._socket
+
+class ChannelsSocket(BrowserSocket):
+    """One browser's connection to one kernel."""
+
+    def __init__(
+        self, kernel: LiveKernel, channel: Any, clock: Any, now: Callable[[], str], max_bytes: int, framing: Framing
+    ) -> None:
+        super().__init__(channel, clock, max_bytes)
+        self._kernel = kernel
+        self._now = now
+        self._framing = framing
+        self._number = 0
+        self._idle_after = ""
+
+    def opened(self) -> None:
+        """Join the session."""
+        self._number = self._kernel.add_client(self)
+
+    def text_received(self, text: str) -> None:
+        """Take a Jupyter message."""
+        self._take(self._framing.decode_text, text)
+
+    def binary_received(self, data: bytes) -> None:
+        """Take a Jupyter message in binary form."""
+        if self._framing.decode_binary is None:
+            super().binary_received(data)
+        else:
+            self._take(self._framing.decode_binary, data)
+
+    def _take(self, decode: Callable[[Any, str], ClientMessage], data: str | bytes) -> None:
+        try:
+            message = decode(data, self._now())
+        except InvalidMessage as exc:
+            self._kernel.client_invalid(self._number, exc)
+            return
+        self._kernel.client_message(self._number, message)
+
+    def deliver(self, frame: KernelFrame) -> None:
+        """Send a message of the kernel to the browser."""
+        payload, binary = self._framing.encode(frame)
+        if frame.msg_type == "status" and frame.content.get("execution_state") == "idle":
+            self._idle_after = frame.parent_id
+        self.send(payload, binary=binary, hold=announces(frame, self._idle_after))
+
+    def move(self, successor: LiveKernel) -> None:
+        """Join the session of the kernel that took the place of this one's."""
+        self._kernel = successor
+        if self._open:
+            self._number = successor.add_client(self)
+            successor.client_full(self._number, full=self._full_since is not None)
+
+    def left(self) -> None:
+        """Leave the session."""
+        self._kernel.remove_client(self._number)
+
+    def full(self, *, full: bool) -> None:
+        """Stop the kernel's messages, or let them come again."""
+        self._kernel.client_full(self._number, full=full)
 
 
 def is_upgrade(request: Any) -> bool:
@@ -312,15 +377,44 @@ def is_upgrade(request: Any) -> bool:
     return (request.getHeader("upgrade") or "").lower() == "websocket"
 
 
-def upgrade(request: Any, kernel: LiveKernel, clock: Any, now: Callable[[], str], max_bytes: int) -> None:
+def offered_subprotocols(request: Any) -> list[str]:
+    """Return the subprotocols that a client offers (RFC 6455, section 11.3.4)."""
+    return [name.strip() for name in (request.getHeader("sec-websocket-protocol") or "").split(",")]
+
+
+def become_websocket(request: Any, socket: BrowserSocket, subprotocol: str | None = None) -> None:
+    """Make the connection of a request a WebSocket; raises `BadRequest` when the handshake is wrong."""
+    handshake = H11Handshake(ConnectionType.SERVER)
+    headers = [(name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values]
+    try:
+        handshake.initiate_upgrade_connection(headers, request.path)
+        answer = handshake.send(AcceptConnection(subprotocol=subprotocol))
+    except (RemoteProtocolError, LocalProtocolError) as exc:
+        raise BadRequest("The WebSocket handshake is malformed.") from exc
+    transport = request.channel.transport
+    with contextlib.suppress(AttributeError):  # a Unix socket has no such option
+        transport.setTcpNoDelay(True)
+    request.channel._protocolUpgradeForWebsockets(
+        _WebSocketWireProtocol(handshake.connection, serverBootstrap, socket)  # type: ignore[arg-type]
+    )
+    transport.write(answer)
+    socket.negotiationFinished()
+
+
+def upgrade(
+    request: Any,
+    kernel: LiveKernel,
+    clock: Any,
+    now: Callable[[], str],
+    max_bytes: int,
+    *,
+    framing: Framing = TEXT,
+    subprotocol: str | None = None,
+) -> None:
     """Make the connection of a request a client of a kernel.
 
     Raises `BadRequest` when the handshake is wrong and `ApplianceError` when the kernel has no room for another
     client.
     """
     kernel.check_room()
-    socket = ChannelsSocket(kernel, request.channel, clock, now, max_bytes)
-    answer: Any = WebSocketResource(_OneSocket(socket)).render_GET(request)
-    if isinstance(answer, bytes):
-        request.responseHeaders.removeHeader(b"content-type")
-        raise BadRequest("The WebSocket handshake is malformed.")
+    become_websocket(request, ChannelsSocket(kernel, request.channel, clock, now, max_bytes, framing), subprotocol)

@@ -156,6 +156,8 @@ def test_a_client_message_gets_what_its_header_lacks():
 
 def test_a_client_cannot_ask_for_standard_input():
     text = client(content={"code": "input()", "allow_stdin": True})
+    assert json.loads(frames.parse_client_message(text, DATE).parts[3])["allow_stdin"] is True
+    text = client(content={"code": "input()", "allow_stdin": "yes"})
     assert json.loads(frames.parse_client_message(text, DATE).parts[3])["allow_stdin"] is False
 
 
@@ -185,7 +187,7 @@ def test_a_client_message_is_signed_for_the_kernel():
         (client(header=[]), "has no header"),
         (client(header={"msg_id": "1"}), "msg_type is missing"),
         (client(header={"msg_id": "1", "msg_type": 1}), "msg_type is missing"),
-        (client(header={"msg_id": "1", "msg_type": "shutdown_request"}), "'shutdown_request' is not one of"),
+        (client(header={"msg_id": "1", "msg_type": "debug_request"}), "'debug_request' is not one of"),
         (client(header={"msg_type": "execute_request"}), "header.msg_id"),
         (client(header={"msg_type": "execute_request", "msg_id": ""}), "header.msg_id"),
         (client(header={"msg_type": "execute_request", "msg_id": "x" * 129}), "header.msg_id"),

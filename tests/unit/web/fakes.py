@@ -32,7 +32,7 @@ class FakeSocket:
 
     made: list[FakeSocket]
 
-    def __init__(self, sockets, address, on_message, on_failure):
+    def __init__(self, sockets, address, on_message, on_failure, routing_id=b""):
         self.address = address
         self.on_message = on_message
         self.on_failure = on_failure

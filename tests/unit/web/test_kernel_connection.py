@@ -70,7 +70,7 @@ def proved(world):
 
 
 def test_iopub_connects_before_shell(world):
-    assert [socket.address for socket in FakeSocket.made] == ["ipc:///k/iopub", "ipc:///k/shell"]
+    assert [socket.address for socket in FakeSocket.made] == ["ipc:///k/iopub", "ipc:///k/stdin", "ipc:///k/shell"]
 
 
 @pytest.mark.parametrize("first", ["reply", "idle"])
@@ -137,7 +137,7 @@ def test_a_kernel_that_does_not_read_is_told_to_the_caller(proved):
     proved.kernel.socket("shell").full = True
     assert not proved.connection.send(REQUEST)
     proved.connection.round_trip()
-    assert len(FakeSocket.made) == 2
+    assert len(FakeSocket.made) == 3
 
 
 def test_a_shell_socket_that_zeromq_gave_up_is_replaced(proved):

@@ -27,7 +27,7 @@ from appliance.web.pool_client import (
 )
 from tests.unit.web.running import start
 
-ANSWER = {"kernel_id": "k", "key": b"key", "directory": "/k"}
+ANSWER = {"kernel_id": "k", "key": b"key", "directory": "/k", "environment": "python"}
 
 
 class Server(amp.AMP):
@@ -132,7 +132,7 @@ def test_the_pool_runs_under_its_account_or_was_started_by_root(world):
 
 def test_a_lease_brings_an_address(world):
     (address,) = world.begin(world.client.lease("visitor", "python", "default", 60.0))
-    assert address == KernelAddress("k", b"key", "/k")
+    assert address == KernelAddress("k", b"key", "/k", "python")
     assert "key=" not in repr(address)
     assert world.calls == [
         (
@@ -166,7 +166,7 @@ def test_who_waits_in_line_gets_a_place_and_then_a_kernel(world):
     assert world.calls[0][1]["queue"] is True
     assert world.begin(world.client.claim("t")) == [Place("t", 3, 1.3)]
     world.answers["claim"] = ANSWER
-    assert world.begin(world.client.claim("t")) == [KernelAddress("k", b"key", "/k")]
+    assert world.begin(world.client.claim("t")) == [KernelAddress("k", b"key", "/k", "python")]
     world.answers["claim"] = errors.UnknownTicket()
     (error,) = world.begin(world.client.claim("t"))
     assert type(error) is errors.UnknownTicket
