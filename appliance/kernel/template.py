@@ -28,6 +28,10 @@ _WARM_CELLS = (
     "import warnings; warnings.warn('warm')",
 )
 
+#: Completed and explained in the zygote: jedi reads the descriptions of Python's builtins, half a second of work, only
+#: once then.
+_WARM_QUESTIONS = ("pri", "import mat", "print")
+
 #: Requests gone through in the fork, as a visitor's would be: each page of memory that a first request writes to has to
 #: be copied (fork(2)), and that should have happened before a visitor waits for it.
 _REHEARSED: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -99,6 +103,9 @@ def build(preload: list[str]) -> Template:
     with contextlib.redirect_stdout(kernel.stdout), contextlib.redirect_stderr(kernel.stderr):
         for cell in _WARM_CELLS:
             _run_silently(kernel, cell)
+    for code in _WARM_QUESTIONS:
+        kernel.do_complete(code, len(code))
+        kernel.do_inspect(code, len(code))
     kernel.shell.reset(new_session=True)
     kernel.shell.user_ns.update({"sys": sys, "os": os})
     if threading.active_count() != 1:
