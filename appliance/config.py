@@ -73,6 +73,22 @@ class Web:
     max_body_bytes: int = _key(1_048_576, "Largest request body; a larger one is answered 413. Cells are text.")
     max_message_bytes: int = _key(1_048_576, "Largest WebSocket message from a client; a larger one closes with 1009.")
     max_connections_per_kernel: int = _key(4, "WebSocket connections that may share a kernel.")
+    allowed_origins: tuple[str, ...] = _key(
+        (),
+        "Origins (https://HOST, or null) whose pages may use this server, beside its own. Empty: pages of every site. "
+        "Clients that are no browsers send no origin and are not asked for one.",
+    )
+    api_tokens: tuple[str, ...] = _key(
+        (),
+        "Secrets of which clients of Jupyter's addresses below /api and of /service must send one, as Authorization: "
+        "token SECRET. Empty: anybody may use them. Cells never need one.",
+    )
+    terms_file: str = _key(
+        "",
+        "File with terms of service, as HTML without scripts. Visitors must accept them before they evaluate. Empty: "
+        "there are none.",
+    )
+    sockjs_sessions: int = _key(2000, "SockJS sessions open at once; further ones are refused. One is one page.")
     service_seconds: float = _key(30.0, "Wall time of one POST /service, after which success is false.")
     health_cache_seconds: float = _key(5.0, "How long an answer of /healthz is reused, so that probes cost little.")
     health_seconds: float = _key(10.0, "Longest evaluation of /healthz that counts as healthy.")
@@ -213,6 +229,8 @@ class Environment:
         ("numpy", "scipy", "sympy", "matplotlib.pyplot", "pandas", "ipywidgets"),
         "Modules imported once, before any kernel is forked.",
     )
+    title: str = _key("", "What visitors read in menus. Empty: the name.")
+    language: str = _key("", "Language of the code, which chooses the editor's grammar. Empty: the environment's name.")
     kernelspec: str = _key(
         "",
         "Name of a Jupyter kernelspec that kernels execute instead, in any language; preload then means nothing. It is "

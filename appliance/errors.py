@@ -64,6 +64,19 @@ class InvalidMessage(BadRequest):
     code = "invalid_message"
 
 
+class Forbidden(ApplianceError):
+    """This server does not let you do that."""
+
+    code = "forbidden"
+    http_status = 403
+
+
+class TermsNotAccepted(Forbidden):
+    """When evaluating code, please acknowledge your acceptance of the terms of service: /tos.html."""
+
+    code = "terms_not_accepted"
+
+
 class NotFound(ApplianceError):
     """There is nothing at this address."""
 

@@ -80,6 +80,10 @@ class Collector:
     def tick(self) -> None:
         """Do nothing: this client is always there."""
 
+    def move(self, successor: LiveKernel) -> None:
+        """Take note that the session is over: this kernel is not restarted by anybody."""
+        self.close(0)
+
     @property
     def outcome(self) -> Outcome:
         """What was collected so far."""

@@ -17,7 +17,7 @@ def framed(call: Call, response: Response) -> Response:
     """
     if "frame" not in call.arguments:
         return response
-    text = script_json(response.body.decode("ascii"))
+    text = script_json(response.body.decode("utf-8"))
     script = f'parent.postMessage({text},"*");'
     digest = base64.b64encode(hashlib.sha256(script.encode("ascii")).digest()).decode("ascii")
     return attrs.evolve(

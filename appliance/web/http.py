@@ -64,6 +64,7 @@ class Call:
     etag: str
     referer: str
     request: Any
+    body: bytes = b""
 
     @property
     def gone(self) -> bool:
@@ -76,9 +77,14 @@ class Call:
         return WantedKernel(self.arguments.get("environment"), self.arguments.get("profile"))
 
     @property
+    def address(self) -> str:
+        """What is counted together with the client's address: of the connection, or of a trusted proxy's header."""
+        return address_group(getattr(self.request.getClientAddress(), "host", "") or "")
+
+    @property
     def visitor(self) -> Visitor:
-        """Who asks, for quotas; the address is that of the connection, or of the PROXY header of a trusted proxy."""
-        address = address_group(getattr(self.request.getClientAddress(), "host", "") or "")
+        """Who asks, for quotas."""
+        address = self.address
         origin = self.origin or ""
         if origin in ("", "null"):
             scheme, _, rest = self.referer.partition("://")
@@ -112,6 +118,19 @@ def checked_host(host: str) -> str:
 def json_response(document: Any, status: int = 200, headers: Headers = NO_STORE) -> Response:
     """Return a document as JSON."""
     return Response(status, json.dumps(document).encode("ascii"), JSON_TYPE, headers)
+
+
+def json_body(call: Call) -> dict[str, Any]:
+    """Return the JSON object in the body of a request, empty when there is no body; raises `BadRequest`."""
+    if not call.body.strip():
+        return {}
+    try:
+        document = json.loads(call.body)
+    except (ValueError, RecursionError) as exc:
+        raise BadRequest("The body is not JSON.") from exc
+    if not isinstance(document, dict):
+        raise BadRequest("The body is not a JSON object.")
+    return document
 
 
 def script_json(document: Any) -> str:
@@ -163,7 +182,7 @@ def preflight(allowed: Mapping[str, Any], origin: str | None) -> Response:
         headers = (
             *headers,
             ("Access-Control-Allow-Methods", allow_header(allowed)),
-            ("Access-Control-Allow-Headers", "Content-Type, X-XSRFToken"),
+            ("Access-Control-Allow-Headers", "Authorization, Content-Type, X-XSRFToken"),
             ("Access-Control-Max-Age", str(PREFLIGHT_SECONDS)),
         )
     return Response(200, b"", "text/plain; charset=utf-8", headers)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from appliance.config import Config
+    from appliance.web.access import Access
     from appliance.web.live_kernel import LiveKernel
 
 #: What may stand for a kernel or a ticket in an address.
@@ -48,8 +49,9 @@ def _leased(call: Call, leased: LiveKernel | Place, url: str) -> Response:
 class KernelRoutes:
     """The handlers, and the table of their addresses."""
 
-    def __init__(self, config: Config, kernels: Kernels, clock: Any, now: Callable[[], str]) -> None:
+    def __init__(self, config: Config, kernels: Kernels, access: Access, clock: Any, now: Callable[[], str]) -> None:
         self._kernels = kernels
+        self._access = access
         self._clock = clock
         self._now = now
         self._max_message_bytes = config.web.max_message_bytes
@@ -68,10 +70,11 @@ class KernelRoutes:
 
         ``environment`` names what it runs, by default Python; ``profile`` its limits, of those that are exposed.
         With ``wait=1``, when all are taken: 202 and a ticket, to be asked with again in ``poll_seconds``.
-        ``accepted_tos`` is accepted and means nothing: there are no terms of service.
+        Where there are terms of service, ``accepted_tos=true`` says that the visitor accepts them.
         """
         if call.arguments.get("method", "POST").upper() == "OPTIONS":
             return preflight({"POST": self.start}, call.origin)
+        self._access.check_terms(call)
         seconds, url = _timeout(call), call.websocket_url
         leased: LiveKernel | Place
         if call.arguments.get("wait", "0") in ("", "0"):

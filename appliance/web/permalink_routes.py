@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from appliance.errors import BadRequest, OtherPermalink
 from appliance.protocol.permalink import SharedCell, candidate_ids, entity_tag, parse_cell, render_cell, zip_text
+from appliance.protocol.sockjs import jsonp
 from appliance.web.framed import framed
 from appliance.web.http import NO_STORE, Call, Response, json_response
 from appliance.web.site import Route
+from appliance.web.terms import SCRIPT_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +69,12 @@ class PermalinkRoutes:
     async def fetch(self, call: Call) -> Response:
         """Return a shared cell as the array of code, language and interacts."""
         cell = await self._permalinks.fetch(call.arguments.required("q"))
-        return json_response([cell.code, cell.language, cell.interacts], headers=KEEP)
+        response = json_response([cell.code, cell.language, cell.interacts], headers=KEEP)
+        if call.arguments.get("callback"):
+            # the function gets the array as a text: that is what pages from before CORS expect
+            script = jsonp(call.arguments.get("callback"), response.body.decode("ascii"))
+            return Response(200, script.encode("ascii"), SCRIPT_TYPE, KEEP)
+        return response
 
     async def create(self, call: Call) -> Response:
         """Keep the cell that the body is, a JSON object; 201 with its address."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 import secrets
 import socket
 import time
@@ -25,11 +24,13 @@ from zope.interface import implementer
 
 from appliance import self_connection, unix_socket
 from appliance.config import Config, TcpAddress, UnixAddress
-from appliance.errors import ApplianceError, NotFound
+from appliance.errors import ApplianceError
 from appliance.event_sender import EventSender
 from appliance.notify import inherited_socket
+from appliance.web.access import Access
 from appliance.web.health import MAX_FACTOR, MIN_FACTOR, Health
-from appliance.web.http import NO_STORE, Call, Response
+from appliance.web.jupyter_routes import JupyterRoutes
+from appliance.web.jupyter_sessions import JupyterSessions
 from appliance.web.kernel_routes import KernelRoutes
 from appliance.web.kernels import Kernels
 from appliance.web.metrics import MetricsRoutes, WebMetrics
@@ -39,8 +40,10 @@ from appliance.web.permalink_routes import PermalinkRoutes
 from appliance.web.pool_client import PoolClient
 from appliance.web.request_log import RequestLog
 from appliance.web.service_routes import ServiceRoutes
-from appliance.web.site import CellSite, Route, Router
+from appliance.web.site import CellSite, Router
+from appliance.web.sockjs_routes import SockJsRoutes
 from appliance.web.static import StaticFiles
+from appliance.web.terms import Documents
 
 log = Logger()
 
@@ -64,13 +67,6 @@ def utc_now() -> str:
 def random_factor() -> int:
     """Return a number for the health check."""
     return MIN_FACTOR + secrets.randbelow(MAX_FACTOR - MIN_FACTOR + 1)
-
-
-async def no_terms(call: Call) -> Response:
-    """Answer clients that ask for terms of service before they evaluate: there are none to accept."""
-    if call.method == "POST":
-        return Response(200, b"", "text/plain; charset=utf-8", NO_STORE)
-    raise NotFound("There are no terms of service.")
 
 
 class WebService(MultiService):
@@ -197,14 +193,20 @@ def make_service(config: Config, reactor: Any) -> WebService:
     request_log = RequestLog(config.requestlog, send, time.time, reactor.seconds, metrics)
     kernels = Kernels(config, reactor, pool, utc_now, request_log)
     permalinks = PermalinkClient(config, reactor)
+    access = Access(config)
+    sockjs = SockJsRoutes(config, kernels, access, reactor, utc_now)
+    jupyter = JupyterRoutes(config, kernels, access, reactor, utc_now)
     routes = (
-        *KernelRoutes(config, kernels, reactor, utc_now).routes(),
-        *ServiceRoutes(config, kernels, utc_now).routes(),
+        *KernelRoutes(config, kernels, access, reactor, utc_now).routes(),
+        *ServiceRoutes(config, kernels, access, utc_now).routes(),
         *PermalinkRoutes(permalinks, config.permalink.max_code_bytes, request_log).routes(),
         *StaticFiles(config.static_path).routes(),
         *Page(permalinks, config.permalink.max_code_bytes).routes(),
         *Health(config, kernels, pool, permalinks, reactor, random_factor, utc_now).routes(),
-        Route(re.compile(r"/tos\.html"), {"GET": no_terms, "POST": no_terms}),
+        *Documents(access).routes(),
+        *sockjs.routes(),
+        *jupyter.routes(),
+        *JupyterSessions(kernels, access, jupyter).routes(),
     )
     metrics.watch(kernels, events)
     router = Router(config, routes, metrics, reactor.seconds)
@@ -219,6 +221,6 @@ def make_service(config: Config, reactor: Any) -> WebService:
         metrics_listening = StreamServerEndpointService(door, watched)  # type: ignore[no-untyped-call]
         metrics_listening._raiseSynchronously = True
         metrics_listening.setServiceParent(service)  # type: ignore[no-untyped-call]
-    for part in (*([events] if events is not None else []), kernels, pool, _Closing(permalinks), listening):
+    for part in (*([events] if events is not None else []), sockjs, kernels, pool, _Closing(permalinks), listening):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from appliance.config import Config
+    from appliance.web.access import Access
     from appliance.web.kernels import Kernels
 
 #: Longest code of one request, in characters, all its parts together.
@@ -24,7 +25,8 @@ MAX_CODE_CHARS = 65_000
 class ServiceRoutes:
     """The handler, and its address."""
 
-    def __init__(self, config: Config, kernels: Kernels, now: Callable[[], str]) -> None:
+    def __init__(self, config: Config, kernels: Kernels, access: Access, now: Callable[[], str]) -> None:
+        self._access = access
         self._kernels = kernels
         self._seconds = config.web.service_seconds
         self._now = now
@@ -39,6 +41,8 @@ class ServiceRoutes:
         The answer has status 200 also when the code failed or time was up; ``success`` tells. ``stdout`` and
         ``stderr`` are there when something was printed to them, ``execute_reply`` when there was a reply.
         """
+        self._access.check_terms(call)
+        self._access.check_token(call)
         if "code" not in call.arguments:
             raise MissingArgument("The argument code is missing.")
         code = "".join(call.arguments.all("code"))

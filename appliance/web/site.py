@@ -14,7 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.web import resource, server
 
-from appliance.errors import ApplianceError, BadRequest, NotFound, TooLarge
+from appliance.errors import ApplianceError, BadRequest, Forbidden, NotFound, TooLarge
 from appliance.log import kernel_name
 from appliance.web.arguments import parse_arguments
 from appliance.web.http import (
@@ -158,6 +158,7 @@ class Router(resource.Resource):
         self._routes = routes
         self._retry_after_seconds = config.pool.retry_after_seconds
         self._trust_forwarded = config.web.proxy_protocol
+        self._allowed_origins = frozenset(config.web.allowed_origins)
         self._under_way = 0
         self._idle: list[Deferred[None]] = []
         self._stopping = False
@@ -204,6 +205,9 @@ class Router(resource.Resource):
             origin = request.getHeader("origin")
             path = _decoded_path(request.path)
             route, groups = self._find(path)
+            if not self._welcome(request, route, origin):
+                origin = None  # a page that is not welcome does not read the reason either
+                raise Forbidden("Pages of this origin may not use this server.")
             response = await self._respond(request, route, method, path, groups)
         except CancelledError:
             raise
@@ -234,6 +238,12 @@ class Router(resource.Resource):
                 return route, match.groupdict()
         raise NotFound
 
+    def _welcome(self, request: Any, route: Route, origin: str | None) -> bool:
+        """Return whether pages of an origin may use a route."""
+        if not self._allowed_origins or origin is None or route.any_origin or origin in self._allowed_origins:
+            return True
+        return origin == self._call(request, "", "").url
+
     async def _respond(
         self, request: Any, route: Route, method: str, path: str, groups: dict[str, str]
     ) -> Response | None:
@@ -261,6 +271,7 @@ class Router(resource.Resource):
             referer=request.getHeader("referer") or "",
             etag=request.getHeader("if-none-match") or "",
             request=request,
+            body=request.content.getvalue(),
         )
 
 
@@ -286,9 +297,9 @@ def _decoded_path(path: bytes) -> str:
         raise BadRequest("The path is not UTF-8.") from exc
 
 
-def _send(request: Any, response: Response, route: Route | None, origin: str | None) -> None:
+def begin(request: Any, response: Response, origin: str | None, *, any_origin: bool = False) -> None:
+    """Set the status and the headers of an answer."""
     request.setResponseCode(response.status)
-    any_origin = route is not None and route.any_origin
     cors = (("Access-Control-Allow-Origin", "*"),) if any_origin else cors_headers(origin)
     for name, value in (
         ("Server", "cell-appliance"),
@@ -298,10 +309,15 @@ def _send(request: Any, response: Response, route: Route | None, origin: str | N
         *response.headers,
     ):
         request.setHeader(name, value)
-    if response.status == 304:
+    if response.status not in (204, 304):
+        request.setHeader("Content-Type", response.content_type)
+
+
+def _send(request: Any, response: Response, route: Route | None, origin: str | None) -> None:
+    begin(request, response, origin, any_origin=route is not None and route.any_origin)
+    if response.status in (204, 304):
         request.responseHeaders.removeHeader(b"content-type")
     else:
-        request.setHeader("Content-Type", response.content_type)
         request.setHeader("Content-Length", str(len(response.body)))
     if request.method != b"HEAD" and response.body:
         request.write(response.body)

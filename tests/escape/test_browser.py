@@ -119,12 +119,82 @@ def test_another_site_has_its_own_kernel_and_no_other(appliance, origin):
 @pytest.mark.attack(33, "no cookie is ever set", "find something to ride on")
 def test_no_answer_sets_a_cookie_or_asks_for_a_password(appliance):
     for method, path in itertools.product(
-        ("GET", "POST", "OPTIONS"), ("/", "/kernel", "/service", "/permalink", "/healthz")
+        ("GET", "POST", "OPTIONS"),
+        (
+            "/",
+            "/kernel",
+            "/service",
+            "/permalink",
+            "/healthz",
+            "/sockjs/info",
+            "/sockjs/000/aaaaaaaa/xhr",
+            "/api/status",
+        ),
     ):
         _, headers, body = appliance.request(method, path, {"code": "1"} if method == "POST" else None)
         assert {"set-cookie", "www-authenticate"} & set(headers) == set()
         if path == "/kernel" and method == "POST":
             appliance.request("DELETE", f"/kernel/{json.loads(body)['id']}")
+
+
+@pytest.mark.attack(33, "a list shows nothing without the token it was started with", "read the kernels of a visitor")
+def test_a_page_of_another_site_sees_no_kernels_of_its_visitor(page, site, foreign, watch):  # noqa: F811
+    """A visitor has kernels by every door; a hostile page in the same browser looks for them."""
+    watch.expected.append("")
+    page.goto(site + "/")
+    own = page.evaluate(
+        """async () => {
+          const post = { method: "POST", headers: { Authorization: "token " + crypto.randomUUID() } };
+          const kernel = await (await fetch("/api/kernels", post)).json();
+          const session = await (await fetch("/api/sessions", { method: "POST", body: "{}" })).json();
+          return [kernel.id, session.kernel.id];
+        }"""
+    )
+    page.goto(foreign.publish("", "<p>evil</p>"))
+    seen = page.evaluate(
+        """async (site) => {
+          const read = async (path) => (await fetch(site + path, { credentials: "include" })).text();
+          const paths = ["/api/kernels", "/api/sessions", "/api/status", "/api/me", "/api/kernelspecs", "/sockjs/info"];
+          const texts = await Promise.all(paths.map(read));
+          const socket = new WebSocket(site.replace("http", "ws") + "/sockjs/websocket");
+          await new Promise((resolve) => { socket.onopen = resolve; });
+          const answers = [];
+          socket.onmessage = (event) => answers.push(event.data);
+          for (const name of ["*", "..", "undefined", "null"]) {
+            socket.send(name + '/channels,{"header":{"msg_id":"a","msg_type":"kernel_info_request"}}');
+          }
+          while (answers.length < 4) await new Promise((resolve) => setTimeout(resolve, 50));
+          return [...texts, ...answers].join("");
+        }""",
+        site,
+    )
+    assert "unknown_kernel" in seen  # what is not there is told, whoever asks
+    assert [kernel_id for kernel_id in own if kernel_id in seen] == []
+    page.goto(site + "/")  # the control: who knows an id may use it
+    status = page.evaluate("async (id) => (await fetch('/api/kernels/' + id, { method: 'DELETE' })).status", own[0])
+    assert status == 204
+    page.evaluate("async (id) => (await fetch('/api/sessions/' + id, { method: 'DELETE' })).status", own[1])
+
+
+@pytest.mark.parametrize("origin", ["https://evil.test", "null", "file://"])
+@pytest.mark.attack(
+    33, "nothing to ride on: no cookie, the id is the secret", "another site, by each door"
+)
+def test_every_websocket_gives_another_site_what_it_started_itself_and_no_more(appliance, origin):
+    other = str(uuid.uuid4())
+    base = f"ws://127.0.0.1:{appliance.port}"
+    for path in ("/sockjs/websocket", "/sockjs/000/aaaaaaaa/websocket"):
+        connection = websocket.create_connection(base + path, timeout=10, origin=origin)
+        assert connection.getheaders().get("set-cookie") is None
+        message = f'{other}/channels,{{"header":{{"msg_id":"a","msg_type":"kernel_info_request"}}}}'
+        connection.send(json.dumps([message]) if "000" in path else message)
+        answer = connection.recv()
+        assert "unknown_kernel" in (connection.recv() if answer == "o" else answer)
+        connection.close()
+    connection = http.client.HTTPConnection("127.0.0.1", appliance.port, timeout=10)
+    connection.request("GET", f"/api/kernels/{other}/channels", headers={"Upgrade": "websocket", "Origin": origin})
+    assert connection.getresponse().status == 404
+    connection.close()
 
 
 # --- line 34

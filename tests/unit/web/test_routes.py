@@ -23,6 +23,7 @@ from appliance.config import parse
 from appliance.errors import PermalinkRemoved, PermalinksFull, PermalinksUnavailable, PoolExhausted, QuotaExceeded
 from appliance.protocol.permalink import SharedCell, candidate_ids, render_cell, zip_text
 from appliance.web import service_routes
+from appliance.web.access import Access
 from appliance.web.kernel_routes import KernelRoutes
 from appliance.web.page import Page
 from appliance.web.permalink_routes import PermalinkRoutes
@@ -40,7 +41,7 @@ ID = "00000000-0000-0000-0000-000000000000"
 
 @pytest.fixture
 def routes(world):
-    return KernelRoutes(world.config, world.kernels, world.clock, lambda: NOW).routes()
+    return KernelRoutes(world.config, world.kernels, Access(world.config), world.clock, lambda: NOW).routes()
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_who_asks_for_no_profile_gets_the_default(world, routes, path):
 def test_an_exposed_profile_may_be_chosen_and_no_other(monkeypatch):
     config = parse("[profile.heavy]\nexposed = true\n[profile.exam]\n")
     world = World(monkeypatch, config)
-    routes = KernelRoutes(config, world.kernels, world.clock, lambda: NOW).routes()
+    routes = KernelRoutes(config, world.kernels, Access(config), world.clock, lambda: NOW).routes()
     assert ask(routes, "POST", "/kernel?profile=heavy").status == 200
     assert world.pool.leases[0][2] == "heavy"
     for name in ("exam", "none", "../x", "x" * 1000):
@@ -116,7 +117,7 @@ def test_an_exposed_profile_may_be_chosen_and_no_other(monkeypatch):
         document = json.loads(answer.body)
         assert (answer.status, document["error"]) == (400, "unknown_profile")
         assert document["message"].endswith("Profiles: default, heavy.")
-    services = ServiceRoutes(config, world.kernels, lambda: NOW).routes()
+    services = ServiceRoutes(config, world.kernels, Access(config), lambda: NOW).routes()
     answer = ask(services, "POST", "/service", FORM, b"code=1&profile=exam")
     assert (answer.status, json.loads(answer.body)["error"]) == (400, "unknown_profile")
     assert len(world.pool.leases) == 1
@@ -282,7 +283,11 @@ def test_an_answer_for_a_frame_is_a_page_with_one_script(world, routes):
 
 
 def serve(world, body, headers=FORM):
-    connection = Connection(ServiceRoutes(world.config, world.kernels, lambda: NOW).routes(), world.config, world.clock)
+    connection = Connection(
+        ServiceRoutes(world.config, world.kernels, Access(world.config), lambda: NOW).routes(),
+        world.config,
+        world.clock,
+    )
     return connection, connection.ask("POST", "/service", headers, body)
 
 

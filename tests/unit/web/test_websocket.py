@@ -21,8 +21,9 @@ from wsproto.events import (
 from appliance.config import Config, Web
 from appliance.protocol import session as machine
 from appliance.web import websocket
+from appliance.web.access import Access
 from appliance.web.kernel_routes import KernelRoutes
-from appliance.web.websocket import BoundedBuffer, text_frame
+from appliance.web.websocket import BoundedBuffer, frame_header
 from tests.unit.web.fakes import NOW, World
 from tests.unit.web.running import run
 from tests.unit.web.serving import Connection
@@ -35,7 +36,7 @@ class Browser:
     """A client that speaks through wsproto, and what it has received."""
 
     def __init__(self, world, path):
-        routes = KernelRoutes(CONFIG, world.kernels, world.clock, lambda: NOW).routes()
+        routes = KernelRoutes(CONFIG, world.kernels, Access(CONFIG), world.clock, lambda: NOW).routes()
         self.connection = Connection(routes, CONFIG, world.clock)
         self.transport = self.connection.transport
         self.wire = WSConnection(ConnectionType.CLIENT)
@@ -108,14 +109,14 @@ def refused(browser):
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 200_000])
-def test_a_text_frame_is_what_a_client_understands(size):
+def test_a_frame_header_is_what_a_client_understands(size):
     client, server = WSConnection(ConnectionType.CLIENT), WSConnection(ConnectionType.SERVER)
     server.receive_data(client.send(Request(host="x", target="/")))
     list(server.events())
     client.receive_data(server.send(AcceptConnection()))
     list(client.events())
     text = "é" * (size // 2) + "x" * (size % 2)
-    client.receive_data(text_frame(text.encode()) + text.encode())
+    client.receive_data(frame_header(text.encode()) + text.encode())
     events = list(client.events())
     assert "".join(event.data for event in events) == text
     assert events[-1].message_finished
@@ -170,7 +171,7 @@ def test_a_large_message_does_not_overtake_what_waits(world, browser):
 
 
 def test_bad_messages_are_explained_and_the_connection_goes_on(world, browser):
-    for text in ("{", "[]", '{"header":{"msg_id":"1","msg_type":"shutdown_request"}}'):
+    for text in ("{", "[]", '{"header":{"msg_id":"1","msg_type":"debug_request"}}'):
         browser.send(TextMessage(text))
     assert [message["content"]["error"] for message in browser.messages] == ["invalid_message"] * 3
     browser.message(code="1")
@@ -314,7 +315,7 @@ def test_one_client_too_many_is_told_in_the_handshake(world, kernel, browser):
 
 
 def test_a_request_that_is_no_websocket_is_told_so(world, kernel):
-    routes = KernelRoutes(CONFIG, world.kernels, world.clock, lambda: NOW).routes()
+    routes = KernelRoutes(CONFIG, world.kernels, Access(CONFIG), world.clock, lambda: NOW).routes()
     path = f"/kernel/{kernel.kernel_id}/channels"
     assert Connection(routes).ask("GET", path).status == 400
     half = ["Connection: Upgrade", "Upgrade: websocket"]
