@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from appliance.kernel.memory import RememberedSocket
 from appliance.kernel.wire import KernelSession
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def start(kernel: Any, loop: asyncio.AbstractEventLoop, listeners: list[int], *,
     kernel.shell.displayhook.topic = kernel._topic("execute_result")
     kernel.stdin_socket = stdin
     kernel.publisher.attach(iopub)
-    pipes = kernel.start_in(loop, shell)
+    pipes = kernel.start_in(loop, RememberedSocket(shell, kernel.publisher.memory))
     threading.Thread(target=_beat, args=(heartbeat,), name="heartbeat", daemon=True).start()
     threading.Thread(target=_Control(kernel, control, pipes, key).run, name="Control", daemon=True).start()
 
@@ -98,6 +99,9 @@ class _Control:
         except Exception:  # noqa: BLE001 - not a message for us
             return
         kind = message["header"]["msg_type"]
+        if kind == "replay_request":
+            self._replay(message, idents)
+            return
         self._status("busy", message)
         content: dict[str, Any] = {"status": "ok"}
         if kind == "interrupt_request":
@@ -115,6 +119,12 @@ class _Control:
             # The reply is still with ZeroMQ's own thread: closing waits for it, within the linger time.
             self._socket.close()
             os._exit(0)
+
+    def _replay(self, message: dict[str, Any], idents: list[bytes]) -> None:
+        """Say again what was said last; nobody else hears of it."""
+        packed, forgot = self._kernel.publisher.memory.packed()
+        content = {"status": "ok", "forgot": forgot}
+        self._session.send(self._socket, "replay_reply", content, message, ident=idents, buffers=[packed])
 
     def _status(self, state: str, parent: dict[str, Any]) -> None:
         topic = self._kernel._topic("status")

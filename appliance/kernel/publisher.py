@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from appliance.kernel.memory import Memory
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
@@ -30,6 +32,8 @@ class Publisher:
         self._pid = 0
         self._main_is_sending = False
         self._interrupted = False
+        #: What was sent last; None before `attach`.
+        self.memory: Memory | None = None
         #: True while visitor's code may be interrupted.
         self.interruptible = False
 
@@ -37,6 +41,7 @@ class Publisher:
         """Send on ``socket`` (a zmq.PUB) from now on."""
         self._socket = socket
         self._pid = os.getpid()
+        self.memory = Memory()
 
     @property
     def attached(self) -> bool:
@@ -54,6 +59,8 @@ class Publisher:
             self._main_is_sending = True
         try:
             with self._lock:
+                if self.memory is not None:
+                    self.memory.keep("iopub", parts)
                 send = self._socket.send
                 for part in parts[:-1]:
                     send(part, flags | _SNDMORE)

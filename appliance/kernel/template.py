@@ -145,6 +145,7 @@ def _rehearse(kernel: Any) -> None:
             kernel.run_request([b"", *kernel.session.serialize(kernel.session.msg(kind, content))])
     finally:
         kernel.publisher._socket, kernel._shell_socket = publisher, shell_socket
+        kernel.publisher.memory.clear()
         kernel.set_parent([], {})
         kernel.session.digest_history.clear()
         kernel.shell.execution_count = 1

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import hmac
 import json
+import struct
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -43,6 +44,13 @@ MAX_CONTAINERS = 1_000_000
 #: Buffers of one message, either way; widgets use a few.
 MAX_BUFFERS = 32
 
+#: Messages that a kernel may say again.
+MAX_REPLAYED = 8192
+
+_REPLAY_CHANNELS = ("iopub", "shell")
+_REPLAY_HEAD = struct.Struct("<BH")
+_REPLAY_LENGTH = struct.Struct("<I")
+
 #: Characters of a msg_id: clients use a uuid, the kernel a uuid and a counter.
 MAX_ID_CHARS = 128
 
@@ -72,6 +80,7 @@ CLIENT_TYPES = REQUEST_TYPES | COMM_TYPES | {INTERRUPT_REQUEST, SHUTDOWN_REQUEST
 KERNEL_TYPES: Mapping[str, frozenset[str]] = {
     "shell": frozenset(name.replace("_request", "_reply") for name in REQUEST_TYPES),
     "stdin": frozenset({"input_request"}),
+    "control": frozenset({"replay_reply"}),
     "iopub": COMM_TYPES
     | {
         "stream",
@@ -225,6 +234,34 @@ def parse_kernel_message(channel: str, parts: list[bytes], key: bytes) -> Kernel
     )
 
 
+def parse_replay(packed: bytes, key: bytes) -> list[KernelFrame]:
+    """Return the messages that a kernel says again (`appliance.kernel.memory` packs them), as far as they are any.
+
+    Each is checked like one that comes by itself. Raises `FrameRejectedError` when the packing is broken.
+    """
+    found: list[KernelFrame] = []
+    position = 0
+    try:
+        while position < len(packed):
+            channel, count = _REPLAY_HEAD.unpack_from(packed, position)
+            position += _REPLAY_HEAD.size
+            parts = []
+            for _ in range(count):
+                (length,) = _REPLAY_LENGTH.unpack_from(packed, position)
+                start = position + _REPLAY_LENGTH.size
+                position = start + length
+                parts.append(packed[start:position])
+            if position > len(packed) or len(found) >= MAX_REPLAYED:
+                raise FrameRejectedError("bad_replay")
+            try:
+                found.append(parse_kernel_message(_REPLAY_CHANNELS[channel], parts, key))
+            except FrameRejectedError:
+                continue
+    except (struct.error, IndexError) as exc:
+        raise FrameRejectedError("bad_replay") from exc
+    return found
+
+
 def _text(channel: str, msg_type: str, msg_id: str, signed: Parts) -> bytes:
     """Return the JSON text of a message whose four parts are known to be JSON objects."""
     return b'{"channel":"%b","msg_type":"%b","msg_id":%b,"header":%b,"parent_header":%b,"metadata":%b,"content":%b}' % (
@@ -257,6 +294,14 @@ def make_frame(
     signed: Parts = tuple(_encode(part).encode("ascii") for part in (header, parent, {}, content))  # type: ignore[assignment]
     parent_id = parent.get("msg_id", "")
     return KernelFrame(channel, msg_type, msg_id, parent_id, content, _text(channel, msg_type, msg_id, signed), signed)
+
+
+def parent_header(frame: KernelFrame) -> dict[str, Any]:
+    """Return the header of the request that a message belongs to; empty when it is none."""
+    try:
+        return _object(frame.parts[1])
+    except FrameRejectedError:
+        return {}
 
 
 def make_client_message(header: Mapping[str, Any], content: Mapping[str, Any]) -> ClientMessage:

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 #: A kernel without a client is kept this long: a page may reload, a connection may be made again.
 GRACE_SECONDS = 10.0
 
+#: The same, when the page is one that comes back by itself after its connection broke.
+RETURN_SECONDS = 60.0
+
 #: A leased kernel waits this long for its first client.
 ATTACH_SECONDS = 30.0
 
@@ -145,6 +148,8 @@ class _Request:
     replied: bool = False
     idle: bool = False
     suspect: bool = False
+    #: The last message whose text is held back: what is told of it later is known by this id.
+    held: str = ""
 
 
 def _reply_type(request_type: str) -> str:
@@ -211,11 +216,11 @@ class Session:
         self._clients[client] = 0
         return [CancelGrace()]
 
-    def client_closed(self, client: int) -> Effects:
-        """Forget a client that went away."""
+    def client_closed(self, client: int, *, returns: bool = False) -> Effects:
+        """Forget a client that went away; ``returns``: it lost its connection and tries to make another."""
         if self._clients.pop(client, None) is None or self._clients or self.phase is Phase.DEAD:
             return []
-        return [StartGrace(GRACE_SECONDS)]
+        return [StartGrace(RETURN_SECONDS if returns else GRACE_SECONDS)]
 
     def grace_expired(self) -> Effects:
         """End the kernel if still nobody uses it."""
@@ -291,6 +296,34 @@ class Session:
         answers = [Deliver(frame) for frame in self._failed(message.header, "RequestRefused", sentence)]
         return [*answers, *self._end_if_done()]
 
+    def recover(self, said: Sequence[KernelFrame]) -> Effects:
+        """Take what a kernel said before this session was there: the process that had it was killed.
+
+        What is open follows from what was said.
+        """
+        effects: list[Effect] = []
+        for frame in said:
+            if frame.msg_type == "status" and frame.content.get("execution_state") == "busy":
+                self._reopen(frame)
+            effects += self.kernel_frame(frame)
+        return effects
+
+    def _reopen(self, busy: KernelFrame) -> None:
+        """Take note of a request that an earlier session passed on."""
+        header = frames.parent_header(busy)
+        kind = header.get("msg_type")
+        if kind not in frames.REQUEST_TYPES or busy.parent_id in self._open or len(self._open) >= MAX_OPEN_REQUESTS:
+            return
+        request = _Request(header, _reply_type(kind), 0)
+        self._open[busy.parent_id] = request
+        if kind == "execute_request":
+            self._evaluated = True
+            request.budget = OutputBudget(self._limits)
+
+    def released_after_evaluation(self) -> None:
+        """Release the kernel when its evaluations are answered."""
+        self._single = True
+
     def kernel_frame(self, frame: KernelFrame) -> Effects:
         """Deliver what a kernel said, as far as it may, and note which requests that answers."""
         if self.phase is Phase.DEAD:
@@ -333,13 +366,16 @@ class Session:
         """Deliver what the budget admits of a message."""
         budget = self._unasked if request is None or request.budget is None else request.budget
         verdict = budget.admit(frame, self._seconds())
+        if request is not None and verdict.content is None and frame.msg_type == "stream":
+            request.held = frame.msg_id
         if verdict.content is frame.content:
             return (Deliver(frame),)
         header = {"msg_id": frame.parent_id} if request is None else request.header
         effects: list[Effect] = []
         if verdict.content is not None:
             try:
-                effects.append(Deliver(self._frame(frame.channel, frame.msg_type, verdict.content, header)))
+                shown = self._frame(frame.channel, frame.msg_type, verdict.content, header, msg_id=frame.msg_id)
+                effects.append(Deliver(shown))
             except (ValueError, RecursionError):  # numbers and depths that Python reads but does not write
                 effects.append(Deliver(self._notice(header, "[A message of this kernel could not be shortened.]\n")))
         if verdict.notice:
@@ -352,18 +388,18 @@ class Session:
             return []
         texts, last_update = request.budget.close()
         effects: list[Effect] = [Deliver(last_update)] if last_update is not None else []
-        return [*effects, *(Deliver(self._stream(request.header, name, text)) for name, text in texts)]
+        return [*effects, *(Deliver(self._stream(request.header, name, text, request.held)) for name, text in texts)]
 
     def _bounded_reply(self, frame: KernelFrame, request: _Request) -> KernelFrame:
         if len(frame.text) <= MAX_REPLY_BYTES or frame.msg_type != "execute_reply":
             return frame
         content = shortened_reply(frame.content, self._limits.text_characters)
-        return self._frame("shell", "execute_reply", content, request.header)
+        return self._frame("shell", "execute_reply", content, request.header, msg_id=frame.msg_id)
 
     def _bounded_status(self, frame: KernelFrame, request: _Request, state: str) -> KernelFrame:
         if len(frame.text) <= MAX_STATUS_BYTES:
             return frame
-        return self._frame("iopub", "status", {"execution_state": state}, request.header)
+        return self._frame("iopub", "status", {"execution_state": state}, request.header, msg_id=frame.msg_id)
 
     def frame_rejected(self, channel: str, code: str) -> Effects:
         """Say in the output of the running evaluation that a message of the kernel was dropped."""
@@ -387,7 +423,7 @@ class Session:
         if self.phase is not Phase.OPEN:
             return []
         effects: list[Effect] = [
-            Deliver(self._stream(request.header, name, text))
+            Deliver(self._stream(request.header, name, text, request.held))
             for request in self._open.values()
             if request.budget is not None
             for name, text in request.budget.release(self._seconds())
@@ -416,6 +452,10 @@ class Session:
             elif request.reply_type == "execute_reply":
                 effects.append(Deliver(self._failure(request.header, "ReplyLost", "The reply of the kernel was lost.")))
         return [*effects, *self._end_if_done()] if effects else []
+
+    def resumed(self, *, complete: bool) -> KernelFrame:
+        """Return what tells a client that came back that it is up to date; not ``complete``: something is missing."""
+        return self._frame("control", "resumed", {"complete": complete}, {})
 
     # --- end
 
@@ -459,14 +499,22 @@ class Session:
 
     # --- messages of our own
 
-    def _frame(self, channel: str, msg_type: str, content: Mapping[str, Any], parent: Mapping[str, Any]) -> KernelFrame:
+    def _frame(
+        self,
+        channel: str,
+        msg_type: str,
+        content: Mapping[str, Any],
+        parent: Mapping[str, Any],
+        msg_id: str = "",
+    ) -> KernelFrame:
+        """Return a message of our own; ``msg_id``: that of the kernel's which it takes the place of."""
         self._made += 1
         return frames.make_frame(
             channel,
             msg_type,
             content,
             parent=parent,
-            msg_id=f"{self.kernel_id}_{self._made}",
+            msg_id=msg_id or f"{self.kernel_id}_{self._made}",
             session=self.kernel_id,
             date=self._now(),
         )
@@ -477,8 +525,8 @@ class Session:
     def _notice(self, header: Mapping[str, Any], text: str) -> KernelFrame:
         return self._stream(header, "stderr", text)
 
-    def _stream(self, header: Mapping[str, Any], name: str, text: str) -> KernelFrame:
-        return self._frame("iopub", "stream", {"name": name, "text": text}, header)
+    def _stream(self, header: Mapping[str, Any], name: str, text: str, msg_id: str = "") -> KernelFrame:
+        return self._frame("iopub", "stream", {"name": name, "text": text}, header, msg_id)
 
     def _failure(self, header: Mapping[str, Any], ename: str, sentence: str) -> KernelFrame:
         content: dict[str, Any] = {

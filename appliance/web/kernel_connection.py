@@ -12,6 +12,7 @@ are final in libzmq 4.3). The round trip shows that too: then the socket is repl
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,10 +22,13 @@ from twisted.logger import Logger
 
 from appliance.log import kernel_name
 from appliance.protocol.frames import (
+    MAX_REPLAYED,
     ClientMessage,
     FrameRejectedError,
     KernelFrame,
+    parent_header,
     parse_kernel_message,
+    parse_replay,
     serialize,
 )
 from appliance.zmq_sockets import (
@@ -54,6 +58,12 @@ MAX_DEAF_ROUND_TRIPS = 3
 #: Longest wait for a kernel's first reply: it was ready when it was leased.
 FIRST_REPLY_SECONDS = 10.0
 
+#: Longest wait for what a kernel said before; kernels that are programs of their own do not know the question.
+REPLAY_SECONDS = 1.0
+
+#: Name under which the web role itself asks kernels.
+USERNAME = "cell-web"
+
 #: Rejected messages of one kernel that are logged; the rest is silent, since a kernel can send any number.
 MAX_LOGGED_REJECTIONS = 5
 
@@ -70,6 +80,9 @@ class Listener(Protocol):
     def round_trip_done(self) -> None:
         """Take note that everything said before now has arrived or is lost."""
 
+    def kernel_recovered(self, frames: list[KernelFrame], *, forgot: bool) -> None:
+        """Take what the kernel said before this connection was made; ``forgot``: not all of it."""
+
     def kernel_unreachable(self) -> None:
         """Take note that the kernel cannot be talked to."""
 
@@ -77,12 +90,18 @@ class Listener(Protocol):
 class KernelConnection:
     """The sockets of one kernel."""
 
-    def __init__(self, sockets: Sockets, clock: Any, address: KernelAddress, listener: Listener) -> None:
+    def __init__(
+        self, sockets: Sockets, clock: Any, address: KernelAddress, listener: Listener, *, recover: bool = False
+    ) -> None:
+        """Connect; with ``recover``, first ask the kernel what it said before."""
         self._clock = clock
+        self._recovering = recover
+        self._control: DealerConnection | None = None
+        self._waiting: list[KernelFrame] = []
         self._kernel_id = address.kernel_id
         self._key = address.key
         self._listener = listener
-        self._wire = WireSession(key=address.key, username="cell-web")
+        self._wire = WireSession(key=address.key, username=USERNAME)
         self._own_ids = self._wire.session
         self._rejected = 0
         self._request_id = ""
@@ -174,6 +193,8 @@ class KernelConnection:
         self._iopub.shutdown()
         self._shell.shutdown()
         self._stdin.shutdown()
+        if self._control is not None:
+            self._control.shutdown()
 
     # --- what arrives
 
@@ -195,8 +216,49 @@ class KernelConnection:
             return
         if frame.parent_id.startswith(self._own_ids):
             self._own_answer(frame)
+        elif self._recovering:
+            if len(self._waiting) < MAX_REPLAYED:
+                self._waiting.append(frame)
         else:
             self._listener.kernel_frame(frame)
+
+    # --- what was said before
+
+    def _ask_again(self) -> None:
+        """Ask what the kernel said before: the subscription works, so nothing falls between that and what follows."""
+        self._control = DealerConnection(self._sockets, f"{self._base}control", self._replayed, self._failed)
+        self._arm(REPLAY_SECONDS, self._recovered, [], True)
+        message = self._wire.msg("replay_request")
+        with contextlib.suppress(SendQueueFullError):
+            self._control.send(self._wire.serialize(message))
+
+    def _replayed(self, parts: list[bytes]) -> None:
+        if not self._recovering:
+            return
+        try:
+            reply = parse_kernel_message("control", parts, self._key)
+            said = parse_replay(reply.buffers[0] if reply.buffers else b"", self._key)
+        except FrameRejectedError as exc:
+            self._reject("control", exc.code)
+            said, forgot = [], True
+        else:
+            forgot = reply.content.get("forgot") is True
+        self._recovered(said, forgot)
+
+    def _recovered(self, said: list[KernelFrame], forgot: bool) -> None:
+        self._disarm()
+        self._recovering = False
+        if self._control is not None:
+            self._control.shutdown()
+            self._control = None
+        waiting, self._waiting = self._waiting, []
+        known = {frame.msg_id for frame in said}
+        everything = [*said, *(frame for frame in waiting if frame.msg_id not in known)]
+        # questions of the process that was here before are nobody's business
+        self._listener.kernel_recovered(
+            [frame for frame in everything if parent_header(frame).get("username") != USERNAME], forgot=forgot
+        )
+        self._listener.round_trip_done()
 
     def _reject(self, channel: str, code: str) -> None:
         if code == "type_not_allowed":
@@ -228,7 +290,10 @@ class KernelConnection:
         self._request_id = ""
         self._round_trips = 0
         self._proved = True
-        self._listener.round_trip_done()
+        if self._recovering:
+            self._ask_again()
+        else:
+            self._listener.round_trip_done()
 
     def _again(self) -> None:
         self._timer = None
@@ -255,9 +320,9 @@ class KernelConnection:
     def _failed(self, _exc: Exception) -> None:
         self._listener.kernel_unreachable()
 
-    def _arm(self, seconds: float, call: Any) -> None:
+    def _arm(self, seconds: float, call: Any, *arguments: Any) -> None:
         self._disarm()
-        self._timer = self._clock.callLater(seconds, call)
+        self._timer = self._clock.callLater(seconds, call, *arguments)
 
     def _disarm(self) -> None:
         if self._timer is not None:

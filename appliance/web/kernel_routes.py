@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from appliance.errors import BadRequest, MethodNotAllowed
+from appliance.errors import BadRequest, MethodNotAllowed, UnknownKernel
 from appliance.protocol.death import DeathReason
+from appliance.protocol.frames import make_frame
 from appliance.web.framed import framed
 from appliance.web.http import NO_STORE, Call, Response, json_response, preflight
 from appliance.web.kernels import Kernels, timeout_seconds
 from appliance.web.pool_client import Place
 from appliance.web.site import Route
-from appliance.web.websocket import is_upgrade, upgrade
+from appliance.web.websocket import FarewellSocket, Returning, become_websocket, is_upgrade, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 #: What may stand for a kernel or a ticket in an address.
 ID = r"[\w-]{1,64}"
+
+#: Said to a browser that comes back too late.
+GONE = "The kernel ended while the connection was down. Evaluate again to start a new one."
+
+_MESSAGE_ID = re.compile(r"[A-Za-z0-9_-]{0,128}")
 
 EMPTY = Response(200, b"", "text/plain; charset=utf-8", NO_STORE)
 
@@ -111,7 +117,38 @@ class KernelRoutes:
         """Connect to a kernel by WebSocket."""
         if not is_upgrade(call.request):
             raise BadRequest("This address is a WebSocket.")
-        kernel = await self._kernels.find(kernel_id)
+        returning = _returning(call)
+        try:
+            kernel = await self._kernels.find(kernel_id)
+        except UnknownKernel:
+            ended = self._kernels.ended(kernel_id)
+            if returning is None or not is_upgrade(call.request):
+                raise
+            if ended is None:
+                self._say_goodbye(call, kernel_id)
+                return None
+            kernel = ended
+        if call.arguments.get("timeout") == "0":
+            kernel.released_after_evaluation()
         if not call.gone:
-            upgrade(call.request, kernel, self._clock, self._now, self._max_message_bytes)
+            upgrade(call.request, kernel, self._clock, self._now, self._max_message_bytes, returning=returning)
         return None
+
+    def _say_goodbye(self, call: Call, kernel_id: str) -> None:
+        content = {"execution_state": "dead", "reason": UnknownKernel.code, "message": GONE}
+        frame = make_frame(
+            "iopub", "status", content, parent={}, msg_id=f"{kernel_id}_0", session=kernel_id, date=self._now()
+        )
+        if not call.gone:
+            socket = FarewellSocket(frame, call.request.channel, self._clock, self._max_message_bytes)
+            become_websocket(call.request, socket)
+
+
+def _returning(call: Call) -> Returning | None:
+    """Return what a client says of itself that comes back after its connection broke: ``session_id``, ``after``."""
+    if "after" not in call.arguments:
+        return None
+    texts = [call.arguments.get(name) for name in ("session_id", "after", "after_kernel")]
+    if not all(_MESSAGE_ID.fullmatch(text) for text in texts) or not texts[0]:
+        raise BadRequest("session_id, after and after_kernel are ids of up to 128 letters, digits, - and _.")
+    return Returning(*texts)

@@ -40,6 +40,10 @@ TICK_SECONDS = 2.0
 #: Releases that could not be told to the pool yet; older ones are left to the pool's own clocks.
 MAX_OWED_RELEASES = 1000
 
+#: Kernels that ended are remembered this long, and this many, for browsers whose connection was broken at the end.
+ENDED_SECONDS = 60.0
+MAX_ENDED = 32
+
 _REASONS = {reason.value: reason for reason in DeathReason}
 
 _KERNEL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -64,6 +68,7 @@ class Kernels(Service):
         self._request_log = request_log
         self._limits = OutputLimits(**attrs.asdict(config.output))
         self._live: dict[str, LiveKernel] = {}
+        self._ended: dict[str, tuple[LiveKernel, float]] = {}
         self._attaching: dict[str, list[Deferred[LiveKernel]]] = {}
         self._owed: dict[str, DeathReason] = {}
         #: Kernels that took the place of another, by the id that clients know them by.
@@ -98,6 +103,8 @@ class Kernels(Service):
         self.sockets.shutdown()
 
     def _tick_all(self) -> None:
+        now = self.clock.seconds()
+        self._ended = {name: ended for name, ended in self._ended.items() if ended[1] > now}
         for kernel in list(self._live.values()):
             try:
                 kernel.tick()
@@ -159,7 +166,9 @@ class Kernels(Service):
             raise UnknownProfile(f"There is no profile {profile[:64]!r} here. Profiles: {known}.")
         return environment, profile
 
-    def _add(self, address: KernelAddress, *, single: bool, watch: Watch | None = None) -> LiveKernel:
+    def _add(
+        self, address: KernelAddress, *, single: bool, watch: Watch | None = None, recover: bool = False
+    ) -> LiveKernel:
         kernel = LiveKernel(
             self,
             address,
@@ -168,6 +177,7 @@ class Kernels(Service):
             max_clients=self._config.web.max_connections_per_kernel,
             limits=self._limits,
             watch=watch,
+            recover=recover,
         )
         self._live[address.kernel_id] = kernel
         return kernel
@@ -206,8 +216,20 @@ class Kernels(Service):
         if address.kernel_id != kernel_id:
             self._successors[kernel_id] = address.kernel_id
         return self._live.get(address.kernel_id) or self._add(
-            address, single=False, watch=self._watch(address, "visitor")
+            address,
+            single=False,
+            watch=self._watch(address, "visitor"),
+            recover=address.kernel_id == kernel_id and self._is_ours(address),
         )
+
+    def _is_ours(self, address: KernelAddress) -> bool:
+        """Return whether a kernel is a fork of a zygote, which remembers what it said."""
+        environment = self._config.environment.get(address.environment)
+        return environment is not None and not environment.kernelspec
+
+    def ended(self, kernel_id: str) -> LiveKernel | None:
+        """Return a kernel that ended lately, for who comes back to hear its last words."""
+        return self._ended[kernel_id][0] if kernel_id in self._ended else None
 
     async def restart(self, kernel_id: str) -> LiveKernel:
         """Put a fresh kernel in the place of one, under the same id and with its clients.
@@ -262,8 +284,15 @@ class Kernels(Service):
     def forget(self, kernel: LiveKernel) -> None:
         """Drop a kernel from the table."""
         if self._live.get(kernel.kernel_id) is kernel:
+            if kernel.resumable:
+                self._keep_ended(kernel)
             del self._live[kernel.kernel_id]
             self._successors = {old: new for old, new in self._successors.items() if new != kernel.kernel_id}
+
+    def _keep_ended(self, kernel: LiveKernel) -> None:
+        if len(self._ended) >= MAX_ENDED:
+            del self._ended[next(iter(self._ended))]
+        self._ended[kernel.kernel_id] = (kernel, self.clock.seconds() + ENDED_SECONDS)
 
     def died(self, kernel_id: str, reason: str, detail: str) -> None:
         """Take the pool's word that a kernel ended."""

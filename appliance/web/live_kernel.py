@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.logger import Logger
@@ -21,11 +22,17 @@ if TYPE_CHECKING:
     from appliance.web.kernels import Kernels
     from appliance.web.pool_client import KernelAddress
     from appliance.web.request_log import Watch
+    from appliance.web.websocket import Returning
 
 log = Logger()
 
 #: WebSocket close code of a server that goes away (RFC 6455, section 7.4.1).
 CLOSE_GOING_AWAY = 1001
+CLOSE_NORMAL = 1000
+
+#: Kept of what was said, for a browser that comes back after its connection broke.
+MAX_SAID_BYTES = 2_097_152
+MAX_SAID = 4096
 
 
 class TooManyConnections(ApplianceError):
@@ -64,7 +71,9 @@ class LiveKernel:
         max_clients: int,
         limits: OutputLimits,
         watch: Watch | None = None,
+        recover: bool = False,
     ) -> None:
+        """Begin; with ``recover``, the kernel was used by another process before and may be at work."""
         self.kernel_id = address.kernel_id
         self.environment = address.environment
         self._kernels = kernels
@@ -76,7 +85,14 @@ class LiveKernel:
         self._watch = watch
         self._made = 0
         self._grace: Any = None
-        self._connection = KernelConnection(kernels.sockets, kernels.clock, address, self)
+        self._said: deque[KernelFrame] = deque()
+        self._said_bytes = 0
+        self._forgot = False
+        self._recovering = recover
+        #: Whether a client may come back for its last words.
+        self.resumable = False
+        self._returning: dict[int, Returning] = {}
+        self._connection = KernelConnection(kernels.sockets, kernels.clock, address, self, recover=recover)
         self._connection.start()
         self._perform(self._session.leased())
 
@@ -113,12 +129,61 @@ class LiveKernel:
         self._perform(self._session.client_opened(self._made))
         return self._made
 
-    def remove_client(self, number: int) -> None:
-        """Forget a client; a number that is not known is ignored."""
+    def knows(self, returning: Returning) -> bool:
+        """Return whether a client has a connection already, which a new one takes the place of."""
+        return any(known.session_id == returning.session_id for known in self._returning.values())
+
+    def add_returning_client(self, client: Client, returning: Returning) -> int:
+        """Take in a client that tells what it has heard: it hears what followed, then ``resumed``.
+
+        Its earlier connection is closed.
+        """
+        for number, known in list(self._returning.items()):
+            if known.session_id == returning.session_id:
+                self._close_clients(number, CLOSE_GOING_AWAY)
+        self.resumable = True
+        if not self._recovering:
+            self._catch_up(client, returning)
+        if self._session.phase is machine.Phase.DEAD:
+            client.close(CLOSE_NORMAL)
+            return 0
+        self._returning[self._made + 1] = returning
+        return self.add_client(client)
+
+    def _catch_up(self, client: Client, returning: Returning) -> None:
+        missed, complete = self._missed(returning.after, returning.after_kernel)
+        for frame in missed:
+            client.deliver(frame)
+        client.deliver(self._session.resumed(complete=complete))
+
+    def _missed(self, after: str, after_kernel: str) -> tuple[list[KernelFrame], bool]:
+        """Return what was said after a message, and whether that is all of it."""
+        said = list(self._said)
+        for wanted in (after, after_kernel):
+            for index in range(len(said) - 1, -1, -1):
+                if wanted and said[index].msg_id == wanted:
+                    return said[index + 1 :], True
+        return said, not self._forgot
+
+    def _remember(self, frame: KernelFrame) -> None:
+        """Keep what was said for clients that come back."""
+        self._said.append(frame)
+        self._said_bytes += frame.size
+        while self._said_bytes > MAX_SAID_BYTES or len(self._said) > MAX_SAID:
+            self._said_bytes -= self._said.popleft().size
+            self._forgot = True
+
+    def remove_client(self, number: int, *, lost: bool = False) -> None:
+        """Forget a client; ``lost``: its connection broke. A number that is not known is ignored."""
         if self._clients.pop(number, None) is not None:
             self._full.discard(number)
             self._pause_or_resume()
-            self._perform(self._session.client_closed(number))
+            returns = self._returning.pop(number, None) is not None and lost
+            self._perform(self._session.client_closed(number, returns=returns))
+
+    def released_after_evaluation(self) -> None:
+        """Give the kernel back when its evaluations are answered."""
+        self._session.released_after_evaluation()
 
     def client_message(self, number: int, message: ClientMessage) -> None:
         """Take a message of a client."""
@@ -161,6 +226,20 @@ class LiveKernel:
         else:
             self._perform(self._session.synchronized())
 
+    def kernel_recovered(self, frames: list[KernelFrame], *, forgot: bool) -> None:
+        """Take what the kernel said while another process listened."""
+        self._forgot = forgot
+        # those who are connected hear it from where they were
+        clients, self._clients = self._clients, {}
+        self._perform(self._session.recover(frames))
+        self._clients = clients
+        self._recovering = False
+        for number, returning in list(self._returning.items()):
+            if number in clients:
+                self._catch_up(clients[number], returning)
+        if self._session.phase is machine.Phase.DEAD:
+            self._close_clients(None, CLOSE_NORMAL)
+
     def kernel_unreachable(self) -> None:
         """Give up a kernel that does not talk."""
         self._perform(self._session.stop(DeathReason.UNRESPONSIVE))
@@ -193,6 +272,7 @@ class LiveKernel:
                 self._tell(self._watch, effect)
             match effect:
                 case machine.Deliver(frame, None):
+                    self._remember(frame)
                     for client in list(self._clients.values()):
                         client.deliver(frame)
                 case machine.Deliver(frame, number):
@@ -238,6 +318,7 @@ class LiveKernel:
             client = self._clients.pop(one, None)
             if client is not None:
                 self._full.discard(one)
+                self._returning.pop(one, None)
                 self._session.client_closed(one)
                 client.close(code)
 

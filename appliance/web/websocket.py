@@ -15,6 +15,7 @@ import io
 import struct
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -51,6 +52,7 @@ LOST_SECONDS = 75.0
 CLOSE_SECONDS = 10.0
 
 # close codes of RFC 6455, section 7.4.1
+CLOSE_NORMAL = 1000
 CLOSE_UNSUPPORTED = 1003
 CLOSE_TOO_BIG = 1009
 
@@ -120,6 +122,7 @@ class BrowserSocket:
         self._max_bytes = max_bytes
         self._wire: Any = None
         self._open = False
+        self._said_goodbye = False
         self._full_since: float | None = None
         self._unread_bytes = 0
         self._heard = clock.seconds()
@@ -203,6 +206,7 @@ class BrowserSocket:
             return
         if self._open and self._wire._wsconn.state is not ConnectionState.OPEN:
             # the client is closing, and Twisted has answered it
+            self._said_goodbye = True
             self._leave()
 
     def _leave(self) -> None:
@@ -313,22 +317,42 @@ def announces(frame: KernelFrame, idle_after: str) -> bool:
             return kind == "execute_input"
 
 
+@attrs.frozen
+class Returning:
+    """A client that comes back by itself: the name it chose, and the last messages it heard (of all, of the kernel)."""
+
+    session_id: str
+    after: str
+    after_kernel: str
+
+
 class ChannelsSocket(BrowserSocket):
     """One browser's connection to one kernel."""
 
     def __init__(
-        self, kernel: LiveKernel, channel: Any, clock: Any, now: Callable[[], str], max_bytes: int, framing: Framing
+        self,
+        kernel: LiveKernel,
+        channel: Any,
+        clock: Any,
+        now: Callable[[], str],
+        max_bytes: int,
+        framing: Framing,
+        returning: Returning | None = None,
     ) -> None:
         super().__init__(channel, clock, max_bytes)
         self._kernel = kernel
+        self._returning = returning
         self._now = now
         self._framing = framing
         self._number = 0
         self._idle_after = ""
 
     def opened(self) -> None:
-        """Join the session."""
-        self._number = self._kernel.add_client(self)
+        """Join the session, where this client left it if it did."""
+        if self._returning is None:
+            self._number = self._kernel.add_client(self)
+        else:
+            self._number = self._kernel.add_returning_client(self, self._returning)
 
     def text_received(self, text: str) -> None:
         """Take a Jupyter message."""
@@ -365,11 +389,33 @@ class ChannelsSocket(BrowserSocket):
 
     def left(self) -> None:
         """Leave the session."""
-        self._kernel.remove_client(self._number)
+        self._kernel.remove_client(self._number, lost=not self._said_goodbye)
 
     def full(self, *, full: bool) -> None:
         """Stop the kernel's messages, or let them come again."""
         self._kernel.client_full(self._number, full=full)
+
+
+class FarewellSocket(BrowserSocket):
+    """Tells a browser that comes back that its kernel is gone: it cannot read the status of a refused handshake."""
+
+    def __init__(self, frame: KernelFrame, channel: Any, clock: Any, max_bytes: int) -> None:
+        super().__init__(channel, clock, max_bytes)
+        self._frame = frame
+
+    def opened(self) -> None:
+        """Say so, and end."""
+        self.send(self._frame.text)
+        self.close(CLOSE_NORMAL)
+
+    def text_received(self, text: str) -> None:
+        """Do nothing: it is over."""
+
+    def left(self) -> None:
+        """Do nothing: there is nothing to leave."""
+
+    def full(self, *, full: bool) -> None:
+        """Do nothing: nothing more is sent."""
 
 
 def is_upgrade(request: Any) -> bool:
@@ -410,11 +456,14 @@ def upgrade(
     *,
     framing: Framing = TEXT,
     subprotocol: str | None = None,
+    returning: Returning | None = None,
 ) -> None:
     """Make the connection of a request a client of a kernel.
 
     Raises `BadRequest` when the handshake is wrong and `ApplianceError` when the kernel has no room for another
     client.
     """
-    kernel.check_room()
-    become_websocket(request, ChannelsSocket(kernel, request.channel, clock, now, max_bytes, framing), subprotocol)
+    if returning is None or not kernel.knows(returning):
+        kernel.check_room()
+    socket = ChannelsSocket(kernel, request.channel, clock, now, max_bytes, framing, returning)
+    become_websocket(request, socket, subprotocol)

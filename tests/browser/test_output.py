@@ -95,6 +95,37 @@ def test_displays_are_updated_and_cleared(cell):
     expect(cell.output.locator("#outputs")).to_have_text("after")
 
 
+def test_a_program_asks_in_place(cell):
+    cell.write(
+        "name = input('Your name? ')\nprint('Hello', name)\nimport getpass\nprint(len(getpass.getpass('Secret: ')))"
+    )
+    cell.start()
+    field = cell.root.get_by_label("Your name?")
+    expect(field).to_be_focused()
+    field.fill("Ada")
+    field.press("Enter")
+    expect(cell.output.get_by_text("Hello Ada")).to_be_visible()
+    secret = cell.root.get_by_label("Secret:")
+    expect(secret).to_have_attribute("type", "password")
+    secret.fill("abc")
+    cell.button("Send").click()
+    cell.wait_until_ended()
+    expect(cell.output.locator("#outputs")).to_contain_text("Your name? Ada")
+    expect(cell.output.locator("#outputs")).not_to_contain_text("abc")
+    expect(cell.output.locator("#outputs")).to_contain_text("3")
+    expect(cell.root.locator(".ca-question")).to_be_hidden()
+
+
+def test_a_question_is_gone_when_the_program_is_stopped(cell):
+    cell.write("input('Really? ')")
+    cell.start()
+    expect(cell.root.get_by_label("Really?")).to_be_visible()
+    cell.button("Stop").click()
+    cell.wait_until_ended()
+    expect(cell.root.locator(".ca-question")).to_be_hidden()
+    expect(cell.status).to_contain_text("Stopped after")
+
+
 def test_a_flood_of_print_leaves_the_page_alive(cell):
     cell.evaluate("for i in range(400_000):\n    print('a line of the flood, number', i)")
     expect(cell.output.locator(".stderr").first).to_contain_text("Output is limited to 800 000 characters of text")

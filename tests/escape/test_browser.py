@@ -138,7 +138,7 @@ def test_no_answer_sets_a_cookie_or_asks_for_a_password(appliance):
 
 
 @pytest.mark.attack(33, "a list shows nothing without the token it was started with", "read the kernels of a visitor")
-def test_a_page_of_another_site_sees_no_kernels_of_its_visitor(page, site, foreign, watch):  # noqa: F811
+def test_a_page_of_another_site_sees_no_kernels_of_its_visitor(page, site, foreign, watch):
     """A visitor has kernels by every door; a hostile page in the same browser looks for them."""
     watch.expected.append("")
     page.goto(site + "/")
@@ -177,9 +177,7 @@ def test_a_page_of_another_site_sees_no_kernels_of_its_visitor(page, site, forei
 
 
 @pytest.mark.parametrize("origin", ["https://evil.test", "null", "file://"])
-@pytest.mark.attack(
-    33, "nothing to ride on: no cookie, the id is the secret", "another site, by each door"
-)
+@pytest.mark.attack(33, "nothing to ride on: no cookie, the id is the secret", "another site, by each door")
 def test_every_websocket_gives_another_site_what_it_started_itself_and_no_more(appliance, origin):
     other = str(uuid.uuid4())
     base = f"ws://127.0.0.1:{appliance.port}"

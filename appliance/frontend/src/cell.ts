@@ -51,6 +51,9 @@ const TONES: Readonly<Record<string, Tone>> = {
   crashed: "error",
 };
 
+const CONNECTION_LOST = "Connection lost, connecting again. The program goes on.";
+const OUTPUT_LOST = "\n[Output was lost while the connection was down.]\n";
+
 const VARIABLES_LOST = "The session of the linked cells is lost with it: evaluating any of them starts a new one, without their variables.";
 
 export class Cell {
@@ -74,6 +77,7 @@ export class Cell {
   /** How many visitors are before this one while all kernels are taken. */
   private before: number | undefined;
   private summary = new Summary();
+  private connected = true;
 
   constructor(options: CellOptions) {
     this.server = options.server;
@@ -202,6 +206,8 @@ export class Cell {
   /** From here on, nothing of the evaluation under way is heard. */
   private abandon(): void {
     this.evaluation += 1;
+    this.connected = true;
+    this.view.askNoMore();
     this.silence();
     this.silence = () => undefined;
     clearTimeout(this.patience);
@@ -242,6 +248,12 @@ export class Cell {
       message: (message) => {
         if (evaluation === this.evaluation) this.receive(message);
       },
+      connection: (up) => {
+        if (evaluation === this.evaluation) this.showConnection(up);
+      },
+      lost: () => {
+        if (evaluation === this.evaluation) this.outputs.push({ kind: "stream", name: "stderr", text: OUTPUT_LOST });
+      },
       ended: (ending) => {
         if (evaluation === this.evaluation) this.happen({ type: "ended", ending });
       },
@@ -260,6 +272,10 @@ export class Cell {
     }
     if (message.type === "status" && content.execution_state === "idle") {
       this.happen({ type: "settled" });
+      return;
+    }
+    if (message.type === "input_request") {
+      this.ask(textOf(content.prompt), content.password === true);
       return;
     }
     const item = outputOf(message);
@@ -305,6 +321,22 @@ export class Cell {
     }
   }
 
+  /** Ask the visitor what the program asks, where its output stands. */
+  private ask(prompt: string, secret: boolean): void {
+    this.view.askFor(prompt, secret, (value) => {
+      this.outputs.push({ kind: "stream", name: "stdout", text: `${prompt}${secret ? "·".repeat(8) : value}\n` });
+      this.kernel?.answer(value);
+    });
+    this.view.announce(`The program asks: ${prompt}`);
+  }
+
+  private showConnection(up: boolean): void {
+    this.connected = up;
+    if (!up) this.view.showStatus(CONNECTION_LOST);
+    this.view.announce(up ? "Connected again." : CONNECTION_LOST);
+    if (up) this.showElapsed();
+  }
+
   private linkLost(ending: Ending): void {
     this.kernel = undefined;
     this.tell(TONES[ending.reason] ?? "warning", `${ending.sentence} ${VARIABLES_LOST}`);
@@ -326,7 +358,7 @@ export class Cell {
   }
 
   private showElapsed(): void {
-    if (this.state.phase !== "running" && this.state.phase !== "starting") return;
+    if (!this.connected || (this.state.phase !== "running" && this.state.phase !== "starting")) return;
     if (this.state.phase === "starting" && this.before !== undefined) return;
     const words = this.state.phase === "running" ? "Running" : "Starting a kernel";
     this.view.showStatus(`${words} · ${Math.round((performance.now() - this.startedAt) / 1000)} s`);

@@ -58,6 +58,7 @@ export class CellView {
   private readonly share: HTMLButtonElement;
   private readonly status = make("span", "ca-status");
   private readonly activity = make("div", "ca-activity", { "aria-hidden": "true" });
+  private readonly question = make("form", "ca-question", { hidden: "" });
   private readonly notice = make("div", "ca-notice", { hidden: "" });
   private readonly live = make("div", "ca-visually-hidden", { role: "status", "aria-live": "polite" });
 
@@ -87,7 +88,7 @@ export class CellView {
     const hint = make("span", "ca-hint", { "aria-hidden": "true" }, "Shift+Enter evaluates · Esc, then Tab leaves the editor");
     const bar = make("div", "ca-bar", {}, this.run, this.stop, this.status, hint, make("span", "ca-meta", {}, language, this.share));
     this.input = make("section", "ca-scope ca-input", { "aria-label": "Code cell" }, this.editor, bar, this.sharePanel.element, this.live);
-    this.output = make("section", "ca-scope ca-output", { "aria-label": "Output of the code cell" }, this.activity, this.frames, this.notice);
+    this.output = make("section", "ca-scope ca-output", { "aria-label": "Output of the code cell" }, this.activity, this.frames, this.question, this.notice);
     this.output.hidden = true;
     this.input.dataset.phase = "idle";
 
@@ -145,6 +146,29 @@ export class CellView {
       button.addEventListener("click", action.run);
       this.notice.append(button);
     }
+  }
+
+  /** Ask for a line of text below the output; `answered` is called once, unless the question is taken back. */
+  askFor(prompt: string, secret: boolean, answered: (value: string) => void): void {
+    const field = make("input", "ca-field", { type: secret ? "password" : "text", autocomplete: "off", spellcheck: "false" });
+    const label = make("label", "ca-prompt", {}, prompt === "" ? "Input" : prompt, field);
+    const send = make("button", "ca-button", { type: "submit" }, "Send");
+    this.question.replaceChildren(label, send);
+    this.question.onsubmit = (event) => {
+      event.preventDefault();
+      const { value } = field;
+      this.askNoMore();
+      this.stop.focus();
+      answered(value);
+    };
+    this.question.hidden = false;
+    this.showOutput(true);
+    field.focus();
+  }
+
+  askNoMore(): void {
+    this.question.hidden = true;
+    this.question.replaceChildren();
   }
 
   /** Say `text` to screen readers. */

@@ -1,7 +1,8 @@
 /** One kernel on the server, over its WebSocket. */
 
-import { executeRequest, interruptRequest, parseMessage, randomId, textOf } from "./messages.js";
-import type { KernelMessage } from "./messages.js";
+import { Connection } from "./connection.js";
+import { executeRequest, inputReply, interruptRequest, randomId, shellRequest, textOf } from "./messages.js";
+import type { Json, KernelMessage, Request } from "./messages.js";
 import { ServerError } from "./server.js";
 import type { Patience, Server } from "./server.js";
 
@@ -15,6 +16,10 @@ export interface Ending {
 export interface Listener {
   message(message: KernelMessage): void;
   ended(ending: Ending): void;
+  /** The connection broke and is being made again (false), or is there again (true). */
+  connection?(up: boolean): void;
+  /** Something that was said while the connection was down could not be said again. */
+  lost?(): void;
 }
 
 const LOST: Ending = {
@@ -22,9 +27,6 @@ const LOST: Ending = {
   sentence: "The connection to the kernel was lost, and the kernel with it. Evaluate again to start a new one.",
 };
 const STOPPED: Ending = { reason: "stopped", sentence: "The kernel was stopped by you." };
-
-/** Longest wait for the WebSocket of a leased kernel. */
-const CONNECT_MILLISECONDS = 15_000;
 
 /** Largest number of requests whose messages are still routed; older ones are forgotten. */
 const MAX_LISTENERS = 256;
@@ -47,6 +49,14 @@ export class Router {
 
   route(message: KernelMessage): void {
     this.listeners.get(message.parentId)?.message(message);
+  }
+
+  connection(up: boolean): void {
+    for (const listener of this.listeners.values()) listener.connection?.(up);
+  }
+
+  lost(): void {
+    for (const listener of this.listeners.values()) listener.lost?.();
   }
 
   /** Tell every listener, each once, that nothing more comes. */
@@ -73,52 +83,68 @@ export class Kernel {
   private readonly router = new Router();
   private readonly session = randomId();
   private readonly watchers = new Set<(ending: Ending) => void>();
+  private readonly connection: Connection;
   private deletion: Promise<void> | undefined;
 
   private constructor(
     private readonly server: Server,
     readonly id: string,
-    private readonly socket: WebSocket,
+    channels: string,
+    timeout: number,
   ) {
-    socket.addEventListener("message", (event: MessageEvent<unknown>) => {
-      this.receive(event.data);
-    });
-    socket.addEventListener("close", () => {
-      this.finish(this.deletion ? STOPPED : LOST);
+    this.connection = new Connection(channels, id, timeout === 0 ? "0" : "", {
+      message: (message) => {
+        this.receive(message);
+      },
+      broken: () => {
+        this.router.connection(false);
+      },
+      restored: (complete) => {
+        this.router.connection(true);
+        if (!complete) this.router.lost();
+      },
+      closed: () => {
+        this.finish(this.deletion ? STOPPED : LOST);
+      },
     });
   }
 
   /** Lease a kernel, waiting in line if need be, and connect to it. Raises `ServerError`. */
   static async start(server: Server, timeout: number, patience: Patience): Promise<Kernel> {
     const lease = await server.lease(timeout, patience);
-    const socket = new WebSocket(lease.channels);
-    try {
-      await opened(socket);
-    } catch (error) {
-      socket.close();
-      await server.end(lease.id).catch(() => undefined);
-      throw error;
-    }
-    return new Kernel(server, lease.id, socket);
+    return new Kernel(server, lease.id, lease.channels, timeout);
   }
 
   /** Run code; the listener hears every message that belongs to it. Returns what stops listening. */
   execute(code: string, listener: Listener): () => void {
+    return this.request(executeRequest(this.session, code), listener);
+  }
+
+  /** Answer a question of the running program (`input_request`). */
+  answer(value: string): void {
+    if (!this.ending) this.connection.send(inputReply(this.session, value));
+  }
+
+  /** Ask for completions or help; the listener hears the reply. Returns what stops listening. */
+  ask(type: "complete_request" | "inspect_request", content: Json, listener: Listener): () => void {
+    return this.request(shellRequest(type, this.session, content), listener);
+  }
+
+  private request(request: Request, listener: Listener): () => void {
     if (this.ending) {
       listener.ended(this.ending);
       return () => undefined;
     }
-    const request = executeRequest(this.session, code);
     const id = request.header.msg_id;
     this.router.add(id, listener);
-    this.socket.send(JSON.stringify(request));
+    this.connection.send(request);
     return () => {
       this.router.remove(id);
     };
   }
 
   interrupt(): void {
-    if (!this.ending) this.socket.send(JSON.stringify(interruptRequest(this.session)));
+    if (!this.ending) this.connection.send(interruptRequest(this.session));
   }
 
   /** Be told once when the kernel ends. */
@@ -136,14 +162,12 @@ export class Kernel {
       })
       .then(() => {
         this.finish(STOPPED);
-        this.socket.close();
       });
     return this.deletion;
   }
 
-  private receive(frame: unknown): void {
-    const message = parseMessage(frame);
-    if (!message || this.ending) return;
+  private receive(message: KernelMessage): void {
+    if (this.ending) return;
     const ending = endingOf(message);
     if (ending) this.finish(ending);
     else this.router.route(message);
@@ -152,24 +176,9 @@ export class Kernel {
   private finish(ending: Ending): void {
     if (this.ending) return;
     this.ending = ending;
+    this.connection.close();
     this.router.end(ending);
     for (const watcher of this.watchers) watcher(ending);
     this.watchers.clear();
   }
-}
-
-function opened(socket: WebSocket): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      reject(new ServerError("The kernel did not answer in time."));
-    }, CONNECT_MILLISECONDS);
-    socket.addEventListener("open", () => {
-      clearTimeout(timer);
-      resolve();
-    });
-    socket.addEventListener("close", () => {
-      clearTimeout(timer);
-      reject(new ServerError("The connection to the kernel could not be opened."));
-    });
-  });
 }

@@ -4,6 +4,7 @@ export type Json = Record<string, unknown>;
 
 /** A message from the kernel; `parentId` is the `msg_id` of the request it belongs to, or "". */
 export interface KernelMessage {
+  readonly id: string;
   readonly type: string;
   readonly parentId: string;
   readonly content: Json;
@@ -12,7 +13,7 @@ export interface KernelMessage {
 
 /** A request to the kernel. */
 export interface Request {
-  readonly channel: "shell" | "control";
+  readonly channel: "shell" | "control" | "stdin";
   readonly header: {
     readonly msg_id: string;
     readonly msg_type: string;
@@ -52,6 +53,7 @@ export function parseMessage(frame: unknown): KernelMessage | undefined {
   if (type === "") return undefined;
   const parent = isObject(value.parent_header) ? value.parent_header : {};
   return {
+    id: textOf(value.header.msg_id),
     type,
     parentId: textOf(parent.msg_id),
     content: isObject(value.content) ? value.content : {},
@@ -89,9 +91,19 @@ export function executeRequest(session: string, code: string): Request {
     silent: false,
     store_history: false,
     user_expressions: { _sagecell_files: "sys._sage_.new_files()" },
-    allow_stdin: false,
+    allow_stdin: true,
     stop_on_error: true,
   });
+}
+
+/** Make another request on the shell channel. */
+export function shellRequest(type: string, session: string, content: Json): Request {
+  return request("shell", type, session, content);
+}
+
+/** Make the answer to an `input_request` (Jupyter messaging, "Messages on the stdin channel"). */
+export function inputReply(session: string, value: string): Request {
+  return request("stdin", "input_reply", session, { value, status: "ok" });
 }
 
 /** Make an `interrupt_request` (Jupyter messaging, "Kernel interrupt"). */

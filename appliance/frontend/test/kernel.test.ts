@@ -6,7 +6,7 @@ import { executeRequest, interruptRequest, parseMessage } from "../src/messages.
 import type { KernelMessage } from "../src/messages.js";
 
 function message(parentId: string, type = "stream"): KernelMessage {
-  return { type, parentId, content: {}, metadata: {} };
+  return { id: "", type, parentId, content: {}, metadata: {} };
 }
 
 class Recorder {
@@ -30,6 +30,7 @@ describe("parseMessage", () => {
       content: { name: "stdout", text: "hi" },
     };
     expect(parseMessage(JSON.stringify(frame))).toEqual({
+      id: "b",
       type: "stream",
       parentId: "a",
       content: { name: "stdout", text: "hi" },
@@ -55,7 +56,7 @@ describe("requests", () => {
     const request = executeRequest("s", "1+1");
     expect(request.channel).toBe("shell");
     expect(request.header.msg_id).toMatch(/^[0-9a-f]{32}$/);
-    expect(request.content).toMatchObject({ code: "1+1", silent: false, store_history: false, allow_stdin: false });
+    expect(request.content).toMatchObject({ code: "1+1", silent: false, store_history: false, allow_stdin: true });
     expect(request.content.user_expressions).toEqual({ _sagecell_files: "sys._sage_.new_files()" });
   });
 
@@ -108,18 +109,18 @@ describe("Router", () => {
 describe("endingOf", () => {
   it("reads the reason and its sentence", () => {
     const content = { execution_state: "dead", reason: "idle", message: "It was idle." };
-    expect(endingOf({ type: "status", parentId: "", content, metadata: {} })).toEqual({
+    expect(endingOf({ id: "", type: "status", parentId: "", content, metadata: {} })).toEqual({
       reason: "idle",
       sentence: "It was idle.",
     });
   });
 
   it("says so when there is none", () => {
-    const dead = { type: "status", parentId: "", content: { execution_state: "dead" }, metadata: {} };
+    const dead = { id: "", type: "status", parentId: "", content: { execution_state: "dead" }, metadata: {} };
     expect(endingOf(dead)?.sentence).toContain("no reason");
   });
 
   it("is undefined for other messages", () => {
-    expect(endingOf({ type: "status", parentId: "", content: { execution_state: "idle" }, metadata: {} })).toBeUndefined();
+    expect(endingOf({ id: "", type: "status", parentId: "", content: { execution_state: "idle" }, metadata: {} })).toBeUndefined();
   });
 });

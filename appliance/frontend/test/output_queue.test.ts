@@ -62,7 +62,7 @@ describe("OutputQueue", () => {
 
 describe("outputOf", () => {
   const of = (type: string, content: Record<string, unknown>): OutputItem | undefined =>
-    outputOf({ type, content, parentId: "", metadata: {} });
+    outputOf({ id: "", type, content, parentId: "", metadata: {} });
 
   it("takes values of the wrong type as empty", () => {
     expect(of("stream", { name: 1, text: {} })).toEqual(out(""));

@@ -8,7 +8,7 @@ import pytest
 from appliance.errors import InvalidMessage, PoolUnavailable
 from appliance.protocol import session as machine
 from appliance.protocol.death import DeathReason
-from appliance.protocol.frames import KernelFrame, parse_client_message
+from appliance.protocol.frames import KernelFrame, make_frame, parse_client_message
 from appliance.protocol.output_budget import OutputLimits
 from appliance.protocol.session import (
     CancelGrace,
@@ -472,3 +472,41 @@ def test_a_lost_idle_tells_what_was_left_out():
         ("stream", "a", machine.OUTPUT_LOST),
         ("status", "a", "idle"),
     ]
+
+
+def replayed(msg_type, parent, channel="iopub", **content):
+    header = {"msg_id": f"{msg_type}-{len(parent)}-{content}", "msg_type": msg_type}
+    return make_frame(channel, msg_type, content, parent=parent, msg_id=header["msg_id"], session="k", date="now")
+
+
+def test_a_session_begun_anew_learns_from_the_kernel_what_is_open():
+    asked = {"msg_id": "a", "msg_type": "execute_request", "username": "visitor"}
+    session = make()
+    effects = session.recover(
+        [replayed("status", asked, execution_state="busy"), replayed("stream", asked, name="stdout", text="x")]
+    )
+    assert [effect.frame.msg_type for effect in effects] == ["status", "stream"]
+    assert session.busy
+    session.released_after_evaluation()
+    session.recover([replayed("execute_reply", asked, "shell", status="ok")])
+    assert session.busy
+    effects = session.recover([replayed("status", asked, execution_state="idle")])
+    assert Release(DeathReason.RELEASED) in effects
+
+
+def test_an_evaluation_that_is_over_is_not_open_again():
+    asked = {"msg_id": "a", "msg_type": "execute_request"}
+    session = make()
+    session.recover(
+        [
+            replayed("status", asked, execution_state="busy"),
+            replayed("execute_reply", asked, "shell", status="ok"),
+            replayed("status", asked, execution_state="idle"),
+        ]
+    )
+    assert not session.busy
+
+
+def test_a_client_that_comes_back_is_waited_for_longer():
+    session = make()
+    assert session.client_closed(1, returns=True) == [machine.StartGrace(machine.RETURN_SECONDS)]
