@@ -64,7 +64,10 @@ const results = await Promise.all([
       { in: "src/frame/main.ts", out: "output_frame" },
     ],
   }),
-  build({ ...common, format: "esm", entryPoints: [{ in: "src/frame/katex.ts", out: "katex" }] }),
+  build({ ...common, format: "esm", entryPoints: [
+      { in: "src/frame/katex.ts", out: "katex" },
+      { in: "src/frame/marked.ts", out: "marked" },
+    ] }),
   build({
     ...common,
     loader: { ".css": "css" },

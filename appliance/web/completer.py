@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from appliance.protocol.frames import KernelFrame
     from appliance.web.kernels import Kernels
     from appliance.web.live_kernel import LiveKernel
-    from appliance.web.pool_client import Visitor
+    from appliance.web.pool_client import Visitor, WantedKernel
 
 log = Logger()
 
@@ -111,11 +111,19 @@ class _Asker:
 class Completer:
     """The questions of one page."""
 
-    def __init__(self, kernels: Kernels, visitor: Visitor, now: Callable[[], str], send: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        kernels: Kernels,
+        visitor: Visitor,
+        now: Callable[[], str],
+        send: Callable[[str], None],
+        wanted: WantedKernel = ANY_KERNEL,
+    ) -> None:
         self._kernels = kernels
         self._visitor = visitor
         self._now = now
         self._send = send
+        self._wanted = wanted
         self._own: LiveKernel | None = None
         self._leasing: list[Deferred[LiveKernel]] | None = None
         self._idle: Any = None
@@ -202,7 +210,7 @@ class Completer:
             return await waiting
         self._leasing = []
         try:
-            kernel = await self._kernels.lease("visitor", IDLE_SECONDS, ANY_KERNEL, self._visitor)
+            kernel = await self._kernels.lease("visitor", IDLE_SECONDS, self._wanted, self._visitor)
         except ApplianceError as exc:
             waiters, self._leasing = self._leasing, None
             for waiting in waiters:

@@ -15,6 +15,7 @@ from appliance.errors import ApplianceError, InvalidMessage, TermsNotAccepted
 from appliance.log import kernel_name
 from appliance.protocol.frames import make_frame, parse_client_message
 from appliance.web.completer import Completer
+from appliance.web.pool_client import ANY_KERNEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from appliance.protocol.frames import ClientMessage, KernelFrame
     from appliance.web.kernels import Kernels
     from appliance.web.live_kernel import LiveKernel
-    from appliance.web.pool_client import Visitor
+    from appliance.web.pool_client import Visitor, WantedKernel
 
 log = Logger()
 
@@ -72,6 +73,7 @@ class Multiplexer:
         send: Callable[[str], None],
         *,
         accepted: bool,
+        wanted: WantedKernel = ANY_KERNEL,
         max_message_bytes: int,
     ) -> None:
         self.send = send
@@ -82,7 +84,7 @@ class Multiplexer:
         self._attached: dict[str, _Attached] = {}
         self._pending: dict[str, list[str]] = {}
         self._closed = False
-        self._completer = Completer(kernels, visitor, now, lambda text: self.send(f"complete,{text}"))
+        self._completer = Completer(kernels, visitor, now, lambda text: self.send(f"complete,{text}"), wanted)
 
     def receive(self, text: str) -> None:
         """Take a string of the browser; raises `InvalidMessage` when it is for nobody."""

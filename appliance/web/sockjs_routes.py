@@ -133,7 +133,7 @@ class SockJsRoutes(Service):
 
     def _make(self, call: Call) -> Callable[[Callable[[str], None]], Multiplexer]:
         accepted = not self._access.terms or call.arguments.get("accepted_tos").lower() == "true"
-        visitor = call.visitor
+        visitor, wanted = call.visitor, call.wanted_kernel
 
         def make(send: Callable[[str], None]) -> Multiplexer:
             return Multiplexer(
@@ -142,6 +142,7 @@ class SockJsRoutes(Service):
                 self._now,
                 send,
                 accepted=accepted,
+                wanted=wanted,
                 max_message_bytes=self._max_message_bytes,
             )
 

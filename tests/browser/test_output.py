@@ -1,5 +1,7 @@
 """What kernels send, shown in the output frame."""
 
+import pathlib
+
 import pytest
 from playwright.sync_api import expect
 
@@ -58,8 +60,43 @@ def test_html_svg_jpeg_json_and_markdown(cell):
     expect(cell.output.locator("table.dataframe td").first).to_have_text("1")
     assert natural_width(cell, "[data-mime='image/svg+xml'] img") == 40
     assert natural_width(cell, "[data-mime='image/jpeg'] img") == 100
-    expect(cell.output.get_by_text("*stressed*")).to_be_visible()
-    expect(cell.output.get_by_text('"key": [')).to_be_visible()
+    expect(cell.output.locator("[data-mime='text/markdown'] em")).to_have_text("stressed")
+    tree = cell.output.locator("[data-mime='application/json']")
+    expect(tree.locator("summary")).to_have_text(["{1}", "key: [1]"])
+    expect(tree.locator(".json-number")).to_have_text("1")
+    tree.locator("summary").first.click()
+    expect(tree.locator(".json-number")).to_be_hidden()
+
+
+def test_markdown_with_tables_code_and_formulas(cell):
+    cell.evaluate(
+        "from IPython.display import Markdown\n"
+        "Markdown('# Title\\n\\n| a | b |\\n|---|---|\\n| 1 | $x_1^2$ |\\n\\n`$no_formula$`\\n\\n$$\\\\int_0^1 x$$')"
+    )
+    shown = cell.output.locator(".markdown")
+    expect(shown.locator("h1")).to_have_text("Title")
+    expect(shown.locator("td .katex")).to_be_visible()
+    expect(shown.locator(".katex-display")).to_be_visible()
+    expect(shown.locator("code")).to_have_text("$no_formula$")
+
+
+def test_a_question_mark_shows_help(cell):
+    cell.evaluate("print?")
+    expect(cell.output.locator("#outputs")).to_contain_text("Prints the values to a stream")
+
+
+def test_a_link_to_a_file_offers_it_and_the_visitor_saves_it(cell, page):
+    cell.evaluate(
+        "from IPython.display import HTML\n"
+        'HTML(\'<a download="../a\\u202eb.csv" href="data:text/csv;base64,MSwyCg==">table</a>\')'
+    )
+    cell.output.get_by_text("table").click()
+    expect(cell.notice).to_contain_text("The output offers a file: ab.csv (1 kB).")
+    with page.expect_download() as download:
+        cell.button("Save").click()
+    assert download.value.suggested_filename == "ab.csv"
+    assert pathlib.Path(download.value.path()).read_bytes() == b"1,2\n"
+    expect(cell.notice).to_be_hidden()
 
 
 def test_a_traceback_has_colours(cell):

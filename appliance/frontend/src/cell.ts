@@ -2,6 +2,7 @@
 
 import type { EditorView } from "@codemirror/view";
 
+import { complete } from "./completion.js";
 import { CellView } from "./cell_view.js";
 import type { Part, Tone } from "./cell_view.js";
 import { make } from "./dom.js";
@@ -12,7 +13,8 @@ import type { Ending, Kernel } from "./kernel.js";
 import { isInstalled, labelOf, notInstalled } from "./languages.js";
 import { textOf } from "./messages.js";
 import type { KernelMessage } from "./messages.js";
-import { outputOf } from "./output_items.js";
+import { outputOf, pagesOf } from "./output_items.js";
+import type { OfferedFile } from "./output_items.js";
 import { OutputView } from "./output_view.js";
 import { ServerError } from "./server.js";
 import type { Server } from "./server.js";
@@ -92,6 +94,7 @@ export class Cell {
         language: this.languageElement(options.languages),
         hidden: options.hide,
         aliases: options.aliases,
+        restart: options.linked !== undefined,
       },
       {
         evaluate: () => {
@@ -99,6 +102,9 @@ export class Cell {
         },
         stop: () => {
           this.stop();
+        },
+        restart: () => {
+          this.linked?.restart();
         },
         share: () => {
           void this.share();
@@ -112,13 +118,19 @@ export class Cell {
       language: this.language,
       label: `Code, ${labelOf(this.language)}`,
       readOnly: options.readOnly,
+      complete: (context) => complete(context, this.server, "", this.idleKernel),
       evaluate: () => {
         this.evaluate();
       },
       changed: options.changed,
     });
-    this.outputs = new OutputView(this.view.frames, this.server.outputFrame, "Output", () => {
-      this.view.showNotice({ tone: "warning", text: "The output tried to replace itself by another page, and was removed." });
+    this.outputs = new OutputView(this.view.frames, this.server.outputFrame, "Output", {
+      gone: () => {
+        this.view.showNotice({ tone: "warning", text: "The output tried to replace itself by another page, and was removed." });
+      },
+      offered: (file) => {
+        this.offer(file);
+      },
     });
     this.leaveLink = this.linked?.join((ending) => {
       if (this.kernel) this.linkLost(ending);
@@ -260,9 +272,16 @@ export class Cell {
     });
   }
 
+  /** The kernel of linked cells, which knows their variables, when no cell is using it. */
+  private get idleKernel(): Kernel | undefined {
+    const { kernel } = this;
+    return this.linked && this.state.phase === "idle" && kernel && !kernel.ending ? kernel : undefined;
+  }
+
   private receive(message: KernelMessage): void {
     const { content } = message;
     if (message.type === "execute_reply") {
+      for (const item of pagesOf(content)) this.outputs.push(item);
       const ok = content.status === "ok";
       this.happen({
         type: "reply",
@@ -337,6 +356,17 @@ export class Cell {
     if (up) this.showElapsed();
   }
 
+  /** Offer a file that a link in the output holds: the visitor decides. */
+  private offer(file: OfferedFile): void {
+    const run = (): void => {
+      this.view.showNotice(undefined);
+      save(file);
+    };
+    const text = `The output offers a file: ${file.name} (${sizeText(file.bytes.byteLength)}).`;
+    this.view.showNotice({ tone: "info", text, action: { label: "Save", run } });
+    this.view.announce(text);
+  }
+
   private linkLost(ending: Ending): void {
     this.kernel = undefined;
     this.tell(TONES[ending.reason] ?? "warning", `${ending.sentence} ${VARIABLES_LOST}`);
@@ -396,6 +426,19 @@ export class Cell {
     });
     return select;
   }
+}
+
+/** Return a size as people say it: "40 kB". */
+function sizeText(bytes: number): string {
+  return bytes < 1_000_000 ? `${Math.max(1, Math.round(bytes / 1_000))} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+}
+
+/** Have the browser save a file. As a type that is only ever saved: what is in it came from a kernel. */
+function save(file: OfferedFile): void {
+  const address = URL.createObjectURL(new Blob([file.bytes], { type: "application/octet-stream" }));
+  const link = make("a", "", { href: address, download: file.name });
+  link.click();
+  URL.revokeObjectURL(address);
 }
 
 /** Return a duration as people say it: "40 ms", "1.4 s". */

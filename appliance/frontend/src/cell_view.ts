@@ -25,6 +25,8 @@ export interface ViewOptions {
   readonly evaluateLabel: string;
   readonly language: HTMLElement;
   readonly hidden: ReadonlySet<Part>;
+  /** Whether the kernel can be restarted: linked cells keep one. */
+  readonly restart: boolean;
   /** Further class names, by the cell's own; for pages that style or script another product's names. */
   readonly aliases: Readonly<Record<string, string>>;
 }
@@ -32,6 +34,7 @@ export interface ViewOptions {
 export interface ViewEvents {
   readonly evaluate: () => void;
   readonly stop: () => void;
+  readonly restart: () => void;
   readonly share: () => void;
 }
 
@@ -85,8 +88,12 @@ export class CellView {
     );
 
     const language = make("span", "ca-language", {}, options.language);
+    const restart = make("button", "ca-button ca-quiet ca-restart", { type: "button" }, "Restart");
+    restart.title = "Forget all variables of the linked cells";
+    restart.hidden = !options.restart;
+    restart.addEventListener("click", events.restart);
     const hint = make("span", "ca-hint", { "aria-hidden": "true" }, "Shift+Enter evaluates · Esc, then Tab leaves the editor");
-    const bar = make("div", "ca-bar", {}, this.run, this.stop, this.status, hint, make("span", "ca-meta", {}, language, this.share));
+    const bar = make("div", "ca-bar", {}, this.run, this.stop, this.status, hint, make("span", "ca-meta", {}, language, restart, this.share));
     this.input = make("section", "ca-scope ca-input", { "aria-label": "Code cell" }, this.editor, bar, this.sharePanel.element, this.live);
     this.output = make("section", "ca-scope ca-output", { "aria-label": "Output of the code cell" }, this.activity, this.frames, this.question, this.notice);
     this.output.hidden = true;

@@ -1,6 +1,7 @@
 /** The code editor: CodeMirror with Python, and keys that never trap the keyboard. */
 
-import { closeBrackets, closeBracketsKeymap } from "@codemirror/autocomplete";
+import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from "@codemirror/autocomplete";
+import type { CompletionSource } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
 import { python } from "@codemirror/lang-python";
 import {
@@ -25,6 +26,7 @@ export interface EditorOptions {
   readonly language: string;
   readonly label: string;
   readonly readOnly: boolean;
+  readonly complete: CompletionSource;
   readonly evaluate: () => void;
   readonly changed: (code: string) => void;
 }
@@ -56,6 +58,8 @@ const theme = EditorView.theme({
   "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": {
     background: "var(--ca-selection)",
   },
+  ".cm-tooltip": { border: "1px solid var(--ca-line)", backgroundColor: "var(--ca-ground)", color: "var(--ca-text)" },
+  ".cm-tooltip-autocomplete > ul > li[aria-selected]": { background: "var(--ca-accent)", color: "var(--ca-on-accent)" },
   "&.cm-focused .cm-matchingBracket": { backgroundColor: "var(--ca-selection)" },
 });
 
@@ -89,7 +93,8 @@ export function createEditor(options: EditorOptions): EditorView {
             { key: "Mod-Enter", run },
           ]),
         ),
-        keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, indentWithTab]),
+        autocompletion({ override: [options.complete], activateOnTyping: false, defaultKeymap: false }),
+        keymap.of([...completionKeymap, ...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, indentWithTab]),
         EditorView.domEventHandlers({
           keyup: (event, view) => {
             if (event.key === "Escape") view.setTabFocusMode(TAB_LEAVES_MILLISECONDS);
@@ -97,7 +102,7 @@ export function createEditor(options: EditorOptions): EditorView {
         }),
         EditorView.contentAttributes.of({
           "aria-label": options.label,
-          "aria-description": "Shift and Enter evaluate. Escape, then Tab leaves the editor.",
+          "aria-description": "Shift and Enter evaluate. Control and Space complete. Escape, then Tab leaves the editor.",
           spellcheck: "false",
           autocapitalize: "off",
         }),

@@ -23,6 +23,32 @@ export interface FrameReport {
   readonly height: number;
 }
 
+/** A file that a link in the output offers. */
+export interface OfferedFile {
+  readonly name: string;
+  readonly bytes: ArrayBuffer;
+}
+
+/** Largest file that a page takes from its output. */
+export const MAX_FILE_BYTES = 33_554_432;
+
+/** Return the file in a message event's data, or `undefined`. A visitor's script may have made it. */
+export function fileOf(data: unknown): OfferedFile | undefined {
+  if (!isObject(data) || data.type !== "file" || !(data.bytes instanceof ArrayBuffer)) return undefined;
+  if (data.bytes.byteLength > MAX_FILE_BYTES) return undefined;
+  // a name, not a path, and nothing that reads from right to left or breaks a line
+  const name = textOf(data.name).replace(/[^\p{L}\p{N} ._()-]/gu, "").replace(/^[. ]+/, "").slice(0, 100);
+  return { name: name === "" ? "download" : name, bytes: data.bytes };
+}
+
+/** Return what a reply wants shown: help, asked for by a question mark (Jupyter messaging, "Payloads"). */
+export function pagesOf(reply: Json): OutputItem[] {
+  const payloads = Array.isArray(reply.payload) ? reply.payload.filter(isObject) : [];
+  return payloads
+    .filter((payload) => payload.source === "page" && isObject(payload.data))
+    .map((payload) => ({ kind: "display", data: payload.data as Json, metadata: {}, displayId: "" }));
+}
+
 /** Return what an iopub message shows, or `undefined` when it shows nothing. */
 export function outputOf(message: KernelMessage): OutputItem | undefined {
   const { content } = message;

@@ -5,8 +5,8 @@
  * sight until the new one has something to show: re-evaluation does not flicker.
  */
 
-import { reportOf } from "./output_items.js";
-import type { OutputItem } from "./output_items.js";
+import { fileOf, reportOf } from "./output_items.js";
+import type { OfferedFile, OutputItem } from "./output_items.js";
 import { OutputQueue } from "./output_queue.js";
 
 /** Tallest frame, in CSS pixels; longer output scrolls inside. */
@@ -26,7 +26,7 @@ class OutputFrame {
   constructor(
     address: string,
     label: string,
-    private readonly on: { shown: () => void; gone: () => void },
+    private readonly on: { shown: () => void; gone: () => void; offered: (file: OfferedFile) => void },
   ) {
     const frame = document.createElement("iframe");
     frame.setAttribute("sandbox", "allow-scripts");
@@ -60,7 +60,11 @@ class OutputFrame {
   private readonly receive = (event: MessageEvent<unknown>): void => {
     if (event.source === null || event.source !== this.element.contentWindow) return;
     const report = reportOf(event.data);
-    if (!report) return;
+    if (!report) {
+      const file = fileOf(event.data);
+      if (file) this.on.offered(file);
+      return;
+    }
     const height = Math.min(Math.ceil(report.height), MAX_FRAME_HEIGHT);
     this.element.style.setProperty("height", `${height}px`);
     this.element.classList.toggle("ca-frame-empty", height === 0);
@@ -89,8 +93,12 @@ export class OutputView {
     private readonly container: HTMLElement,
     private readonly address: string,
     private readonly label: string,
-    /** Called when a frame was removed because it had navigated away. */
-    private readonly gone: () => void,
+    private readonly on: {
+      /** A frame was removed because it had navigated away. */
+      gone: () => void;
+      /** The visitor follows a link to a file in the output. */
+      offered: (file: OfferedFile) => void;
+    },
   ) {}
 
   /** A new evaluation starts. */
@@ -103,6 +111,7 @@ export class OutputView {
       gone: () => {
         this.drop(frame);
       },
+      offered: this.on.offered,
     });
     this.next = frame;
     this.container.append(frame.element);
@@ -149,6 +158,6 @@ export class OutputView {
     frame.remove();
     if (frame === this.current) this.current = undefined;
     if (frame === this.next) this.next = undefined;
-    this.gone();
+    this.on.gone();
   }
 }

@@ -152,6 +152,14 @@ export class Server {
     return { id, channels: `${base}kernel/${id}/channels` };
   }
 
+  /** Return the address of the connection for completions. */
+  questions(environment: string): string {
+    const url = new URL(`${this.root}sockjs/websocket`);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    url.search = new URLSearchParams({ CellSessionID: PAGE_ID, accepted_tos: "true", environment }).toString();
+    return url.href;
+  }
+
   /** End a kernel. It is gone when this returns; one that had already ended is no error. */
   async end(id: string): Promise<void> {
     await this.fetch(`kernel/${encodeURIComponent(id)}`, { method: "DELETE", keepalive: true });

@@ -104,6 +104,14 @@ export class LinkedSession implements Session {
     return next;
   }
 
+  /** End the kernel, and with it all variables; the next evaluation starts another. */
+  restart(): void {
+    void this.current?.then(
+      (kernel) => kernel.end(),
+      () => undefined,
+    );
+  }
+
   leave(): void {
     if (this.members.size > 0) return;
     this.abort.abort();

@@ -72,11 +72,31 @@ function start(container: HTMLElement): void {
   report("ready");
 }
 
+/** Return what a `data:` address holds (RFC 2397), or `undefined`. This frame may not fetch it. */
+function bytesOf(address: string): ArrayBuffer | undefined {
+  const comma = address.indexOf(",");
+  if (comma < 0) return undefined;
+  try {
+    const text = decodeURIComponent(address.slice(comma + 1));
+    if (!/;base64$/i.test(address.slice(0, comma))) return new TextEncoder().encode(text).buffer;
+    return Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer;
+  } catch {
+    return undefined;
+  }
+}
+
 /** A link would replace the output by a page in a frame too small for it: show its address instead. */
 function keepInside(event: Event): void {
   const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
   if (!(link instanceof HTMLAnchorElement) || link.getAttribute("href")?.startsWith("#")) return;
   event.preventDefault();
+  if (link.href.startsWith("data:")) {
+    const bytes = bytesOf(link.href);
+    if (bytes) {
+      window.parent.postMessage({ type: "file", name: link.download, bytes }, "*", [bytes]);
+      return;
+    }
+  }
   if (link.nextElementSibling?.classList.contains("address")) return;
   const address = document.createElement("span");
   address.className = "address";

@@ -3,7 +3,9 @@
 import { isObject } from "../messages.js";
 import type { Json } from "../messages.js";
 import { fillWithHtml } from "./html.js";
+import { jsonTree } from "./json.js";
 import { typeset } from "./latex.js";
+import { fillWithMarkdown } from "./markdown.js";
 import { asText, richest } from "./mime.js";
 import type { Rich } from "./mime.js";
 
@@ -66,9 +68,11 @@ export async function fill(block: HTMLElement, data: Json, metadata: Json, base:
       block.append(image(`data:${rich.type};base64,${text.replace(/\s/g, "")}`, description, metadata[rich.type]));
       return;
     case "application/json":
-      block.append(preformatted(JSON.stringify(rich.value, null, 2)));
+      block.append(jsonTree(rich.value));
       return;
     case "text/markdown":
+      await fillWithMarkdown(block, text, base);
+      return;
     case "text/plain":
       block.append(preformatted(text));
   }
