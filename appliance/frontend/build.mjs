@@ -67,6 +67,7 @@ const results = await Promise.all([
   build({ ...common, format: "esm", entryPoints: [
       { in: "src/frame/katex.ts", out: "katex" },
       { in: "src/frame/marked.ts", out: "marked" },
+      { in: "src/modes.ts", out: "modes" },
     ] }),
   build({
     ...common,

@@ -40,6 +40,7 @@ class JupyterRoutes:
 
     def __init__(self, config: Config, kernels: Kernels, access: Access, clock: Any, now: Callable[[], str]) -> None:
         self._environments = config.environment
+        self._profiles = config.exposed_profiles
         self._kernels = kernels
         self._access = access
         self._clock = clock
@@ -52,6 +53,7 @@ class JupyterRoutes:
         """Return the addresses."""
         kernel = rf"/api/kernels/(?P<kernel_id>{ID})"
         return (
+            Route(re.compile("/environments"), {"GET": self.environments}),
             Route(re.compile("/api/?"), {"GET": self.version}),
             Route(re.compile("/api/status"), {"GET": self.status}),
             Route(re.compile("/api/me"), {"GET": self.me}),
@@ -69,6 +71,15 @@ class JupyterRoutes:
     async def version(self, call: Call) -> Response:
         """Tell the version; the only address below ``/api`` that never wants a token, as in Jupyter Server."""
         return json_response({"version": API_VERSION})
+
+    async def environments(self, call: Call) -> Response:
+        """Tell cells what can be chosen: environments, and profiles that are exposed."""
+        environments = [
+            {"name": name, "title": environment.title or name.capitalize(), "language": environment.language or name}
+            for name, environment in self._environments.items()
+        ]
+        document = {"environments": environments, "profiles": sorted(self._profiles)}
+        return json_response(document, headers=(("Cache-Control", "public, max-age=60"),))
 
     async def status(self, call: Call) -> Response:
         """Tell since when this server runs and how much it does."""

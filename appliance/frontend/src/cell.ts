@@ -6,18 +6,19 @@ import { complete } from "./completion.js";
 import { CellView } from "./cell_view.js";
 import type { Part, Tone } from "./cell_view.js";
 import { make } from "./dom.js";
-import { createEditor, replaceCode } from "./editor.js";
+import { createEditor, replaceCode, setLanguage } from "./editor.js";
 import { IDLE, step } from "./evaluation.js";
 import type { Effect, Evaluation, Happening, Outcome } from "./evaluation.js";
 import type { Ending, Kernel } from "./kernel.js";
-import { isInstalled, labelOf, notInstalled } from "./languages.js";
+import { environmentFor, labelOf, notInstalled, titleOf } from "./languages.js";
+import type { Environment } from "./languages.js";
 import { textOf } from "./messages.js";
 import type { KernelMessage } from "./messages.js";
 import { outputOf, pagesOf } from "./output_items.js";
 import type { OfferedFile } from "./output_items.js";
 import { OutputView } from "./output_view.js";
 import { ServerError } from "./server.js";
-import type { Server } from "./server.js";
+import type { Server, Wanted } from "./server.js";
 import { FreshSession } from "./session.js";
 import type { LinkedSession } from "./session.js";
 import { Summary } from "./summary.js";
@@ -31,6 +32,8 @@ export interface CellOptions {
   readonly code: string;
   /** Languages to choose from; the first is chosen at the beginning. At least one. */
   readonly languages: readonly [string, ...string[]];
+  /** Environment and profile of the server; "" is what the language needs, and the default profile. */
+  readonly wanted: Wanted;
   readonly readOnly: boolean;
   readonly evaluateLabel: string;
   readonly hide: ReadonlySet<Part>;
@@ -68,6 +71,8 @@ export class Cell {
   private readonly leaveLink: (() => void) | undefined;
 
   private language: string;
+  private readonly wanted: Wanted;
+  private environments: readonly Environment[] = [];
   private state: Evaluation = IDLE;
   /** Number of the evaluation; whatever belongs to an earlier one is ignored. */
   private evaluation = 0;
@@ -80,12 +85,15 @@ export class Cell {
   private before: number | undefined;
   private summary = new Summary();
   private connected = true;
+  private asked: Promise<void> | undefined;
+  private readonly labels = new Map<string, HTMLElement>();
 
   constructor(options: CellOptions) {
     this.server = options.server;
     this.linked = options.linked;
     this.fresh = new FreshSession(options.server);
     this.language = options.languages[0];
+    this.wanted = options.wanted;
     this.view = new CellView(
       {
         input: options.input,
@@ -116,9 +124,10 @@ export class Cell {
       root: this.view.root,
       code: options.code,
       language: this.language,
-      label: `Code, ${labelOf(this.language)}`,
+      label: `Code, ${titleOf(this.language)}`,
+      modes: `${this.server.root}static/modes.js`,
       readOnly: options.readOnly,
-      complete: (context) => complete(context, this.server, "", this.idleKernel),
+      complete: (context) => complete(context, this.server, this.environment ?? "", this.idleKernel),
       evaluate: () => {
         this.evaluate();
       },
@@ -132,6 +141,7 @@ export class Cell {
         this.offer(file);
       },
     });
+    this.askForEnvironments(options.languages);
     this.leaveLink = this.linked?.join((ending) => {
       if (this.kernel) this.linkLost(ending);
     });
@@ -155,11 +165,28 @@ export class Cell {
   }
 
   evaluate(): void {
-    if (!isInstalled(this.language)) {
-      this.tell("error", notInstalled(this.language));
+    if (this.asked === undefined) {
+      this.happen({ type: "evaluate" });
       return;
     }
-    this.happen({ type: "evaluate" });
+    void this.asked.then(() => {
+      if (this.environment === undefined) this.tell("error", notInstalled(this.language, this.environments));
+      else this.happen({ type: "evaluate" });
+    });
+  }
+
+  /** The environment that the cell runs in, "" for the server's default, `undefined` when there is none. */
+  private get environment(): string | undefined {
+    return this.wanted.environment || environmentFor(this.language, this.environments);
+  }
+
+  /** Ask the server what it has, unless there is nothing to choose: every server's default runs Python. */
+  private askForEnvironments(languages: readonly string[]): void {
+    if (this.wanted.environment !== "" || languages.every((language) => language === "python")) return;
+    this.asked = this.server.environments().then((environments) => {
+      this.environments = environments;
+      for (const [language, element] of this.labels) element.textContent = labelOf(language, environments);
+    });
   }
 
   stop(): void {
@@ -241,7 +268,7 @@ export class Cell {
     const waiting = (before: number): void => {
       if (evaluation === this.evaluation) this.showPlace(before);
     };
-    (this.linked ?? this.fresh).open(waiting).then(
+    (this.linked ?? this.fresh).open(waiting, { ...this.wanted, environment: this.environment ?? "" }).then(
       (kernel) => {
         if (evaluation !== this.evaluation) return;
         this.kernel = kernel;
@@ -418,11 +445,20 @@ export class Cell {
   }
 
   private languageElement(languages: readonly string[]): HTMLElement {
-    if (languages.length === 1) return make("span", "", {}, labelOf(this.language));
+    if (languages.length === 1) {
+      const only = make("span", "", {}, titleOf(this.language));
+      this.labels.set(this.language, only);
+      return only;
+    }
     const select = make("select", "ca-select", { "aria-label": "Language" });
-    for (const language of languages) select.append(make("option", "", { value: language }, labelOf(language)));
+    for (const language of languages) {
+      const option = make("option", "", { value: language }, titleOf(language));
+      this.labels.set(language, option);
+      select.append(option);
+    }
     select.addEventListener("change", () => {
       this.language = select.value;
+      setLanguage(this.editor, this.language, `Code, ${titleOf(this.language)}`, `${this.server.root}static/modes.js`);
     });
     return select;
   }

@@ -6,12 +6,13 @@ import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirro
 import { python } from "@codemirror/lang-python";
 import {
   HighlightStyle,
+  StreamLanguage,
   bracketMatching,
   indentOnInput,
   indentUnit,
   syntaxHighlighting,
 } from "@codemirror/language";
-import { EditorState, Prec } from "@codemirror/state";
+import { Compartment, EditorState, Prec } from "@codemirror/state";
 import type { Extension } from "@codemirror/state";
 import { EditorView, drawSelection, keymap, lineNumbers } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
@@ -25,6 +26,8 @@ export interface EditorOptions {
   readonly code: string;
   readonly language: string;
   readonly label: string;
+  /** Address of the bundle of further grammars. */
+  readonly modes: string;
   readonly readOnly: boolean;
   readonly complete: CompletionSource;
   readonly evaluate: () => void;
@@ -63,9 +66,39 @@ const theme = EditorView.theme({
   "&.cm-focused .cm-matchingBracket": { backgroundColor: "var(--ca-selection)" },
 });
 
-/** Grammars by language; "sage" is Python to its grammar. */
-function grammar(language: string): Extension {
+type Modes = typeof import("./modes.js");
+
+/** What changes with the language of a cell. */
+const grammar = new Compartment();
+const description = new Compartment();
+
+/** Python's grammar is here; "sage" is Python to it. */
+function grammarOf(language: string): Extension {
   return language === "python" || language === "sage" ? [python(), indentUnit.of("    ")] : [];
+}
+
+function described(label: string): Extension {
+  return EditorView.contentAttributes.of({
+    "aria-label": label,
+    "aria-description": "Shift and Enter evaluate. Control and Space complete. Escape, then Tab leaves the editor.",
+    spellcheck: "false",
+    autocapitalize: "off",
+  });
+}
+
+/** Load the grammar of a language, if there is one; without it the code is plain text. `modes`: address of the bundle. */
+async function loadGrammar(view: EditorView, language: string, modes: string): Promise<void> {
+  const { MODES } = (await import(modes)) as Modes;
+  if (!Object.hasOwn(MODES, language)) return;
+  const mode = MODES[language as keyof typeof MODES];
+  view.dispatch({ effects: grammar.reconfigure(StreamLanguage.define(mode)) });
+}
+
+/** Make an editor one of another language. */
+export function setLanguage(view: EditorView, language: string, label: string, modes: string): void {
+  view.dispatch({ effects: [grammar.reconfigure(grammarOf(language)), description.reconfigure(described(label))] });
+  // a page that cannot load the grammar has an editor without colours
+  if (language !== "python" && language !== "sage") loadGrammar(view, language, modes).catch(() => undefined);
 }
 
 export function createEditor(options: EditorOptions): EditorView {
@@ -73,7 +106,7 @@ export function createEditor(options: EditorOptions): EditorView {
     options.evaluate();
     return true;
   };
-  return new EditorView({
+  const view = new EditorView({
     parent: options.parent,
     root: options.root,
     state: EditorState.create({
@@ -100,21 +133,18 @@ export function createEditor(options: EditorOptions): EditorView {
             if (event.key === "Escape") view.setTabFocusMode(TAB_LEAVES_MILLISECONDS);
           },
         }),
-        EditorView.contentAttributes.of({
-          "aria-label": options.label,
-          "aria-description": "Shift and Enter evaluate. Control and Space complete. Escape, then Tab leaves the editor.",
-          spellcheck: "false",
-          autocapitalize: "off",
-        }),
+        description.of(described(options.label)),
         EditorView.updateListener.of((update) => {
           if (update.docChanged) options.changed(update.state.doc.toString());
         }),
-        grammar(options.language),
+        grammar.of(grammarOf(options.language)),
         syntaxHighlighting(colours),
         theme,
       ],
     }),
   });
+  setLanguage(view, options.language, options.label, options.modes);
+  return view;
 }
 
 export function replaceCode(view: EditorView, code: string): void {

@@ -1,7 +1,7 @@
 /** `<code-cell>`: a cell as an element. */
 
 import { Cell } from "./cell.js";
-import { codeIn, partsOf } from "./options.js";
+import { codeIn, languagesOf, partsOf } from "./options.js";
 import type { Server } from "./server.js";
 import { linkedSession } from "./session.js";
 
@@ -10,7 +10,7 @@ function flag(element: Element, name: string): boolean {
   return element.hasAttribute(name) && element.getAttribute(name) !== "false";
 }
 
-/** Define the element. Its attributes: language, readonly, autoeval, linked, link-key, hide, evaluate-label, root. */
+/** Define the element. Its attributes: language, languages, environment, profile, readonly, autoeval, linked, link-key, hide, evaluate-label, root. */
 export function defineElement(serverAt: (root: string | null) => Server): void {
   if (customElements.get("code-cell")) return;
 
@@ -80,7 +80,8 @@ export function defineElement(serverAt: (root: string | null) => Server): void {
         input: shadow,
         output: shadow,
         code,
-        languages: [this.getAttribute("language") ?? "python"],
+        languages: languagesOf(this.getAttribute("languages"), this.getAttribute("language"), "python"),
+        wanted: { environment: this.getAttribute("environment") ?? "", profile: this.getAttribute("profile") ?? "" },
         readOnly: flag(this, "readonly"),
         evaluateLabel: this.getAttribute("evaluate-label") ?? "Evaluate",
         hide,

@@ -4,7 +4,7 @@ import { Cell } from "./cell.js";
 import { defineElement } from "./element.js";
 import { isObject } from "./messages.js";
 import type { Json } from "./messages.js";
-import { codeOf, elementsOf, linkKeyOf, partsOf, withTemplate } from "./options.js";
+import { codeOf, elementsOf, languagesOf, linkKeyOf, partsOf, wantedOf, withTemplate } from "./options.js";
 import { findRoot, rememberScript } from "./root.js";
 import { Server } from "./server.js";
 import { linkedSession } from "./session.js";
@@ -47,14 +47,14 @@ function makeCell(given: unknown): CellHandle {
   element.textContent = "";
   const input = shadowIn(element);
   const [outputElement] = elementsOf(options.outputLocation);
-  const language = options.language;
   const cell = new Cell({
     server,
     linked: key === undefined ? undefined : linkedSession(server, key),
     input,
     output: outputElement && outputElement !== element ? shadowIn(outputElement) : input,
     code,
-    languages: [typeof language === "string" ? language : "python"],
+    languages: languagesOf(options.languages, options.language, "python"),
+    wanted: wantedOf(options),
     readOnly: options.readonly === true,
     evaluateLabel: typeof options.evalButtonText === "string" ? options.evalButtonText : "Evaluate",
     hide,

@@ -3,7 +3,7 @@
 import { Cell } from "./cell.js";
 import { isObject } from "./messages.js";
 import type { Json } from "./messages.js";
-import { codeOf, elementsOf, linkKeyOf, partsOf, withTemplate } from "./options.js";
+import { codeOf, elementsOf, languagesOf, linkKeyOf, partsOf, wantedOf, withTemplate } from "./options.js";
 import { findRoot, rememberScript } from "./root.js";
 import { Server } from "./server.js";
 import { linkedSession } from "./session.js";
@@ -60,15 +60,6 @@ function holderOf(location: HTMLElement): HTMLElement {
   return holder;
 }
 
-function languagesOf(options: Json): [string, ...string[]] {
-  const given = Array.isArray(options.languages) ? options.languages.filter((name) => typeof name === "string") : [];
-  const preferred = options.defaultLanguage;
-  const [first, ...others] = given.length > 0 ? given : ["sage"];
-  const languages: [string, ...string[]] = [first ?? "sage", ...others];
-  if (typeof preferred !== "string") return languages;
-  return [preferred, ...languages.filter((name) => name !== preferred)];
-}
-
 function build(info: CellInfo, location: HTMLElement, options: Json, key: string | undefined): void {
   const earlier = infos.get(location);
   if (earlier) {
@@ -93,7 +84,8 @@ function build(info: CellInfo, location: HTMLElement, options: Json, key: string
     input: holder,
     output,
     code,
-    languages: languagesOf(options),
+    languages: languagesOf(options.languages, options.defaultLanguage, "sage"),
+    wanted: wantedOf(options),
     readOnly: typeof editor === "string" && editor.endsWith("-readonly"),
     evaluateLabel: typeof options.evalButtonText === "string" ? options.evalButtonText : "Evaluate",
     hide,

@@ -1,4 +1,6 @@
-/** Languages a cell may be in, and which of them this server runs. */
+/** Languages a cell may be in, and the environments of the server that run them. */
+
+import { isObject, textOf } from "./messages.js";
 
 /** Names of languages, and what they are called. */
 const TITLES: Readonly<Record<string, string>> = {
@@ -7,6 +9,7 @@ const TITLES: Readonly<Record<string, string>> = {
   gap: "GAP",
   gp: "GP",
   html: "HTML",
+  julia: "Julia",
   macaulay2: "Macaulay2",
   maxima: "Maxima",
   octave: "Octave",
@@ -14,24 +17,50 @@ const TITLES: Readonly<Record<string, string>> = {
   singular: "Singular",
 };
 
-/** Languages whose cells run; Sage's run as Python. */
-const RUN_AS: Readonly<Record<string, string>> = { python: "Python", sage: "Python" };
+/** What runs a language for which the server has no environment of its own; "" is its default one. */
+const INSTEAD: Readonly<Record<string, { environment: string; title: string }>> = {
+  python: { environment: "", title: "Python" },
+  sage: { environment: "", title: "Python" },
+};
 
-function title(language: string): string {
+/** An environment of the server. */
+export interface Environment {
+  readonly name: string;
+  readonly title: string;
+  readonly language: string;
+}
+
+/** Return the environments in an answer of the server. */
+export function environmentsOf(answer: unknown): Environment[] {
+  const list = isObject(answer) && Array.isArray(answer.environments) ? answer.environments : [];
+  return list
+    .filter(isObject)
+    .map((item) => ({ name: textOf(item.name), title: textOf(item.title), language: textOf(item.language) }))
+    .filter(({ name }) => name !== "");
+}
+
+export function titleOf(language: string): string {
   return TITLES[language] ?? language;
 }
 
-export function isInstalled(language: string): boolean {
-  return Object.hasOwn(RUN_AS, language);
+/** Return the environment that runs a language, or `undefined`. */
+export function environmentFor(language: string, environments: readonly Environment[]): string | undefined {
+  const own =
+    environments.find(({ name }) => name === language) ??
+    environments.find((environment) => environment.language.toLowerCase() === language.toLowerCase());
+  if (own) return own.name;
+  return Object.hasOwn(INSTEAD, language) ? INSTEAD[language]?.environment : undefined;
 }
 
 /** Return what a cell's language is called on this server. */
-export function labelOf(language: string): string {
-  const runs = Object.hasOwn(RUN_AS, language) ? RUN_AS[language] : undefined;
-  if (runs === undefined) return `${title(language)} (not installed)`;
-  return runs === title(language) ? runs : `${title(language)} (running ${runs})`;
+export function labelOf(language: string, environments: readonly Environment[]): string {
+  const environment = environmentFor(language, environments);
+  if (environment === undefined) return `${titleOf(language)} (not installed)`;
+  const instead = environment === "" && Object.hasOwn(INSTEAD, language) ? INSTEAD[language]?.title : undefined;
+  return instead === undefined || instead === titleOf(language) ? titleOf(language) : `${titleOf(language)} (running ${instead})`;
 }
 
-export function notInstalled(language: string): string {
-  return `${title(language)} is not installed on this server, so this cell cannot be evaluated. Python is.`;
+export function notInstalled(language: string, environments: readonly Environment[]): string {
+  const there = environments.map(({ title, name }) => title || name).join(", ") || "Python";
+  return `${titleOf(language)} is not installed on this server, so this cell cannot be evaluated. Installed: ${there}.`;
 }

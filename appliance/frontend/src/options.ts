@@ -3,6 +3,7 @@
 import type { Part } from "./cell_view.js";
 import { isObject, textOf } from "./messages.js";
 import type { Json } from "./messages.js";
+import type { Wanted } from "./server.js";
 
 /** Names in `hide`, ours and those of SageMathCell; others are ignored, as pages expect. */
 const PARTS: Readonly<Record<string, Part>> = {
@@ -71,6 +72,18 @@ export function codeOf(options: Json, element: Element): string {
   if (typeof options.code === "string") return options.code;
   const [location] = elementsOf(options.codeLocation);
   return codeIn(location ?? element);
+}
+
+/** Return the languages to choose from, the preferred one first. */
+export function languagesOf(given: unknown, preferred: unknown, fallback: string): [string, ...string[]] {
+  const names = strings(given);
+  const first = typeof preferred === "string" && preferred !== "" ? preferred : (names[0] ?? fallback);
+  return [first, ...names.filter((name) => name !== first)];
+}
+
+/** Return the environment and the profile that options name. */
+export function wantedOf(options: Json): Wanted {
+  return { environment: textOf(options.environment), profile: textOf(options.profile) };
 }
 
 /** Return the key under which cells of one call share a kernel, or `undefined` for a fresh kernel each time. */

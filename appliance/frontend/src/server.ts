@@ -1,5 +1,7 @@
 /** The server's HTTP addresses, and the failures its answers may carry. */
 
+import { environmentsOf } from "./languages.js";
+import type { Environment } from "./languages.js";
 import { isObject, randomId, textOf } from "./messages.js";
 
 /** What a visitor is told when the server gave no sentence of its own. */
@@ -38,7 +40,19 @@ export interface Patience {
   readonly waiting: (before: number) => void;
   /** Gives the place in the line back when it is aborted. */
   readonly signal: AbortSignal;
+  readonly wanted?: Wanted;
 }
+
+/** Which kernel is wanted, by names that the server knows; "" is its default. */
+export interface Wanted {
+  readonly environment: string;
+  readonly profile: string;
+}
+
+export const ANY_KERNEL: Wanted = { environment: "", profile: "" };
+
+/** What each server has, asked for once a page. */
+const environments = new Map<string, Promise<readonly Environment[]>>();
 
 interface Place {
   readonly ticket: string;
@@ -131,9 +145,11 @@ export class Server {
    * Lease a kernel, waiting in line while all are taken. `timeout` is what the kernel may idle, in seconds; 0 ends it
    * after its first evaluation. Raises `ServerError`.
    */
-  async lease(timeout: number, { waiting, signal }: Patience): Promise<Lease> {
+  async lease(timeout: number, { waiting, signal, wanted = ANY_KERNEL }: Patience): Promise<Lease> {
     const idle = timeout === Infinity ? "inf" : String(timeout);
     const query = new URLSearchParams({ CellSessionID: PAGE_ID, timeout: idle, accepted_tos: "true", wait: "1" });
+    if (wanted.environment !== "") query.set("environment", wanted.environment);
+    if (wanted.profile !== "") query.set("profile", wanted.profile);
     let answer = await this.json(`kernel?${query.toString()}`, { method: "POST" });
     for (let place = placeOf(answer); place; place = placeOf(answer)) {
       const path = `kernel/ticket/${place.ticket}`;
@@ -158,6 +174,19 @@ export class Server {
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     url.search = new URLSearchParams({ CellSessionID: PAGE_ID, accepted_tos: "true", environment }).toString();
     return url.href;
+  }
+
+  /** Return the environments of the server; none when it does not say. */
+  environments(): Promise<readonly Environment[]> {
+    let known = environments.get(this.root);
+    if (!known) {
+      known = this.json("environments", {}).then(environmentsOf, () => {
+        environments.delete(this.root);
+        return [];
+      });
+      environments.set(this.root, known);
+    }
+    return known;
   }
 
   /** End a kernel. It is gone when this returns; one that had already ended is no error. */

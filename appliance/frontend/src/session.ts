@@ -2,7 +2,11 @@
 
 import { Kernel } from "./kernel.js";
 import type { Ending } from "./kernel.js";
-import type { Patience, Server } from "./server.js";
+import { ANY_KERNEL, ServerError } from "./server.js";
+import type { Patience, Server, Wanted } from "./server.js";
+
+const DIFFERENT =
+  "Linked cells share one kernel, and the one they have runs another environment or profile. Restart it, or link cells of one language only.";
 
 export type StartKernel = (server: Server, timeout: number, patience: Patience) => Promise<Kernel>;
 
@@ -13,7 +17,7 @@ export interface Session {
   /** Whether variables outlive an evaluation. */
   readonly linked: boolean;
   /** Return the kernel for the next evaluation. Raises `ServerError`. */
-  open(waiting?: Waiting): Promise<Kernel>;
+  open(waiting?: Waiting, wanted?: Wanted): Promise<Kernel>;
   /** The page no longer needs what `open` returned. */
   leave(): void;
 }
@@ -29,11 +33,11 @@ export class FreshSession implements Session {
     private readonly start: StartKernel = (server, timeout, patience) => Kernel.start(server, timeout, patience),
   ) {}
 
-  open(waiting: Waiting = () => undefined): Promise<Kernel> {
+  open(waiting: Waiting = () => undefined, wanted: Wanted = ANY_KERNEL): Promise<Kernel> {
     const previous = this.current;
     this.abort.abort();
     this.abort = new AbortController();
-    const patience: Patience = { waiting, signal: this.abort.signal };
+    const patience: Patience = { waiting, signal: this.abort.signal, wanted };
     const next = (async () => {
       // Deleting the old kernel while asking for the new one would count both against the visitor's quota.
       await previous.then((kernel) => kernel?.end());
@@ -60,6 +64,7 @@ export class LinkedSession implements Session {
   private readonly members = new Set<(ending: Ending) => void>();
   private abort = new AbortController();
   private readonly waiting = new Set<Waiting>();
+  private wanted = ANY_KERNEL;
 
   constructor(
     private readonly server: Server,
@@ -75,15 +80,21 @@ export class LinkedSession implements Session {
     };
   }
 
-  open(waiting?: Waiting): Promise<Kernel> {
+  /** Raises `ServerError` also when the kernel that there is already runs something else. */
+  open(waiting?: Waiting, wanted: Wanted = ANY_KERNEL): Promise<Kernel> {
+    if (this.current && (wanted.environment !== this.wanted.environment || wanted.profile !== this.wanted.profile)) {
+      return Promise.reject(new ServerError(DIFFERENT));
+    }
     if (waiting) this.waiting.add(waiting);
     if (this.current) return this.current;
+    this.wanted = wanted;
     this.abort = new AbortController();
     const next = this.start(this.server, Infinity, {
       waiting: (before) => {
         for (const tell of this.waiting) tell(before);
       },
       signal: this.abort.signal,
+      wanted,
     });
     this.current = next;
     next.then(

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
-import { isInstalled, labelOf, notInstalled } from "../src/languages.js";
-import { linkKeyOf, partsOf, trimLines, withTemplate } from "../src/options.js";
+import { environmentFor, environmentsOf, labelOf, notInstalled } from "../src/languages.js";
+import { languagesOf, linkKeyOf, partsOf, trimLines, withTemplate } from "../src/options.js";
 
 describe("partsOf", () => {
   it("knows our names and those of SageMathCell, and ignores others", () => {
@@ -37,13 +37,35 @@ describe("trimLines", () => {
 });
 
 describe("languages", () => {
+  const r = { name: "r-4", title: "R (statistics)", language: "R" };
+  const sage = { name: "sage", title: "SageMath", language: "sage" };
+
   it("says what runs, and what does not", () => {
-    expect(labelOf("python")).toBe("Python");
-    expect(labelOf("sage")).toBe("Sage (running Python)");
-    expect(labelOf("r")).toBe("R (not installed)");
-    expect([isInstalled("python"), isInstalled("sage"), isInstalled("r"), isInstalled("constructor")]).toEqual([
-      true, true, false, false,
-    ]);
-    expect(notInstalled("r")).toContain("R is not installed on this server");
+    expect(labelOf("python", [])).toBe("Python");
+    expect(labelOf("sage", [])).toBe("Sage (running Python)");
+    expect(labelOf("sage", [sage])).toBe("Sage");
+    expect(labelOf("r", [sage])).toBe("R (not installed)");
+    expect(labelOf("r", [r])).toBe("R");
+    expect(notInstalled("gap", [r, sage])).toContain("GAP is not installed on this server");
+    expect(notInstalled("gap", [r, sage])).toContain("Installed: R (statistics), SageMath.");
+  });
+
+  it("finds the environment by its name, then by its language, then what runs the language instead", () => {
+    expect(environmentFor("r", [{ ...r, name: "r", language: "other" }, r])).toBe("r");
+    expect(environmentFor("r", [r])).toBe("r-4");
+    expect(environmentFor("python", [])).toBe("");
+    expect(environmentFor("constructor", [])).toBeUndefined();
+  });
+
+  it("believes of an answer only what is an environment", () => {
+    expect(environmentsOf({ environments: [{ name: "a" }, {}, 1, { name: 2 }] })).toEqual([{ name: "a", title: "", language: "" }]);
+    expect(environmentsOf("x")).toEqual([]);
+  });
+
+  it("come from lists and from words, the preferred one first", () => {
+    expect(languagesOf(["r", "gap"], undefined, "sage")).toEqual(["r", "gap"]);
+    expect(languagesOf("r gap", "gap", "sage")).toEqual(["gap", "r"]);
+    expect(languagesOf(undefined, undefined, "sage")).toEqual(["sage"]);
+    expect(languagesOf([1], null, "sage")).toEqual(["sage"]);
   });
 });
