@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HELP_FILE = pathlib.Path(__file__).with_name("help.html")
 
 #: Nothing but styles of its own.
-_POLICY = "default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'; frame-ancestors *"
+_POLICY = "default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'"
 
 _STYLE = (
     "body{max-width:45rem;margin:2rem auto;padding:0 1rem;font:1rem/1.5 system-ui,sans-serif;color-scheme:light dark}"

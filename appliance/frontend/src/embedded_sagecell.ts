@@ -5,6 +5,8 @@ import { isObject } from "./messages.js";
 import type { Json } from "./messages.js";
 import { codeOf, elementsOf, languagesOf, linkKeyOf, partsOf, wantedOf, withTemplate } from "./options.js";
 import { findRoot, rememberScript } from "./root.js";
+import { provideJQuery } from "./small_jquery.js";
+import type { Part } from "./cell_view.js";
 import { Server } from "./server.js";
 import { linkedSession } from "./session.js";
 
@@ -48,6 +50,7 @@ interface Built {
 }
 
 const built = new WeakMap<object, Built>();
+const changes = new WeakMap<Cell, () => void>();
 const infos = new WeakMap<Element, CellInfo>();
 let calls = 0;
 
@@ -74,7 +77,7 @@ function build(info: CellInfo, location: HTMLElement, options: Json, key: string
   const holder = holderOf(location);
   const output = elementsOf(options.outputLocation)[0] ?? holder;
   holder.textContent = "";
-  const hide = partsOf(options.hide);
+  const hide = options.mode === "debug" ? new Set<Part>() : partsOf(options.hide);
   if (key !== undefined) hide.add("share");
   for (const element of [holder, output]) element.classList.add("sagecell");
   const { editor } = options;
@@ -92,6 +95,7 @@ function build(info: CellInfo, location: HTMLElement, options: Json, key: string
     aliases: ALIASES,
     changed: (text) => {
       if (location instanceof HTMLTextAreaElement) location.value = text;
+      changes.get(cell)?.();
     },
   });
   built.set(info, { cell, input: holder, output, form: undefined });
@@ -101,21 +105,54 @@ function build(info: CellInfo, location: HTMLElement, options: Json, key: string
     submit: () => {
       cell.evaluate();
     },
-    editorData: {
-      getValue: () => cell.code,
-      setValue: (text: unknown) => {
-        cell.code = String(text);
-      },
-      focus: () => {
-        cell.focus();
-      },
-      refresh: () => {
-        cell.refresh();
-      },
-    },
+    editorData: editorOf(cell, holder),
+    session: null,
   });
+  collapse(holder, options.collapse);
   if (options.autoeval === true && code !== "") cell.evaluate();
   if (typeof options.callback === "function") (options.callback as () => void)();
+}
+
+/** What pages do with an editor of CodeMirror 5; the wrapper in the page carries it, as theirs did. */
+function editorOf(cell: Cell, holder: HTMLElement): Json {
+  const wrapper = holder.querySelector<HTMLElement>(".sagecell_editor") ?? holder;
+  const listeners: ((editor: Json) => void)[] = [];
+  const editor: Json = {
+    getValue: () => cell.code,
+    setValue: (text: unknown) => {
+      cell.code = String(text);
+    },
+    focus: () => {
+      cell.focus();
+    },
+    refresh: () => {
+      cell.refresh();
+    },
+    save: () => undefined,
+    getWrapperElement: () => wrapper,
+    lineCount: () => cell.code.split("\n").length,
+    on: (type: unknown, listener: unknown) => {
+      if (type === "change" && typeof listener === "function") listeners.push(listener as (editor: Json) => void);
+    },
+  };
+  changes.set(cell, () => {
+    for (const listener of listeners) listener(editor);
+  });
+  wrapper.classList.add("CodeMirror");
+  Object.assign(wrapper, { CodeMirror: editor });
+  return editor;
+}
+
+/** Put the editor where visitors open and close it; `closed`: how it begins. */
+function collapse(holder: HTMLElement, closed: unknown): void {
+  const editor = holder.querySelector<HTMLElement>(".sagecell_editor");
+  if (typeof closed !== "boolean" || !editor) return;
+  const details = document.createElement("details");
+  details.open = !closed;
+  const summary = document.createElement("summary");
+  summary.textContent = "Code";
+  editor.before(details);
+  details.append(summary, editor);
 }
 
 function buildAll(info: CellInfo, options: Json): void {
@@ -211,6 +248,8 @@ declare global {
   }
 }
 
+provideJQuery();
+
 if (typeof window.sagecell?.makeSagecell !== "function") {
   // A page may have set `sagecell.root` before it loads this script.
   window.sagecell = Object.assign(window.sagecell ?? {}, {
@@ -220,6 +259,16 @@ if (typeof window.sagecell?.makeSagecell !== "function") {
     restoreInputForm,
     templates: TEMPLATES,
     allLanguages: ALL_LANGUAGES,
+    modes: {},
+    kernels: [],
+    linkKeys: {},
+    quietMode: false,
+    // names that are gone from SageMathCell, which pages of its first years still call
+    init: (ready: unknown) => {
+      if (typeof ready === "function") queueMicrotask(ready as () => void);
+    },
+    functions: {},
+    jQuery: window.jQuery,
   });
   window.singlecell = Object.assign(window.sagecell, {
     makeSinglecell: makeSagecell,
