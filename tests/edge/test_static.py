@@ -58,7 +58,6 @@ def test_the_output_frame_is_shut_in(edge: Edge) -> None:
         "connect-src": ["'none'"],
         "form-action": ["'none'"],
         "base-uri": ["'none'"],
-        "frame-ancestors": ["*"],
     }
 
 
