@@ -54,7 +54,7 @@ class CellShell(ZMQInteractiveShell):
         kind, value, traceback = super()._get_exc_info(exc_tuple)
         node = traceback
         while node is not None and node.tb_next is not None:
-            if node.tb_next.tb_frame.f_globals.get("__name__", "").startswith("appliance."):
+            if node.tb_next.tb_frame.f_globals.get("__name__", "").startswith(("appliance.", "ipykernel.")):
                 node.tb_next = None
             node = node.tb_next
         return kind, value, traceback

@@ -154,13 +154,17 @@ def test_a_program_asks_in_place(cell):
 
 
 def test_a_question_is_gone_when_the_program_is_stopped(cell):
+    cell.evaluate("print('earlier')")
     cell.write("input('Really? ')")
     cell.start()
     expect(cell.root.get_by_label("Really?")).to_be_visible()
+    expect(cell.output.get_by_text("earlier")).to_have_count(0)
     cell.button("Stop").click()
     cell.wait_until_ended()
     expect(cell.root.locator(".ca-question")).to_be_hidden()
     expect(cell.status).to_contain_text("Stopped after")
+    expect(cell.output.locator(".error")).to_contain_text("KeyboardInterrupt")
+    expect(cell.output.locator(".error")).not_to_contain_text("ipykernel")
 
 
 def test_a_flood_of_print_leaves_the_page_alive(cell):

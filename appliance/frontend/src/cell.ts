@@ -369,6 +369,7 @@ export class Cell {
 
   /** Ask the visitor what the program asks, where its output stands. */
   private ask(prompt: string, secret: boolean): void {
+    this.outputs.replace();
     this.view.askFor(prompt, secret, (value) => {
       this.outputs.push({ kind: "stream", name: "stdout", text: `${prompt}${secret ? "·".repeat(8) : value}\n` });
       this.kernel?.answer(value);

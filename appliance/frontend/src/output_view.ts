@@ -121,6 +121,13 @@ export class OutputView {
     (this.next ?? this.current)?.push(item);
   }
 
+  /** The evaluation shows something of its own beside its output: the output before it goes now. */
+  replace(): void {
+    if (!this.next) return;
+    this.current?.remove();
+    this.current = undefined;
+  }
+
   /** The evaluation is over: where it showed nothing, the output before it goes now. */
   end(): void {
     if (!this.next || this.next.used) return;

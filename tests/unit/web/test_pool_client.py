@@ -225,7 +225,7 @@ def test_what_was_asked_is_asked_again_when_the_link_is_made_again(world):
     world.flush()
     assert world.client.connected
     assert world.links == 2
-    assert results == [KernelAddress("k", b"key", "/k")]
+    assert results == [KernelAddress("k", b"key", "/k", "python")]
     assert [name for name, _ in world.calls] == ["attach", "attach"]
 
 
