@@ -88,7 +88,7 @@ class WebService(MultiService):
         self._kernels = kernels
         self._pool = pool
         self._listening = listening
-        self._router = router
+        self.router = router
         self._site = site
 
     def stopService(self) -> Deferred[Any]:  # noqa: N802 - IService
@@ -98,7 +98,7 @@ class WebService(MultiService):
     async def _stop(self) -> None:
         await maybeDeferred(self._listening.stopService)
         try:
-            await self._router.finish().addTimeout(self._stop_seconds, self._reactor)
+            await self.router.finish().addTimeout(self._stop_seconds, self._reactor)
         except TimeoutError:
             log.warn("some answers were still under way after {seconds} s", seconds=self._stop_seconds)
         await maybeDeferred(super().stopService)

@@ -155,7 +155,7 @@ class Router(resource.Resource):
         super().__init__()  # type: ignore[no-untyped-call]
         self._metrics = metrics
         self._clock_seconds = seconds
-        self._routes = routes
+        self.routes = tuple(routes)
         self._retry_after_seconds = config.pool.retry_after_seconds
         self._trust_forwarded = config.web.proxy_protocol
         self._allowed_origins = frozenset(config.web.allowed_origins)
@@ -232,7 +232,7 @@ class Router(resource.Resource):
             _send(request, response, route, origin)
 
     def _find(self, path: str) -> tuple[Route, dict[str, str]]:
-        for route in self._routes:
+        for route in self.routes:
             match = route.pattern.fullmatch(path)
             if match:
                 return route, match.groupdict()
