@@ -138,7 +138,8 @@ def test_addresses_stay_apart_where_both_families_come_in(start_edge: StartEdge)
 def test_ipv4_never_arrives_as_ipv6() -> None:
     """A visitor's address written as IPv6 has the same /64 as every other one."""
     lines = (ROOT / "haproxy" / "haproxy.cfg").read_text().splitlines()
-    binds = [line.split() for line in lines if line.strip().startswith("bind ")]
+    # a Unix socket has no addresses
+    binds = [line.split() for line in lines if line.strip().startswith("bind ") and "unix@" not in line]
     assert len(binds) == 3
     assert all("v6only" in words and "v4v6" not in words for words in binds)
 
