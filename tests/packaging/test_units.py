@@ -175,3 +175,10 @@ def test_a_generator_makes_the_web_roles(tmp_path: Path, toml: str | None, insta
     assert done.stderr == ""
     made = {path.name: path.readlink() for path in (tmp_path / "out" / "cell.target.wants").iterdir()}
     assert made == {f"cell-web@{number}.service": unit for number in range(instances)}
+
+
+@pytest.mark.parametrize("unit", sorted(file.name for file in UNITS.glob("cell-*.service")))
+def test_passed_sockets_stay_non_blocking(unit: str) -> None:
+    """Without it systemd makes them blocking at each start, for everybody who has them."""
+    lines = (UNITS / unit).read_text().splitlines()
+    assert ("NonBlocking=yes" in lines) == any(line.startswith("Sockets=") for line in lines)
