@@ -54,7 +54,7 @@ def find() -> str:
 def of_units(root: str = "/sys/fs/cgroup") -> list[str]:
     """Return the subtrees in which the launchers that systemd started have made leaves of kernels possible."""
     found = []
-    for path in sorted(glob.glob(f"{root}/cell.slice/cell-zygote@*.service")):
+    for path in sorted(glob.glob(f"{root}/cell.slice/cell-kernels.slice/cell-zygote@*.service")):
         try:
             with open(f"{path}/cgroup.subtree_control", encoding="utf-8") as file:
                 enabled = file.read().split()

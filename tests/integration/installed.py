@@ -39,7 +39,7 @@ class Installed(Server):
 
     def find(self, role: str) -> int | None:
         """Return the process id of ``web``, ``pool``, ``permalink`` or ``zygote-NAME`` (its launcher), if it runs."""
-        unit = f"cell-{role.replace('zygote-', 'zygote@')}.service"
+        unit = f"cell-{role.replace('zygote-', 'zygote@').replace('web', 'web@0')}.service"
         command = ["systemctl", "show", "--value", "--property=MainPID", unit]
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) or None
 

@@ -50,9 +50,12 @@ printf '127.0.0.1 localhost guest\n' >"$root/etc/hosts"
 echo '/dev/vda / ext4 rw,noatime 0 0' >"$root/etc/fstab"
 : >"$root/etc/machine-id"
 # An emulated processor is several times slower than what the units are made for.
-for unit in cell-web@ cell-pool cell-permalink cell-requestlog cell-egress; do
+for unit in cell-web@ cell-pool cell-permalink cell-requestlog cell-egress cell-zygote@; do
   install -d "$root/etc/systemd/system/$unit.service.d"
-  printf '[Service]\nWatchdogSec=180s\nTimeoutStartSec=300s\n' >"$root/etc/systemd/system/$unit.service.d/slow.conf"
+  printf '[Service]\nTimeoutStartSec=600s\n' >"$root/etc/systemd/system/$unit.service.d/slow.conf"
+done
+for unit in cell-web@ cell-pool cell-permalink cell-requestlog cell-egress; do
+  printf 'WatchdogSec=180s\n' >>"$root/etc/systemd/system/$unit.service.d/slow.conf"
 done
 
 # Labels.

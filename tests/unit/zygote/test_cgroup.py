@@ -82,11 +82,12 @@ def test_a_leaf_that_cannot_be_removed_yet_ends_nothing(subtree, tmp_path):
 
 
 def test_the_subtrees_of_units_are_found(tmp_path):
+    kernels = tmp_path / "cell.slice" / "cell-kernels.slice"
     for name, enabled in (("cell-zygote@a.service", "cpu memory pids\n"), ("cell-zygote@b.service", "memory\n")):
-        (tmp_path / "cell.slice" / name).mkdir(parents=True)
-        (tmp_path / "cell.slice" / name / "cgroup.subtree_control").write_text(enabled)
-    (tmp_path / "cell.slice" / "cell-zygote@c.service").mkdir()
-    assert cgroup.of_units(str(tmp_path)) == [f"{tmp_path}/cell.slice/cell-zygote@a.service"]
+        (kernels / name).mkdir(parents=True)
+        (kernels / name / "cgroup.subtree_control").write_text(enabled)
+    (kernels / "cell-zygote@c.service").mkdir()
+    assert cgroup.of_units(str(tmp_path)) == [f"{kernels}/cell-zygote@a.service"]
 
 
 def test_what_is_gone_is_removed_and_killed_without_error(subtree):
