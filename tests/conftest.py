@@ -11,8 +11,8 @@ from tests.integration.running import INSTALLED, Appliance
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: One browser for the tests of every folder.
-pytest_plugins = ["tests.browser.fixtures"]
+#: One browser for the tests of every folder; a guest of tests/vm has none.
+pytest_plugins = [] if INSTALLED else ["tests.browser.fixtures"]
 
 #: Small enough to be exhausted by a test, large enough for the others.
 CONFIG = """
