@@ -25,11 +25,15 @@ from IPython.core.error import UsageError
 from traitlets import Type
 
 from appliance.kernel.formatting import CellDisplayFormatter
+from appliance.kernel.interacts.sage_face import UPDATE, UPDATE_REPLY, update
 from appliance.kernel.publisher import Publisher
 from appliance.kernel.streams import Stream, Ticker
 
 #: Messages taken from the shell socket before they are run; the rest waits in ZeroMQ.
 MAX_QUEUED_MESSAGES = 100
+
+#: Asked of the server for a kernel whose interacts are on the page; the server has limits of its own.
+KEEP_SECONDS = 86_400
 
 #: A cell that holds none of these words cannot await at its top level.
 _ASYNC_WORDS = (b"await", b"async")
@@ -74,6 +78,10 @@ class CellKernel(IPythonKernel):
         self._queue: collections.deque[tuple[list[bytes], dict[str, Any]]] = collections.deque()
         self._running = False
         self._abort = False
+        self._saved_interacts: tuple[str, int] = ("", 0)
+        #: The interacts of visitors' programs; set when the kernel is built.
+        self.runs: Any = None
+        self.shell_handlers[UPDATE] = self.update_interact
         self._ticker = Ticker(self.flush_streams)
         self.stdout = Stream("stdout", 1, self._publish_stream, self._ticker.wake)
         self.stderr = Stream("stderr", 2, self._publish_stream, self._ticker.wake)
@@ -158,6 +166,8 @@ class CellKernel(IPythonKernel):
                     pass
                 except Exception as exc:  # noqa: BLE001 - a kernel outlives a broken request
                     print(f"{kind}: {exc!r}", file=self.stderr)
+        if self.runs is not None:
+            self.runs.settle()
         self.flush_streams()
         self._publish_status("idle", "shell")
         if self._abort and not self._queue:
@@ -184,12 +194,53 @@ class CellKernel(IPythonKernel):
             self.read_waiting_requests()
             self._abort = bool(self._queue)
 
+    @property
+    def shell_descriptor(self) -> int:
+        """The descriptor that is readable when something arrives for the shell socket (zmq_getsockopt(3), ZMQ_FD)."""
+        descriptor: int = self._shell_socket.fd
+        return descriptor
+
+    def waiting_requests(self) -> list[dict[str, Any]]:
+        """Return the requests that are read and not yet handled."""
+        return [message for _, message in self._queue]
+
+    def next_saved_interact(self) -> dict[str, Any]:
+        """Return the values with which the client wants the next interact of this cell to begin.
+
+        They come with the evaluation, in metadata ``interacts``: ``{"state": {...}}`` for each in order of creation.
+        """
+        parent = self.get_parent("shell") or {}
+        message_id = parent.get("header", {}).get("msg_id", "")
+        last_id, number = self._saved_interacts
+        number = number + 1 if last_id == message_id else 0
+        self._saved_interacts = (message_id, number)
+        saved = parent.get("metadata", {}).get("interacts")
+        entry = saved[number] if isinstance(saved, list) and number < len(saved) else None
+        state = entry.get("state") if isinstance(entry, dict) else None
+        return state if isinstance(state, dict) else {}
+
     def read_waiting_requests(self) -> None:
         """Queue what already waits in the socket: after an error those executions are aborted."""
         import zmq
 
         while len(self._queue) < MAX_QUEUED_MESSAGES and self._shell_socket.EVENTS & zmq.POLLIN:
             self._enqueue(self._shell_socket.recv_multipart(zmq.NOBLOCK))
+
+    def update_interact(self, stream: Any, ident: list[bytes], parent: dict[str, Any]) -> None:
+        """Take what a client of SageMathCell says of an interact, run that, and reply."""
+        reply: dict[str, Any] = {"status": "ok"}
+        try:
+            update(self.runs, parent["content"])
+            self.runs.settle()
+        except Exception as exc:  # noqa: BLE001 - the client is told
+            reply = {"status": "error", "ename": type(exc).__name__, "evalue": str(exc), "traceback": []}
+            self.session.send(self.publisher, "error", reply, parent, ident=self._topic("error"))
+        expressions = parent["content"].get("user_expressions")
+        reply["user_expressions"] = self.shell.user_expressions(expressions) if isinstance(expressions, dict) else {}
+        reply["payload"] = self.shell.payload_manager.read_payload()
+        self.shell.payload_manager.clear_payload()
+        self.flush_streams()
+        self.session.send(stream, UPDATE_REPLY, json_clean(reply), parent, ident=ident)
 
     async def do_execute(
         self,
@@ -288,6 +339,22 @@ class CellKernel(IPythonKernel):
         """Publish gathered output."""
         self.stdout.flush()
         self.stderr.flush()
+
+    def publish_display(self, data: dict[str, Any]) -> None:
+        """Display forms of one object, by MIME type, behind what was printed before."""
+        self.flush_streams()
+        self._publish("display_data", {"data": json_clean(data), "metadata": {}, "source": "sagecell"})
+
+    def publish_clear(self, *, wait: bool) -> None:
+        """Clear the output, or with ``wait`` when the next comes (Jupyter messaging, "Clear output")."""
+        self._publish("clear_output", {"wait": wait})
+
+    def keep_alive(self) -> None:
+        """Ask the server to keep this kernel although its evaluations end: there is something on the page to use."""
+        self._publish("kernel_timeout", {"timeout": KEEP_SECONDS})
+
+    def _publish(self, kind: str, content: dict[str, Any]) -> None:
+        self.session.send(self.publisher, kind, content, self.get_parent("shell"), ident=self._topic(kind))
 
     def _forget_streams(self) -> None:
         self.stdout.forget()

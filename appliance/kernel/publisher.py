@@ -31,7 +31,7 @@ class Publisher:
         self._lock = threading.RLock()
         self._pid = 0
         self._main_is_sending = False
-        self._interrupted = False
+        self._interrupted: BaseException | None = None
         #: What was sent last; None before `attach`.
         self.memory: Memory | None = None
         #: True while visitor's code may be interrupted.
@@ -68,18 +68,22 @@ class Publisher:
         finally:
             if main:
                 self._main_is_sending = False
-        if main and self._interrupted:
-            self._interrupted = False
-            raise KeyboardInterrupt
+        if main and self._interrupted is not None:
+            interruption, self._interrupted = self._interrupted, None
+            raise interruption
 
     def on_interrupt(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGINT: interrupt visitor's code, but never in the middle of a message."""
         if not self.interruptible:
             return
+        self.raise_between_messages(KeyboardInterrupt())
+
+    def raise_between_messages(self, interruption: BaseException) -> None:
+        """In a signal handler: raise now, or when the message is out that is just being sent."""
         if self._main_is_sending:
-            self._interrupted = True
+            self._interrupted = interruption
         else:
-            raise KeyboardInterrupt
+            raise interruption
 
     def install_interrupt_handler(self) -> None:
         """Make `on_interrupt` the handler of SIGINT."""

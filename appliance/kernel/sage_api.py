@@ -1,18 +1,51 @@
-"""``sys._sage_``: the object that clients of SageMathCell expect in a kernel."""
+"""``sys._sage_``: the object that clients and programs of SageMathCell expect in a kernel."""
 
 from __future__ import annotations
 
 import sys
+from typing import Any
+
+from appliance.kernel.interacts import sage_face
 
 
 class SageApi:
-    """Answers the user expression that such clients send with each evaluation."""
+    """Answers the user expression that such clients send with each evaluation, and what programs call."""
+
+    def __init__(self, kernel: Any) -> None:
+        self._kernel = kernel
 
     def new_files(self, root: str = "") -> str:
         """Return the text SageMathCell's clients evaluate for; files are not offered, so there are never new ones."""
         return ""
 
+    def update_interact(self, interact_id: str, name: str | None = None, value: Any = None) -> None:
+        """Set a control and run its interact; without a name only run it. Raises `ValueError`."""
+        values = {} if name is None else {name: value}
+        sage_face.update(self._kernel.runs, {"interact_id": interact_id, "values": values, "update_last": name is None})
+        self._kernel.runs.settle()
 
-def install() -> None:
+    def display_message(self, data: dict[str, Any] | str) -> None:
+        """Display forms of an object by MIME type, or a text."""
+        self._kernel.publish_display({"text/plain": data} if isinstance(data, str) else data)
+
+    def stream_message(self, stream: str, data: str) -> None:
+        """Print to ``stdout`` or ``stderr``."""
+        print(data, end="", file=sys.stderr if stream == "stderr" else sys.stdout)
+
+    def javascript(self, code: str) -> None:
+        """Run JavaScript in the frame of the output."""
+        self._kernel.publish_display({"application/javascript": code, "text/plain": "JavaScript code"})
+
+    def clear(self, changed: list[str]) -> None:
+        """Clear the output."""
+        self._kernel.publish_display({"application/sage-clear": {"changed": changed}, "text/plain": "Clear display"})
+
+    def reset_kernel_timeout(self, timeout: float) -> None:
+        """Ask the server to keep the kernel although its evaluations end; the server has limits of its own."""
+        if timeout > 0:
+            self._kernel.keep_alive()
+
+
+def install(kernel: Any) -> None:
     """Put the object where clients look for it."""
-    sys._sage_ = SageApi()  # type: ignore[attr-defined]
+    sys._sage_ = SageApi(kernel)  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ import threading
 import types
 from typing import TYPE_CHECKING, Any
 
-from appliance.kernel import network, sage_api
+from appliance.kernel import interacts, network, sage_api
 
 if TYPE_CHECKING:
     import socket
@@ -95,9 +95,13 @@ def build(preload: list[str]) -> Template:
 
     session = KernelSession(config=config, username="visitor")
     kernel = CellKernel.instance(config=config, session=session)
-    sage_api.install()
-    kernel.shell.user_ns.update({"sys": sys, "os": os})
-    kernel.shell.user_ns_hidden.update({"sys": sys, "os": os})
+    kernel.runs = interacts.install(kernel)
+    if "ipywidgets" in sys.modules:
+        importlib.import_module("appliance.kernel.interacts.widget_face")
+    sage_api.install(kernel)
+    names = {"sys": sys, "os": os, **interacts.NAMES}
+    kernel.shell.user_ns.update(names)
+    kernel.shell.user_ns_hidden.update(names)
     if "matplotlib" in sys.modules:
         kernel.shell.enable_matplotlib("inline")
     with contextlib.redirect_stdout(kernel.stdout), contextlib.redirect_stderr(kernel.stderr):
@@ -107,7 +111,7 @@ def build(preload: list[str]) -> Template:
         kernel.do_complete(code, len(code))
         kernel.do_inspect(code, len(code))
     kernel.shell.reset(new_session=True)
-    kernel.shell.user_ns.update({"sys": sys, "os": os})
+    kernel.shell.user_ns.update(names)
     if threading.active_count() != 1:
         raise RuntimeError(f"threads before the fork: {[thread.name for thread in threading.enumerate()]}")
     return Template(kernel, channels.start)

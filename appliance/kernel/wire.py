@@ -34,11 +34,20 @@ def pack(value: Any) -> bytes:
         return _encode_ascii(value).encode()
 
 
+#: Messages that put something into the output of a cell.
+OUTPUT_TYPES = frozenset({"stream", "display_data", "update_display_data", "execute_result", "error"})
+
+
 class KernelSession(Session):
-    """A session whose key, id and process id are set anew after a fork by `adopt`."""
+    """A session whose key, id and process id are set anew after a fork by `adopt`.
+
+    ``output_metadata``: metadata of all output. ``outputs``: how many of `OUTPUT_TYPES` were sent.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(pack=pack, **kwargs)
+        self.output_metadata: dict[str, Any] = {}
+        self.outputs = 0
         self._forget()
 
     def adopt(self, session_id: str, key: bytes) -> None:
@@ -115,6 +124,10 @@ class KernelSession(Session):
                 f'{{"msg_id":"{self._prefix}{next(self._numbers)}","msg_type":"{msg_or_type}",'
                 f'"date":"{datetime.now(UTC).isoformat()}{self._header_end}'
             ).encode()
+        if kind in OUTPUT_TYPES:
+            self.outputs += 1
+            if self.output_metadata:
+                metadata = {**(metadata or {}), **self.output_metadata}
         # a message as parent and its bare header come by turns; the header is one object
         parent_header = parent.get("header", parent) if parent else None
         if parent_header is not self._parent_header:

@@ -68,6 +68,7 @@ REQUEST_TYPES = frozenset(
         "is_complete_request",
         "comm_info_request",
         "kernel_info_request",
+        "sagenb.interact.update_interact",
     }
 )
 COMM_TYPES = frozenset({"comm_open", "comm_msg", "comm_close"})
@@ -76,9 +77,18 @@ SHUTDOWN_REQUEST = "shutdown_request"
 INPUT_REPLY = "input_reply"
 CLIENT_TYPES = REQUEST_TYPES | COMM_TYPES | {INTERRUPT_REQUEST, SHUTDOWN_REQUEST, INPUT_REPLY}
 
-#: What a kernel may send to a browser, by channel.
+#: What a kernel says to this server alone: that it is to be kept although its evaluations end.
+KERNEL_TIMEOUT = "kernel_timeout"
+
+
+def reply_type(request_type: str) -> str:
+    """Return the type of the message that answers a request."""
+    return request_type.removesuffix("_request") + "_reply"
+
+
+#: What a kernel may send, by channel.
 KERNEL_TYPES: Mapping[str, frozenset[str]] = {
-    "shell": frozenset(name.replace("_request", "_reply") for name in REQUEST_TYPES),
+    "shell": frozenset(map(reply_type, REQUEST_TYPES)),
     "stdin": frozenset({"input_request"}),
     "control": frozenset({"replay_reply"}),
     "iopub": COMM_TYPES
@@ -91,6 +101,7 @@ KERNEL_TYPES: Mapping[str, frozenset[str]] = {
         "error",
         "status",
         "clear_output",
+        KERNEL_TIMEOUT,
     },
 }
 

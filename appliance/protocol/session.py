@@ -4,7 +4,8 @@ Every front door drives the same machine: it tells what happened by calling a me
 back, in their order. Clients are small integers that the door hands out.
 
 A request is *open* until its reply came on shell and `status: idle` with its id on iopub, in either order. A kernel
-of a *single* session (``timeout=0``) is released when at least one evaluation was made and no request is open.
+of a *single* session (``timeout=0``) is released when at least one evaluation was made and no request is open, unless
+it has put something on the page that is to be used afterwards.
 However a kernel ends, each open evaluation gets an ``execute_reply`` and ``status: idle`` first, then every client
 the ``dead`` status, then the connections close.
 
@@ -62,6 +63,10 @@ MAX_STATUS_BYTES = 65_536
 
 #: What a kernel says of itself, and is believed when others ask for its state.
 STATES = frozenset({"busy", "idle"})
+
+#: What a kernel says when there is something on the page to use after its evaluations: widgets, interacts. It is then
+#: no longer released with the last of them, but by its idle time.
+KEEPING_TYPES = frozenset({"comm_open", frames.KERNEL_TIMEOUT})
 
 #: Said on stderr where output is missing.
 OUTPUT_LOST = "[Output of this cell was lost: it was more than its reader took.]\n"
@@ -150,10 +155,6 @@ class _Request:
     suspect: bool = False
     #: The last message whose text is held back: what is told of it later is known by this id.
     held: str = ""
-
-
-def _reply_type(request_type: str) -> str:
-    return request_type.removesuffix("_request") + "_reply"
 
 
 class Session:
@@ -248,7 +249,7 @@ class Session:
                 return self._refuse(client, message, "The kernel is starting and has enough to do.")
             self._queue.append(message)
         if message.msg_type in frames.REQUEST_TYPES:
-            request = _Request(message.header, _reply_type(message.msg_type), client)
+            request = _Request(message.header, frames.reply_type(message.msg_type), client)
             self._open[message.msg_id] = request
             if message.msg_type == "execute_request":
                 self._evaluated = True
@@ -328,6 +329,10 @@ class Session:
         """Deliver what a kernel said, as far as it may, and note which requests that answers."""
         if self.phase is Phase.DEAD:
             return []
+        if frame.msg_type in KEEPING_TYPES:
+            self._single = False
+            if frame.msg_type == frames.KERNEL_TIMEOUT:
+                return []
         request = self._open.get(frame.parent_id)
         if frame.channel == "stdin":
             return self._input_request(frame, request)

@@ -1,0 +1,31 @@
+"""Any widget with a value as a control: the way to controls that are not among the thirteen."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from appliance.kernel.interacts.control import Control
+
+
+def is_widget(value: Any) -> bool:
+    """Return whether this is a widget that has a value."""
+    ipywidgets = sys.modules.get("ipywidgets")
+    return ipywidgets is not None and isinstance(value, ipywidgets.DOMWidget) and value.has_trait("value")
+
+
+class WidgetControl(Control):
+    """A widget of ipywidgets, anywidget or any other library; the function receives its value."""
+
+    def __init__(self, widget: Any, label: str | None = None) -> None:
+        self.widget = widget
+        super().__init__(widget.value, label)
+
+    def constrained(self, value: Any) -> Any:
+        """Have the widget take the value. Raises traitlets' `TraitError`."""
+        self.widget.value = value
+        return self.widget.value
+
+    def message(self) -> dict[str, Any]:
+        """Describe it to clients that show no widgets."""
+        return {"control_type": "html_box", "value": "This control needs a page that shows Jupyter widgets."}

@@ -1,0 +1,268 @@
+"""Interacts in real kernels: as widgets, and by the messages of SageMathCell."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.integration.sage_client import Answer, SageClient
+
+UPDATE = "sagenb.interact.update_interact"
+
+
+class Visitor(SageClient):
+    """A client that shows widgets (``modern``) or SageMathCell's interacts."""
+
+    def evaluate(self, code: str, *, modern: bool, interacts: list[Any] | None = None) -> Answer:
+        metadata: dict[str, Any] = {"widgets": True} if modern else {}
+        if interacts is not None:
+            metadata["interacts"] = interacts
+        content = {"code": code, "user_expressions": {"_sagecell_files": "sys._sage_.new_files()"}}
+        return self.finish(self.say("execute_request", content, metadata))
+
+    def say(self, kind: str, content: dict[str, Any], metadata: dict[str, Any] | None = None) -> str:
+        msg_id = uuid.uuid4().hex
+        header = {"msg_id": msg_id, "username": "", "session": "s", "msg_type": kind}
+        message = {"header": header, "parent_header": {}, "metadata": metadata or {}, "content": content}
+        self.socket.send(json.dumps({**message, "channel": "shell"}))
+        return msg_id
+
+    def update(self, interact_id: str, values: dict[str, Any], *, last: bool = False) -> Answer:
+        content = {"interact_id": interact_id, "values": values, "update_last": last, "user_expressions": {}}
+        return self.until_idle(self.say(UPDATE, content), "sagenb.interact.update_interact_reply")
+
+    def set_widget(self, model_id: str, state: dict[str, Any]) -> str:
+        return self.say("comm_msg", {"comm_id": model_id, "data": {"method": "update", "state": state}})
+
+    def until_idle(self, msg_id: str, reply: str = "") -> Answer:
+        answer, waiting = Answer(), {"idle", reply} - {""}
+        deadline = time.monotonic() + 30
+        while waiting:
+            assert time.monotonic() < deadline
+            message = self.receive()
+            if message["parent_header"].get("msg_id") != msg_id:
+                continue
+            answer.messages.append(message)
+            waiting.discard(message["msg_type"])
+            if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+                waiting.discard("idle")
+        return answer
+
+
+@pytest.fixture
+def visitor(appliance):
+    client = Visitor(appliance.url)
+    yield client
+    client.close()
+    appliance.request("DELETE", f"/kernel/{client.kernel_id}")
+
+
+def data_of(answer: Answer, kind: str) -> Any:
+    return next(content["data"][kind] for content in answer.contents("display_data") if kind in content["data"])
+
+
+def models(answer: Answer) -> dict[str, dict[str, Any]]:
+    """Return the state of each widget that was opened, by its id."""
+    return {content["comm_id"]: content["data"]["state"] for content in answer.contents("comm_open")}
+
+
+def model(answer: Answer, name: str) -> str:
+    (found,) = [key for key, state in models(answer).items() if state["_model_name"] == name]
+    return found
+
+
+def test_old_clients_get_the_messages_of_sagemathcell(visitor):
+    answer = visitor.evaluate("@interact\ndef f(n=(0, 10), s='text'):\n    print(n, s)", modern=False)
+    assert answer.reply["status"] == "ok"
+    assert answer.contents("comm_open") == []
+    made = data_of(answer, "application/sage-interact")
+    assert made["controls"]["n"] == {
+        "control_type": "slider",
+        "subtype": "continuous",
+        "display_value": True,
+        "default": 0.0,
+        "step": 0.04,
+        "range": [0.0, 10.0],
+        "raw": True,
+        "label": "n",
+        "update": True,
+    }
+    assert made["layout"] == [[["n", 1]], [["s", 1]], [["_output", 1]]]
+    interact_id = made["new_interact_id"]
+    (printed,) = [message for message in answer.messages if message["msg_type"] == "stream"]
+    assert printed["content"]["text"] == "0.0 text\n"
+    assert printed["metadata"] == {"interact_id": interact_id}
+    changed = visitor.update(interact_id, {"n": 4})
+    assert changed.stdout == "4.0 text\n"
+    assert data_of(changed, "application/sage-clear") == {"changed": ["n"]}
+    (reply,) = changed.contents("sagenb.interact.update_interact_reply")
+    assert reply["status"] == "ok"
+    afterwards = visitor.evaluate("print('elsewhere')", modern=False)
+    (printed,) = [message for message in afterwards.messages if message["msg_type"] == "stream"]
+    assert printed["metadata"] == {}
+
+
+def test_an_error_stays_in_its_interact_for_old_clients(visitor):
+    answer = visitor.evaluate("@interact\ndef f(n=(0, 10)):\n    1 / n", modern=False)
+    assert answer.reply["status"] == "ok"
+    interact_id = data_of(answer, "application/sage-interact")["new_interact_id"]
+    (error,) = [message for message in answer.messages if message["msg_type"] == "error"]
+    assert error["content"]["ename"] == "ZeroDivisionError"
+    assert error["metadata"] == {"interact_id": interact_id}
+    assert "appliance" not in "".join(error["content"]["traceback"])
+    assert "Interact state: {'n': 0.0}" in answer.stdout
+    assert visitor.evaluate("print(1)", modern=False).messages[1]["metadata"] == {}
+    unknown = visitor.update("nowhere", {"n": 1})
+    (reply,) = unknown.contents("sagenb.interact.update_interact_reply")
+    assert (reply["status"], reply["evalue"]) == ("error", "there is no interact 'nowhere' in this kernel")
+
+
+def test_program_and_bookmarks_reach_old_clients(visitor):
+    answer = visitor.evaluate("@interact\ndef f(n=(1, 9), g=5):\n    print(n)", modern=False)
+    interact_id = data_of(answer, "application/sage-interact")["new_interact_id"]
+    changes = visitor.evaluate(
+        "f.n = 3\nf.extra = True\ndel f.g\nf._bookmark('three')\nprint(f._changed, f._state())", modern=False
+    )
+    update = data_of(changes, "application/sage-interact-update")
+    assert update == {"interact_id": interact_id, "control": "n", "value": 3.0}
+    assert data_of(changes, "application/sage-interact-new-control")["control"]["control_type"] == "checkbox"
+    assert data_of(changes, "application/sage-interact-del-control") == {"interact_id": interact_id, "name": "g"}
+    assert data_of(changes, "application/sage-interact-bookmark")["values"] == {"n": 3.0, "extra": True}
+    assert changes.stdout == "['n', 'extra', 'g'] {'n': 3.0, 'extra': True}\n"
+
+
+def test_an_interact_is_a_tree_of_widgets(visitor):
+    answer = visitor.evaluate("@interact\ndef f(n=(0, 10)):\n    print(n)", modern=True)
+    assert answer.reply["status"] == "ok"
+    assert not any("application/sage-interact" in content["data"] for content in answer.contents("display_data"))
+    slider, output = model(answer, "FloatSliderModel"), model(answer, "OutputModel")
+    msg_id = visitor.set_widget(slider, {"value": 2.5})
+    changed = visitor.until_idle(msg_id)
+    assert changed.stdout == "2.5\n"
+    directed = [c["data"]["state"]["msg_id"] for c in changed.contents("comm_msg") if c["comm_id"] == output]
+    assert directed == [msg_id, ""]
+    assert changed.contents("clear_output") == [{"wait": True}]
+
+
+def test_no_output_clears_what_was_there(visitor):
+    answer = visitor.evaluate("@interact\ndef f(n=True):\n    n and print(n)", modern=True)
+    changed = visitor.until_idle(visitor.set_widget(model(answer, "CheckboxModel"), {"value": False}))
+    assert changed.contents("clear_output") == [{"wait": True}, {"wait": False}]
+
+
+def test_saved_values_are_there_in_the_first_run(visitor):
+    answer = visitor.evaluate(
+        "@interact\ndef f(n=(0, 10), c=['a', 'b']):\n    print(n, c)",
+        modern=True,
+        interacts=[{"state": {"n": 7, "c": 1, "gone": 3}, "bookmarks": []}],
+    )
+    assert answer.stdout == "7.0 b\n"
+    assert visitor.evaluate("@interact\ndef f(n=(0, 10)):\n    print(n)", modern=True).stdout == "0.0\n"
+
+
+def test_fifty_values_end_with_the_last_and_skip_those_overtaken(visitor):
+    answer = visitor.evaluate(
+        "import time\nseen = []\n@interact\ndef f(n=(0, 50)):\n    time.sleep(0.03); seen.append(n); print(n)",
+        modern=True,
+    )
+    slider = model(answer, "FloatSliderModel")
+    for value in range(1, 51):
+        last = visitor.set_widget(slider, {"value": value})
+    assert visitor.until_idle(last).stdout == "50.0\n"
+    seen = json.loads(visitor.evaluate("print(seen)", modern=True).stdout)
+    assert seen[-1] == 50
+    assert seen == sorted(seen)
+    assert len(seen) < 10
+
+
+def test_a_newer_change_ends_a_long_run(visitor):
+    answer = visitor.evaluate(
+        "import time\nended = []\n@interact\ndef f(n=(0, 10)):\n"
+        "    for _ in range(int(n * 1000)):\n        time.sleep(0.01)\n    ended.append(n); print(n)",
+        modern=True,
+    )
+    slider = model(answer, "FloatSliderModel")
+    visitor.set_widget(slider, {"value": 9})
+    time.sleep(0.5)
+    started = time.monotonic()
+    assert visitor.until_idle(visitor.set_widget(slider, {"value": 0})).stdout == "0.0\n"
+    assert time.monotonic() - started < 5
+    assert visitor.evaluate("print(ended)", modern=True).stdout == "[0.0, 0.0]\n"
+
+
+def test_a_long_run_ends_for_old_clients_as_well(visitor):
+    answer = visitor.evaluate(
+        "import time\n@interact\ndef f(n=(0, 10)):\n    time.sleep(n * 10); print(n)", modern=False
+    )
+    interact_id = data_of(answer, "application/sage-interact")["new_interact_id"]
+    content = {"interact_id": interact_id, "values": {"n": 10}, "update_last": False}
+    visitor.say(UPDATE, content)
+    time.sleep(0.5)
+    assert visitor.update(interact_id, {"n": 0}).stdout == "0.0\n"
+
+
+def test_stop_ends_a_run_and_shows_it_in_the_interact(visitor):
+    answer = visitor.evaluate("import time\n@interact\ndef f(n=False):\n    n and time.sleep(60)", modern=True)
+    msg_id = visitor.set_widget(model(answer, "CheckboxModel"), {"value": True})
+    time.sleep(0.5)
+    visitor.send("interrupt_request", {}, channel="control")
+    assert [error["ename"] for error in visitor.until_idle(msg_id).contents("error")] == ["KeyboardInterrupt"]
+
+
+def test_inner_interacts_go_with_the_run_that_made_them(visitor):
+    answer = visitor.evaluate(
+        "@interact\ndef f(n=[1, 2]):\n    @interact\n    def g(m=(0, n)):\n        print(n, m)", modern=True
+    )
+    inner = model(answer, "FloatSliderModel")
+    second = next(key for key, state in models(answer).items() if state.get("description") == "2")
+    changed = visitor.until_idle(visitor.set_widget(second, {"value": True}))
+    assert changed.stdout == "2 0.0\n"
+    assert inner in [content["comm_id"] for content in changed.contents("comm_close")]
+    again = visitor.until_idle(visitor.set_widget(model(changed, "FloatSliderModel"), {"value": 2}))
+    assert again.stdout == "2 2.0\n"
+
+
+def test_a_grid_sends_all_entries_by_its_button(visitor):
+    answer = visitor.evaluate(
+        "import numpy\n@interact\ndef f(a=numpy.array([[1, 2], [3, 4]])):\n    print(a.sum())", modern=True
+    )
+    assert answer.stdout == "10\n"
+    entry = next(key for key, state in models(answer).items() if state.get("value") == "1")
+    changed = visitor.until_idle(visitor.set_widget(entry, {"value": "100"}))
+    assert changed.stdout == ""
+    marks = [c["data"]["state"].get("_dom_classes") for c in changed.contents("comm_msg") if c["comm_id"] == entry]
+    assert ["interact-dirty"] in marks
+    submit = next(key for key, state in models(answer).items() if state.get("description") == "Submit")
+    press = {"comm_id": submit, "data": {"method": "custom", "content": {"event": "click"}}}
+    sent = visitor.until_idle(visitor.say("comm_msg", press))
+    assert sent.stdout == "109\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("@interact\ndef f(n=(3, 3)): pass", "invalid interval: (3, 3), two different numbers are needed"),
+        ("@interact\ndef f(n=(0, 10, -1)): pass", "steps of -1 do not lead from 0 to 10"),
+        ("@interact(layout=[['m']])\ndef f(n=1): pass", "the layout names 'm', which is no control of this interact"),
+        ("@interact(controls=[('n', 1)])\ndef f(n=1): pass", "duplicate argument 'n' in interact definition"),
+        ("@interact\ndef f(_n=1): pass", "invalid control name: _n"),
+    ],
+)
+def test_what_cannot_be_is_told_and_the_kernel_goes_on(visitor, code, sentence):
+    answer = visitor.evaluate(code, modern=True)
+    assert (answer.reply["status"], answer.reply["evalue"]) == ("error", sentence)
+    assert visitor.evaluate("print(1)", modern=True).stdout == "1\n"
+
+
+def test_a_single_kernel_lives_on_with_its_interact(appliance):
+    with Visitor(appliance.url, timeout="0") as visitor:
+        answer = visitor.evaluate("@interact\ndef f(n=True):\n    print(n)", modern=True)
+        time.sleep(0.5)
+        assert visitor.until_idle(visitor.set_widget(model(answer, "CheckboxModel"), {"value": False})).stdout == (
+            "False\n"
+        )
+        appliance.request("DELETE", f"/kernel/{visitor.kernel_id}")
