@@ -20,6 +20,36 @@ const common = {
   logLevel: "warning",
 };
 
+/** Packages that name their licence and do not bring its text: whose they are, with the text of SPDX. */
+const UNSHIPPED = {
+  "@jupyter-widgets": bsd3("Project Jupyter Contributors"),
+  "@lumino": bsd3("Project Jupyter Contributors"),
+};
+
+function bsd3(holder) {
+  return `Copyright (c) ${holder}. All rights reserved.
+
+Redistribution and use in source and binary forms, with or without modification, are permitted provided that the
+following conditions are met:
+
+1. Redistributions of source code must retain the above copyright notice, this list of conditions and the following
+disclaimer.
+
+2. Redistributions in binary form must reproduce the above copyright notice, this list of conditions and the following
+disclaimer in the documentation and/or other materials provided with the distribution.
+
+3. Neither the name of the copyright holder nor the names of its contributors may be used to endorse or promote products
+derived from this software without specific prior written permission.
+
+THIS SOFTWARE IS PROVIDED BY THE COPYRIGHT HOLDERS AND CONTRIBUTORS "AS IS" AND ANY EXPRESS OR IMPLIED WARRANTIES,
+INCLUDING, BUT NOT LIMITED TO, THE IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS FOR A PARTICULAR PURPOSE ARE
+DISCLAIMED. IN NO EVENT SHALL THE COPYRIGHT HOLDER OR CONTRIBUTORS BE LIABLE FOR ANY DIRECT, INDIRECT, INCIDENTAL,
+SPECIAL, EXEMPLARY, OR CONSEQUENTIAL DAMAGES (INCLUDING, BUT NOT LIMITED TO, PROCUREMENT OF SUBSTITUTE GOODS OR SERVICES;
+LOSS OF USE, DATA, OR PROFITS; OR BUSINESS INTERRUPTION) HOWEVER CAUSED AND ON ANY THEORY OF LIABILITY, WHETHER IN
+CONTRACT, STRICT LIABILITY, OR TORT (INCLUDING NEGLIGENCE OR OTHERWISE) ARISING IN ANY WAY OUT OF THE USE OF THIS
+SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.`;
+}
+
 /** Write the licences of every package whose code is in the bundles, as they ask. */
 async function writeLicences(metafiles) {
   const names = new Set(["katex"]);
@@ -34,8 +64,9 @@ async function writeLicences(metafiles) {
     const folder = path.join(here, "node_modules", name);
     const { version, license } = JSON.parse(await readFile(path.join(folder, "package.json"), "utf8"));
     const file = (await readdir(folder)).find((entry) => /^licen[cs]e/i.test(entry));
-    if (!file) throw new Error(`${name} has no licence file to ship`);
-    texts.push(`${name} ${version} (${license})\n\n${(await readFile(path.join(folder, file), "utf8")).trim()}\n`);
+    const text = file ? await readFile(path.join(folder, file), "utf8") : UNSHIPPED[name.split("/")[0]];
+    if (!text) throw new Error(`${name} has no licence file to ship`);
+    texts.push(`${name} ${version} (${license})\n\n${text.trim()}\n`);
   }
   await writeFile(path.join(dist, "THIRD_PARTY_LICENSES.txt"), texts.join(`\n${"-".repeat(72)}\n\n`));
 }
@@ -68,12 +99,14 @@ const results = await Promise.all([
       { in: "src/frame/katex.ts", out: "katex" },
       { in: "src/frame/marked.ts", out: "marked" },
       { in: "src/modes.ts", out: "modes" },
+      { in: "src/frame/widgets.ts", out: "widgets" },
     ] }),
   build({
     ...common,
-    loader: { ".css": "css" },
+    loader: { ".css": "css", ".svg": "dataurl", ".png": "dataurl" },
     entryPoints: [
       { in: "src/frame/frame.css", out: "output_frame" },
+      { in: "src/frame/widgets.css", out: "widgets" },
       { in: "src/page/page.css", out: "page" },
     ],
   }),

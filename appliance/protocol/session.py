@@ -315,7 +315,7 @@ class Session:
         kind = header.get("msg_type")
         if kind not in frames.REQUEST_TYPES or busy.parent_id in self._open or len(self._open) >= MAX_OPEN_REQUESTS:
             return
-        request = _Request(header, _reply_type(kind), 0)
+        request = _Request(header, frames.reply_type(kind), 0)
         self._open[busy.parent_id] = request
         if kind == "execute_request":
             self._evaluated = True

@@ -58,6 +58,7 @@ const TONES: Readonly<Record<string, Tone>> = {
 
 const CONNECTION_LOST = "Connection lost, connecting again. The program goes on.";
 const OUTPUT_LOST = "\n[Output was lost while the connection was down.]\n";
+const CONTROLS_LOST = "The controls above no longer do anything: evaluate again to use them.";
 
 const VARIABLES_LOST = "The session of the linked cells is lost with it: evaluating any of them starts a new one, without their variables.";
 
@@ -283,6 +284,9 @@ export class Cell {
   private execute(): void {
     if (!this.kernel) return;
     const { evaluation } = this;
+    this.outputs.connect(this.kernel, (ending) => {
+      this.tell("info", `${ending.sentence} ${CONTROLS_LOST}`);
+    });
     this.silence = this.kernel.execute(this.code, {
       message: (message) => {
         if (evaluation === this.evaluation) this.receive(message);

@@ -1,7 +1,7 @@
 /** One kernel on the server, over its WebSocket. */
 
 import { Connection } from "./connection.js";
-import { executeRequest, inputReply, interruptRequest, randomId, shellRequest, textOf } from "./messages.js";
+import { commRequest, executeRequest, inputReply, interruptRequest, randomId, shellRequest, textOf } from "./messages.js";
 import type { Json, KernelMessage, Request } from "./messages.js";
 import { ServerError } from "./server.js";
 import type { Patience, Server } from "./server.js";
@@ -41,6 +41,10 @@ export class Router {
       const oldest = this.listeners.keys().next();
       if (!oldest.done) this.listeners.delete(oldest.value);
     }
+  }
+
+  has(id: string): boolean {
+    return this.listeners.has(id);
   }
 
   remove(id: string): void {
@@ -141,6 +145,13 @@ export class Kernel {
     return () => {
       this.router.remove(id);
     };
+  }
+
+  /** Send a message of a widget; the listener hears what answers it. */
+  comm(type: string, id: string, content: Json, listener: Listener): void {
+    if (this.ending || this.router.has(id)) return;
+    this.router.add(id, listener);
+    this.connection.send(commRequest(this.session, type, id, content));
   }
 
   interrupt(): void {

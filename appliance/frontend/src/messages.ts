@@ -78,7 +78,8 @@ function request(channel: Request["channel"], type: string, session: string, con
       version: MESSAGING_VERSION,
     },
     parent_header: {},
-    metadata: {},
+    // What this page can show: interacts come as widgets, not in the messages of older clients.
+    metadata: type === "execute_request" ? { widgets: true } : {},
     content,
     buffers: [],
   };
@@ -104,6 +105,12 @@ export function shellRequest(type: string, session: string, content: Json): Requ
 /** Make the answer to an `input_request` (Jupyter messaging, "Messages on the stdin channel"). */
 export function inputReply(session: string, value: string): Request {
   return request("stdin", "input_reply", session, { value, status: "ok" });
+}
+
+/** Make a message of a widget (Jupyter messaging, "Custom messages") with an id that its sender chose. */
+export function commRequest(session: string, type: string, id: string, content: Json): Request {
+  const message = request("shell", type, session, content);
+  return { ...message, header: { ...message.header, msg_id: id } };
 }
 
 /** Make an `interrupt_request` (Jupyter messaging, "Kernel interrupt"). */

@@ -3,12 +3,49 @@
 import { isObject, textOf } from "./messages.js";
 import type { Json, KernelMessage } from "./messages.js";
 
-export type OutputItem =
+/** What is shown; `parent`: the `msg_id` of the request that it answers, by which it may belong to a widget. */
+export type OutputItem = (
   | { readonly kind: "stream"; readonly name: "stdout" | "stderr"; readonly text: string }
   | { readonly kind: "display"; readonly data: Json; readonly metadata: Json; readonly displayId: string }
   | { readonly kind: "update"; readonly data: Json; readonly metadata: Json; readonly displayId: string }
   | { readonly kind: "error"; readonly text: string }
-  | { readonly kind: "clear"; readonly wait: boolean };
+  | { readonly kind: "clear"; readonly wait: boolean }
+  | CommItem
+) & { readonly parent?: string };
+
+/** A message of a widget (Jupyter messaging, "Custom messages"). */
+export interface CommItem {
+  readonly kind: "comm";
+  readonly type: CommType;
+  readonly content: Json;
+  readonly metadata: Json;
+}
+
+export type CommType = "comm_open" | "comm_msg" | "comm_close";
+
+/** Frame to page: a widget has something to say to the kernel, in a message with the id `id`. */
+export interface CommReport {
+  readonly type: "comm";
+  readonly id: string;
+  readonly message: CommType;
+  readonly content: Json;
+}
+
+/** Largest message of a widget, in characters of its JSON; the server takes about as many bytes. */
+export const MAX_COMM_CHARACTERS = 1_000_000;
+
+const COMM_TYPES: ReadonlySet<string> = new Set<CommType>(["comm_open", "comm_msg", "comm_close"]);
+const MESSAGE_ID = /^[0-9a-f]{32}$/;
+
+/** Return a widget's message in a message event's data, or `undefined`. A visitor's script may have made it. */
+export function commOf(data: unknown): CommReport | undefined {
+  if (!isObject(data) || data.type !== "comm" || !isObject(data.content)) return undefined;
+  const { id, message, content } = data;
+  if (typeof id !== "string" || !MESSAGE_ID.test(id)) return undefined;
+  if (typeof message !== "string" || !COMM_TYPES.has(message)) return undefined;
+  if (JSON.stringify(content).length > MAX_COMM_CHARACTERS) return undefined;
+  return { type: "comm", id, message: message as CommType, content };
+}
 
 /** Page to frame: show these. `dropped` counts characters left out before them. */
 export interface Batch {
@@ -51,6 +88,11 @@ export function pagesOf(reply: Json): OutputItem[] {
 
 /** Return what an iopub message shows, or `undefined` when it shows nothing. */
 export function outputOf(message: KernelMessage): OutputItem | undefined {
+  const item = itemOf(message);
+  return item && message.parentId !== "" ? { ...item, parent: message.parentId } : item;
+}
+
+function itemOf(message: KernelMessage): OutputItem | undefined {
   const { content } = message;
   const data = isObject(content.data) ? content.data : {};
   const metadata = isObject(content.metadata) ? content.metadata : {};
@@ -71,6 +113,10 @@ export function outputOf(message: KernelMessage): OutputItem | undefined {
     }
     case "clear_output":
       return { kind: "clear", wait: content.wait === true };
+    case "comm_open":
+    case "comm_msg":
+    case "comm_close":
+      return { kind: "comm", type: message.type, content, metadata: message.metadata };
     default:
       return undefined;
   }
@@ -106,5 +152,7 @@ export function sizeOf(item: OutputItem): number {
     }
     case "clear":
       return 0;
+    case "comm":
+      return JSON.stringify(item.content).length;
   }
 }

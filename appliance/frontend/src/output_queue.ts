@@ -9,6 +9,9 @@ export const MAX_WAITING_CHARACTERS = 1_000_000;
 /** Pictures and other rich output that may wait, in characters of their text form. */
 export const MAX_WAITING_RICH_CHARACTERS = 32_000_000;
 
+/** Messages of widgets that may wait; without one of them a widget shows something wrong. */
+export const MAX_WAITING_COMMS = 20_000;
+
 /** Items that may wait: a frame shows no more than this many blocks. */
 export const MAX_WAITING_ITEMS = 1_000;
 
@@ -17,6 +20,7 @@ export class OutputQueue {
   private text = 0;
   private rich = 0;
   private dropped = 0;
+  private comms = 0;
 
   get empty(): boolean {
     return this.items.length === 0 && this.dropped === 0;
@@ -24,13 +28,22 @@ export class OutputQueue {
 
   push(item: OutputItem): void {
     const last = this.items.at(-1);
+    if (item.kind === "comm") {
+      this.pushComm(item);
+      return;
+    }
+    if (this.comms > 0 && item.kind === "clear") {
+      // Widgets decide what a clear is for: what stands before it stays.
+      this.items.push(item);
+      return;
+    }
     if (item.kind === "clear") {
       if (!item.wait) this.reset();
       if (!item.wait || last?.kind !== "clear") this.items.push(item);
       return;
     }
     // What stood before a clear is never seen once something follows it.
-    if (last?.kind === "clear" && this.items.length > 1) {
+    if (last?.kind === "clear" && this.items.length > 1 && this.comms === 0) {
       this.reset();
       this.items.push(last);
     }
@@ -52,7 +65,7 @@ export class OutputQueue {
     this.dropped += item.text.length - text.length;
     if (text === "") return;
     const last = this.items.at(-1);
-    if (item.kind === "stream" && last?.kind === "stream" && last.name === item.name) {
+    if (item.kind === "stream" && last?.kind === "stream" && last.name === item.name && last.parent === item.parent) {
       this.items[this.items.length - 1] = { ...last, text: last.text + text };
     } else {
       this.pushBounded({ ...item, text });
@@ -69,8 +82,19 @@ export class OutputQueue {
     this.pushBounded(item);
   }
 
+  private pushComm(item: OutputItem): void {
+    const size = sizeOf(item);
+    if (this.comms >= MAX_WAITING_COMMS || this.rich + size > MAX_WAITING_RICH_CHARACTERS) {
+      this.dropped += size;
+      return;
+    }
+    this.comms += 1;
+    this.rich += size;
+    this.items.push(item);
+  }
+
   private pushBounded(item: OutputItem): void {
-    if (this.items.length < MAX_WAITING_ITEMS) this.items.push(item);
+    if (this.items.length - this.comms < MAX_WAITING_ITEMS) this.items.push(item);
     else this.dropped += sizeOf(item);
   }
 
@@ -78,6 +102,7 @@ export class OutputQueue {
     this.items = [];
     this.text = 0;
     this.rich = 0;
+    this.comms = 0;
     this.dropped = 0;
   }
 }

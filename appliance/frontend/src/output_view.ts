@@ -5,8 +5,9 @@
  * sight until the new one has something to show: re-evaluation does not flicker.
  */
 
-import { fileOf, reportOf } from "./output_items.js";
-import type { OfferedFile, OutputItem } from "./output_items.js";
+import type { Ending, Kernel } from "./kernel.js";
+import { commOf, fileOf, outputOf, reportOf } from "./output_items.js";
+import type { CommReport, OfferedFile, OutputItem } from "./output_items.js";
 import { OutputQueue } from "./output_queue.js";
 
 /** Tallest frame, in CSS pixels; longer output scrolls inside. */
@@ -22,6 +23,8 @@ class OutputFrame {
   private ready = false;
   private busy = false;
   private loads = 0;
+  private kernel: Kernel | undefined;
+  private hasWidgets = false;
 
   constructor(
     address: string,
@@ -48,8 +51,30 @@ class OutputFrame {
   }
 
   push(item: OutputItem): void {
+    if (item.kind === "comm" && item.type === "comm_open") this.hasWidgets = true;
     this.queue.push(item);
     this.send();
+  }
+
+  /** Let widgets in this frame speak to a kernel; `lost` is called if that ends while they are there. */
+  connect(kernel: Kernel, lost: (ending: Ending) => void): void {
+    this.kernel = kernel;
+    kernel.watch((ending) => {
+      if (!this.hasWidgets || !this.element.isConnected) return;
+      this.element.classList.add("ca-frame-detached");
+      lost(ending);
+    });
+  }
+
+  /** What answers a widget's message is shown here as well, and the widget hears that its message was handled. */
+  private tell(report: CommReport): void {
+    this.kernel?.comm(report.message, report.id, report.content, {
+      message: (message) => {
+        const item = outputOf(message);
+        if (item) this.push(item);
+      },
+      ended: () => undefined,
+    });
   }
 
   remove(): void {
@@ -59,6 +84,11 @@ class OutputFrame {
 
   private readonly receive = (event: MessageEvent<unknown>): void => {
     if (event.source === null || event.source !== this.element.contentWindow) return;
+    const comm = commOf(event.data);
+    if (comm) {
+      this.tell(comm);
+      return;
+    }
     const report = reportOf(event.data);
     if (!report) {
       const file = fileOf(event.data);
@@ -126,6 +156,14 @@ export class OutputView {
     if (!this.next) return;
     this.current?.remove();
     this.current = undefined;
+  }
+
+  /** Let widgets of the evaluation that began last speak to its kernel. */
+  connect(kernel: Kernel, lost: (ending: Ending) => void): void {
+    const frame = this.next ?? this.current;
+    frame?.connect(kernel, (ending) => {
+      if (frame === this.current) lost(ending);
+    });
   }
 
   /** The evaluation is over: where it showed nothing, the output before it goes now. */

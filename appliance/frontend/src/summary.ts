@@ -22,6 +22,7 @@ function spoken(item: OutputItem): string {
     case "update":
     case "error":
     case "clear":
+    case "comm":
       return "";
   }
 }

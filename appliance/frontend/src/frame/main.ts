@@ -2,7 +2,8 @@
 
 import { batchOf } from "../output_items.js";
 import type { FrameReport } from "../output_items.js";
-import { Outputs } from "./outputs.js";
+import { WidgetOutputs } from "./widget_outputs.js";
+import { widgets } from "./widget_messages.js";
 
 /** Browsers hold back animation frames of frames out of sight; output must arrive there, too. */
 const FRAME_MILLISECONDS = 50;
@@ -45,7 +46,10 @@ function start(container: HTMLElement): void {
   const page = document.documentElement;
   const atBottom = (): boolean => page.scrollHeight - page.scrollTop - page.clientHeight < BOTTOM_PIXELS;
 
-  const outputs = new Outputs(container, base, measure);
+  const outputs = new WidgetOutputs(container, base, measure);
+  widgets.start(base, outputs, (message) => {
+    window.parent.postMessage(message, "*");
+  });
   window.addEventListener("message", (event: MessageEvent<unknown>) => {
     if (event.source !== window.parent) return;
     const batch = batchOf(event.data);

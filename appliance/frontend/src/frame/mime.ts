@@ -2,7 +2,10 @@
 
 import type { Json } from "../messages.js";
 
+export const WIDGET_VIEW = "application/vnd.jupyter.widget-view+json";
+
 export const MIME_TYPES = [
+  WIDGET_VIEW,
   "text/html",
   "text/latex",
   "image/svg+xml",

@@ -52,6 +52,7 @@ export class Outputs {
       if (!item.wait) this.clear();
       return;
     }
+    if (item.kind === "comm") return;
     if (item.kind === "update") {
       for (const block of this.displays.get(item.displayId) ?? []) this.fill(block, item);
       return;

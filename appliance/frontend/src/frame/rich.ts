@@ -1,13 +1,14 @@
 /** Blocks of rich output: one element for each `display_data` or `execute_result`. */
 
-import { isObject } from "../messages.js";
+import { isObject, textOf } from "../messages.js";
 import type { Json } from "../messages.js";
 import { fillWithHtml } from "./html.js";
 import { jsonTree } from "./json.js";
 import { typeset } from "./latex.js";
 import { fillWithMarkdown } from "./markdown.js";
-import { asText, richest } from "./mime.js";
+import { asText, richest, WIDGET_VIEW } from "./mime.js";
 import type { Rich } from "./mime.js";
+import { widgets } from "./widget_messages.js";
 
 /** Largest width or height believed from metadata, in CSS pixels. */
 const MAX_PIXELS = 10_000;
@@ -47,6 +48,9 @@ export async function fill(block: HTMLElement, data: Json, metadata: Json, base:
   const description = data["text/plain"] === undefined ? "Picture" : asText(data["text/plain"]);
   block.dataset.mime = rich.type;
   switch (rich.type) {
+    case WIDGET_VIEW:
+      await widgets.display(block, isObject(rich.value) ? textOf(rich.value.model_id) : "");
+      return;
     case "text/html":
       await fillWithHtml(block, text, base);
       return;
