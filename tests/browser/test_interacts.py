@@ -131,8 +131,8 @@ def test_a_picture_is_replaced_without_a_gap(cell):
     expect(image).to_have_count(1)
 
 
-#: The interact about roots of random polynomials of the notes on the next phase, in Python 3; the logarithm of empty bins
-#: is taken in line 43.
+#: Roots of random polynomials, an interact of SageMathCell's users in Python 3: line 43 takes the logarithm of empty
+#: bins.
 ROOTS = """import itertools; import numpy as np; import matplotlib.pyplot as plt
 def bin_poly_roots(Nmax = 10000,rank = 24,rand=True):
     all = itertools.product(*([[-1,1]]*(rank+1)))
@@ -193,7 +193,8 @@ def test_a_warning_names_the_line_of_the_visitor_in_the_interact_that_it_belongs
         assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
         share = image.evaluate(
             "image => { const canvas = document.createElement('canvas'); canvas.width = image.naturalWidth;"
-            "canvas.height = image.naturalHeight; const context = canvas.getContext('2d'); context.drawImage(image, 0, 0);"
+            "canvas.height = image.naturalHeight; const context = canvas.getContext('2d');"
+            "context.drawImage(image, 0, 0);"
             "const { data } = context.getImageData(0, 0, canvas.width, canvas.height); let blank = 0;"
             "for (let at = 0; at < data.length; at += 4)"
             "  if (data[at + 3] === 0 || data[at] + data[at + 1] + data[at + 2] === 765) blank += 1;"
