@@ -151,11 +151,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.function.__name__ == "test_lawful":
         metafunc.parametrize("node", collected(LAWFUL))
     elif metafunc.function.__name__ == "test_attack":
-        if os.environ.get("CELL_VM_ATTACKS") == "1":
-            metafunc.parametrize("node", collected(ATTACKS))
-        else:
-            reason = "with everything else the attacks take too long in an emulated machine: ./dev test vm runs them"
-            metafunc.parametrize("node", [pytest.param("", marks=pytest.mark.skip(reason=reason), id="all")])
+        metafunc.parametrize("node", collected(ATTACKS))
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
