@@ -85,7 +85,7 @@ class WebService(MultiService):
         super().__init__()  # type: ignore[no-untyped-call]
         self._stop_seconds = config.web.stop_seconds
         self._reactor = reactor
-        self._kernels = kernels
+        self.kernels = kernels
         self._pool = pool
         self._listening = listening
         self.router = router
@@ -117,7 +117,7 @@ class WebService(MultiService):
     def status(self) -> str:
         """Return one line on what is going on."""
         link = "pool connected" if self._pool.connected else "pool not connected"
-        return f"{self._kernels.count} kernels, {self._kernels.clients} clients, {link}"
+        return f"{self.kernels.count} kernels, {self.kernels.clients} clients, {link}"
 
 
 class _Closing(Service):

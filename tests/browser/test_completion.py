@@ -7,6 +7,9 @@ from playwright.sync_api import expect
 
 from tests.browser.cells import CellOnPage
 
+#: Milliseconds; the editor's own is 75.
+INTERACTION_DELAY = 150
+
 
 @pytest.fixture
 def cell(page, site):
@@ -17,6 +20,8 @@ def cell(page, site):
 def complete(cell: CellOnPage) -> None:
     cell.page.keyboard.press("Control+Space")
     expect(cell.root.get_by_role("listbox")).to_be_visible(timeout=20_000)
+    # A list that has just come takes no keys: they may have been meant for the text.
+    cell.page.wait_for_timeout(INTERACTION_DELAY)
 
 
 def test_control_and_space_complete(cell):

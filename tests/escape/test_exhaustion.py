@@ -419,7 +419,7 @@ def test_a_kernel_that_computes_for_long_gives_way_until_it_is_done(appliance, c
 def test_everything_at_once_and_others_hardly_notice(crowd):
     ratio = p95(crowd["loud"]) / p95(crowd["quiet"])
     # Without an idle cgroup, Linux lets who computes finish a slice of some milliseconds before anybody else runs.
-    most = 3 if crowd["cgroups"] else 12
+    most = 3 if crowd["cgroups"] else 25
     assert ratio < most, f"p95 {p95(crowd['quiet']) * 1000:.1f} ms quiet, {p95(crowd['loud']) * 1000:.1f} ms loud"
 
 

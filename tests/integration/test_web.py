@@ -105,7 +105,7 @@ def test_a_message_of_two_megabytes_ends_its_connection_and_not_the_kernel(clien
 
 @pytest.mark.attack(18, "parsed once", "messages of a browser that are none")
 def test_messages_that_are_none_are_explained(client):
-    for text in ("{", "[]", '{"header": {"msg_id": "1", "msg_type": "shutdown_request"}}'):
+    for text in ("{", "[]", '{"header": {"msg_id": "1", "msg_type": "status"}}'):
         client.socket.send(text)
         message = json.loads(client.socket.recv())
         assert (message["channel"], message["content"]["error"]) == ("error", "invalid_message")
