@@ -393,8 +393,6 @@ def test_everything_at_once_and_others_are_still_served(crowd):
 def test_a_kernel_that_computes_for_long_gives_way_until_it_is_done(appliance, cell):
     if has_cgroups(appliance):
         pytest.skip("with cgroup v2 it is cpu.idle that says so")
-    cell.start("import subprocess\nsubprocess.Popen(['sleep', '30'], start_new_session=True)\nwhile True: pass")
-
     uid = kernel_process(appliance, cell).uids().real
 
     def niceness():
@@ -410,7 +408,8 @@ def test_a_kernel_that_computes_for_long_gives_way_until_it_is_done(appliance, c
         return False
 
     assert niceness() == {0}
-    wait_for("the background", lambda: niceness() == {19}, 10)
+    cell.start("import subprocess\nsubprocess.Popen(['sleep', '30'], start_new_session=True)\nwhile True: pass")
+    wait_for("the background", lambda: 19 in niceness(), 10)
     cell.send("interrupt_request", {}, "control")
     wait_for("the foreground", lambda: niceness() == {0}, 10)
 
