@@ -35,6 +35,7 @@ class Appliance(Server):
         tables: dict[str, dict[str, object]] = {
             "": {"runtime_dir": str(self._directory / "run"), "state_dir": str(self._directory / "state")},
             "[pool]": {"max_kernels": MAX_KERNELS},
+            "[quota]": {"kernels_per_page": 0, "kernels_per_address": 0, "cpu_seconds_per_hour": 0},
             "[environment.python]": {"python": str(self._interpreters.kernels), "preload": list(LIBRARIES)},
         }
         lines = [
