@@ -268,17 +268,21 @@ class LiveKernel:
 
     def _perform(self, effects: machine.Effects) -> None:
         for effect in effects:
-            if self._watch is not None:
-                self._tell(self._watch, effect)
             match effect:
                 case machine.Deliver(frame, None):
+                    if self._watch is not None:
+                        self._watch.delivered(frame)
                     self._remember(frame)
                     for client in list(self._clients.values()):
                         client.deliver(frame)
                 case machine.Deliver(frame, number):
+                    if self._watch is not None:
+                        self._watch.delivered(frame)
                     if number in self._clients:
                         self._clients[number].deliver(frame)
                 case machine.Send(message):
+                    if self._watch is not None:
+                        self._watch.sent(message)
                     if not self._connection.send(message):
                         self._perform(self._session.send_refused(message))
                 case machine.InterruptKernel(number, message):
@@ -296,13 +300,6 @@ class LiveKernel:
                     self._kernels.release(self.kernel_id, reason)
         if self._session.phase is machine.Phase.DEAD:
             self._shut()
-
-    def _tell(self, watch: Watch, effect: machine.Effect) -> None:
-        """Let the request log see what goes to the kernel, and what comes of it."""
-        if isinstance(effect, machine.Send):
-            watch.sent(effect.message)
-        elif isinstance(effect, machine.Deliver):
-            watch.delivered(effect.frame)
 
     async def _interrupt(self, number: int, message: ClientMessage) -> None:
         error: ApplianceError | None = None
