@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from appliance.kernel import network, relay
 from appliance.kernel.iopub_bridge import IopubBridge, StatusSource
-from appliance.kernel.jupyter_message import Signer, is_idle, parent_of
+from appliance.kernel.jupyter_message import Requests, is_idle, parent_of
 from appliance.zygote import linux
 from appliance.zygote.sandbox import HOME
 
@@ -132,7 +132,7 @@ class Bridge:
         self._program = program
         self._environment = dict(program.environment)
         self._birth: socket.socket | None = birth
-        self._signer = Signer(key)
+        self._requests = Requests(key)
         self._key = key.decode("ascii")
         self._directory = f"/tmp/kernel-{kernel_id}"  # noqa: S108 - the kernel's own
         self._file = f"{self._directory}/kernel-{kernel_id}.json"
@@ -226,7 +226,7 @@ class Bridge:
         if self._control is None or not self._control.stream.open:
             self._control = self._peer("control", "DEALER", lambda _: None)
         if self._control is not None:
-            self._control.send(self._signer.message("interrupt_request", {})[1])
+            self._control.send(self._requests.message("interrupt_request", {})[1])
 
     def _deliver_last_words(self) -> None:
         """Say why a kernel did not start; deliver what an ended one had sent."""
@@ -269,7 +269,7 @@ class Bridge:
     def _ask(self) -> None:
         if self._shell is not None:
             self._replied = False
-            self._asked, parts = self._signer.message("kernel_info_request", {})
+            self._asked, parts = self._requests.message("kernel_info_request", {})
             self._shell.send(parts)
 
     def _ask_again(self) -> None:

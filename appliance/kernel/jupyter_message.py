@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import hmac
 import json
 import uuid
+
+from appliance.signature import Signer
 
 DELIMITER = b"<IDS|MSG>"
 
@@ -16,11 +17,11 @@ PROTOCOL_VERSION = "5.3"
 MAX_TOPIC_PARTS = 8
 
 
-class Signer:
+class Requests:
     """Makes signed requests of one session."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._signer = Signer(key)
         self._session = uuid.uuid4().hex
 
     def message(self, msg_type: str, content: dict[str, object]) -> tuple[str, list[bytes]]:
@@ -35,11 +36,7 @@ class Signer:
             "version": PROTOCOL_VERSION,
         }
         parts = [json.dumps(value).encode() for value in (header, {}, {}, content)]
-        return msg_id, [DELIMITER, self.sign(parts), *parts]
-
-    def sign(self, parts: list[bytes]) -> bytes:
-        """Return the hexadecimal HMAC-SHA256 of the four JSON parts."""
-        return hmac.digest(self._key, b"".join(parts), "sha256").hex().encode("ascii")
+        return msg_id, [DELIMITER, self._signer.sign(parts), *parts]
 
 
 def body(parts: list[bytes]) -> list[bytes]:

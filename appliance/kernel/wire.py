@@ -20,6 +20,7 @@ from jupyter_client.jsonutil import json_default
 from jupyter_client.session import DELIM, Session, extract_header
 
 from appliance.kernel.bounds import fitting_content
+from appliance.signature import Signer
 
 _encode = json.JSONEncoder(default=json_default, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _decode = json.JSONDecoder().decode
@@ -60,6 +61,7 @@ class KernelSession(Session):
 
     def _forget(self) -> None:
         self._raw_key = bytes(self.key)
+        self._signer = Signer(self._raw_key)
         self._numbers = itertools.count(1)
         self._prefix = f"{self.session}_{self.pid}_"
         self._header_end = (
@@ -73,8 +75,7 @@ class KernelSession(Session):
         if not content or not copy or not self._raw_key or len(msg_list) < 5:
             return super().deserialize(msg_list, content, copy)
         signature = msg_list[0]
-        found = hmac.digest(self._raw_key, b"".join(msg_list[1:5]), "sha256").hex().encode()
-        if not hmac.compare_digest(signature, found):
+        if not hmac.compare_digest(signature, self._signer.sign(msg_list[1:5])):
             raise ValueError("Invalid signature")
         header, parent_header, metadata, body = (
             {} if part == b"{}" else _decode(part.decode()) for part in msg_list[1:5]
@@ -139,7 +140,7 @@ class KernelSession(Session):
             pack(metadata) if metadata else b"{}",
             pack(fitting_content(kind, content) or {}),
         ]
-        signature = hmac.digest(self._raw_key, b"".join(parts), "sha256").hex().encode()
+        signature = self._signer.sign(parts)
         idents = [ident] if isinstance(ident, bytes) else ident or []
         stream.send_multipart([*idents, DELIM, signature, *parts])
         return {"content": content}

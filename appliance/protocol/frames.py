@@ -11,7 +11,6 @@ parsed and must be an object. Buffers (binary, unsigned) are kept beside it, for
 from __future__ import annotations
 
 import functools
-import hashlib
 import hmac
 import json
 import struct
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from appliance.errors import InvalidMessage
+from appliance.signature import Signer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,9 +55,8 @@ _REPLAY_LENGTH = struct.Struct("<I")
 #: Characters of a msg_id: clients use a uuid, the kernel a uuid and a counter.
 MAX_ID_CHARS = 128
 
-#: Keys of kernels whose hashes are kept ready: more than one process has.
+#: Keys of kernels whose signers are kept: more than one process has.
 MAX_RECENT_KEYS = 1024
-SHA256_BLOCK_BYTES = 64
 
 #: Parsed parent headers that are remembered, and the largest of them: together at most a megabyte.
 MAX_RECENT_PARENTS = 512
@@ -169,24 +168,12 @@ _encode_string = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
-@functools.lru_cache(MAX_RECENT_KEYS)
-def _hashes(key: bytes) -> tuple[Any, Any]:
-    """Return the inner and the outer hash of HMAC-SHA256 with ``key``, to be copied (RFC 2104, section 4)."""
-    block = (hashlib.sha256(key).digest() if len(key) > SHA256_BLOCK_BYTES else key).ljust(SHA256_BLOCK_BYTES, b"\0")
-    return tuple(hashlib.sha256(bytes(byte ^ pad for byte in block)) for pad in (0x36, 0x5C))  # type: ignore[return-value]
+_signer = functools.lru_cache(MAX_RECENT_KEYS)(Signer)
 
 
 def sign(key: bytes, parts: tuple[bytes, ...] | list[bytes]) -> bytes:
-    """Return the hexadecimal HMAC-SHA256 of the four JSON parts.
-
-    OpenSSL's one-shot HMAC spends most of a short message's time on setting the key.
-    """
-    inner, outer = _hashes(key)
-    inner, outer = inner.copy(), outer.copy()
-    inner.update(b"".join(parts))
-    outer.update(inner.digest())
-    signature: str = outer.hexdigest()
-    return signature.encode("ascii")
+    """Return the signature of the four JSON parts."""
+    return _signer(key).sign(parts)
 
 
 def serialize(key: bytes, message: ClientMessage) -> list[bytes]:

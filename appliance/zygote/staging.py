@@ -142,7 +142,7 @@ def stage(
     if environment_prefix(python) != "/usr":
         tree.bind(environment_prefix(python), environment_prefix(staged_interpreter(python)))
     tree.file(f"{CODE}/appliance/__init__.py", "")
-    for name in ("zygote", "kernel"):
+    for name in ("zygote", "kernel", "signature.py"):
         tree.bind(str(_PACKAGE / name), f"{CODE}/appliance/{name}")
     if egress:
         tree.bind(egress, EGRESS)

@@ -19,7 +19,7 @@ STATUS = [
 
 
 def test_a_request_is_signed_as_the_web_role_signs():
-    msg_id, parts = jupyter_message.Signer(b"key").message("kernel_info_request", {"x": 1})
+    msg_id, parts = jupyter_message.Requests(b"key").message("kernel_info_request", {"x": 1})
     assert parts[:2] == [DELIMITER, sign(b"key", parts[2:])]
     header = json.loads(parts[2])
     assert (header["msg_id"], header["msg_type"]) == (msg_id, "kernel_info_request")
