@@ -14,6 +14,8 @@ import time
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from websockets.exceptions import WebSocketException
+
 from benchmarks import processes
 from benchmarks.client import Address, BenchmarkError, KernelChannels, request
 
@@ -136,9 +138,12 @@ class Server(abc.ABC):
         """Return the address of a kernel."""
 
     async def connect(self, kernel_id: str, *, quick_ack: bool = False) -> KernelChannels:
-        """Connect to a kernel."""
+        """Connect to a kernel. Raises `BenchmarkError`."""
         url = f"ws://{self.address.host}:{self.address.port}{self.kernel_path(kernel_id)}/channels"
-        return await KernelChannels.open(url, quick_ack=quick_ack)
+        try:
+            return await KernelChannels.open(url, quick_ack=quick_ack)
+        except (OSError, TimeoutError, WebSocketException) as exc:
+            raise BenchmarkError(f"{self.label}: no connection to kernel {kernel_id}: {exc}") from exc
 
     async def delete(self, kernel_id: str) -> None:
         """End a kernel. Raises `BenchmarkError`."""

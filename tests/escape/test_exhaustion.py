@@ -20,7 +20,8 @@ import pytest
 import websocket
 
 from tests.escape.scene import end_kernel, kernel_process, layer_is_on
-from tests.integration.running import Appliance, wait_for
+from tests.integration.installed import Installed
+from tests.integration.running import INSTALLED, Appliance, wait_for
 from tests.integration.sage_client import SageClient
 from tests.integration.test_many_requests import kernel_processes
 from tests.integration.test_web import handshake
@@ -153,7 +154,7 @@ MEMORY = {
 UNCOUNTED = {"mapped memory", "several processes", "memory files", "System V shared memory"}
 
 
-def has_cgroups(appliance: Appliance) -> bool:
+def has_cgroups(appliance: Appliance | Installed) -> bool:
     """Return whether each kernel has a cgroup of its own on this host."""
     return layer_is_on(appliance, "cgroup")
 
@@ -318,6 +319,9 @@ def test_children_that_stopped_end_with_their_kernel(appliance, cell):
 
 ALL_AT_ONCE = (*[FORK_BOMB] * 2, *[MEMORY_BOMB] * 2, *[PRINT_FLOOD] * 3, *[CPU_HOG] * 3)
 
+#: What nobody minds to wait for; an installed appliance is tested on a machine that is emulated.
+SERVED_SECONDS = 5 if INSTALLED else 1
+
 #: Reads what a kernel says, as a browser on another machine does: it should not take processor time from the server.
 _READER = """
 import os, sys, websocket
@@ -333,7 +337,7 @@ except Exception: pass
 @pytest.fixture(scope="module")
 def crowd():
     """Return p95 of ``1+1`` in an eleventh kernel: quiet, and while ten others do their worst."""
-    appliance = Appliance("[pool]\nmax_kernels = 14\nready = 1\nready_max = 1\n")
+    appliance = Installed() if INSTALLED else Appliance("[pool]\nmax_kernels = 14\nready = 1\nready_max = 1\n")
     readers = []
     clients = []
     try:
@@ -378,14 +382,15 @@ def crowd():
             reader.communicate()
         for client in clients:
             client.close()
-        appliance.stop()
+        if isinstance(appliance, Appliance):
+            appliance.stop()
 
 
 @pytest.mark.attack(24, "limits of each kernel, priority of roles", "everything at once in ten kernels")
 def test_everything_at_once_and_others_are_still_served(crowd):
     assert crowd["status"] == 404
-    assert crowd["page"] < 1
-    assert p95(crowd["loud"]) < 1
+    assert crowd["page"] < SERVED_SECONDS
+    assert p95(crowd["loud"]) < SERVED_SECONDS
     assert len(crowd["loud"]) > 10
 
 

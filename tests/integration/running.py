@@ -158,8 +158,10 @@ class Appliance(Server):
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._leaves = cgroup_leaves()
         file = self.directories.write_config(toml)
+        serve = cellctl("serve", "--config", str(file), "--listen", f"127.0.0.1:{self.port}")
         self.process = subprocess.Popen(
-            [*prefix, *cellctl("serve", "--config", str(file), "--listen", f"127.0.0.1:{self.port}")],
+            # tests that are killed take their server with them
+            [*prefix, "setpriv", "--pdeathsig", "TERM", "--", *serve],
             cwd=root,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

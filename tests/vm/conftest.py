@@ -40,10 +40,10 @@ INSIDE_SECONDS = 900.0
 LAWFUL = ("tests/vm/inside",)
 ATTACKS = ("tests/escape/test_confinement.py", "tests/escape/test_escape_and_neighbours.py")
 ATTACKS += ("tests/escape/test_network.py", "tests/escape/test_exhaustion.py")
-#: Left out of those: what measures time, which an emulated machine has too little of, and what other levels show as
-#: well because no confinement is asked: crowds of clients, floods of output.
+#: Left out of those: what an emulated machine has too little time for and other levels show as well because no
+#: confinement is asked: crowds of clients, floods of output.
 LEFT_OUT = (
-    "not (everything_at_once or ten_thousand or two_hundred or fifty_generations or another_name or half_open "
+    "not (ten_thousand or two_hundred or fifty_generations or another_name or half_open "
     "or output_without_end or headers_without_end or body_of_100 or bomb_in_an_address)"
 )
 
