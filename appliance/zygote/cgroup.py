@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 MOUNT_POINT = "/run/cgroup"
 CONTROLLERS = ("memory", "pids", "cpu")
+#: Used where the host has it: what a kernel writes stays in memory, and only what it reads comes from a disk.
+IO = "io"
 #: cpu.max period in microseconds, the kernel's default.
 CPU_PERIOD = 100_000
 #: cpu.weight of a kernel; 100 is what every role has, so that roles are served first under load.
 CPU_WEIGHT = 50
+#: io.weight of a kernel; 100 is what every role has.
+IO_WEIGHT = 50
 
 
 class NotDelegated(Exception):
@@ -73,7 +77,9 @@ def prepare(path: str, owner: int) -> None:
         pids = file.read().split()
     for pid in pids:
         _write(f"{leaf}/cgroup.procs", pid)
-    _write(f"{path}/cgroup.subtree_control", " ".join(f"+{name}" for name in CONTROLLERS))
+    with open(f"{path}/cgroup.controllers", encoding="ascii") as file:
+        wanted = [*CONTROLLERS, *({IO} & set(file.read().split()))]
+    _write(f"{path}/cgroup.subtree_control", " ".join(f"+{name}" for name in wanted))
     for name in (path, leaf):
         os.chown(name, owner, owner)
         for control in ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads"):
@@ -103,6 +109,8 @@ class Subtree:
         _write(f"{leaf}/pids.max", str(processes))
         _write(f"{leaf}/cpu.weight", str(CPU_WEIGHT))
         _write(f"{leaf}/cpu.max", f"{cpu_percent * CPU_PERIOD // 100} {CPU_PERIOD}")
+        if os.path.exists(f"{leaf}/io.weight"):
+            _write(f"{leaf}/io.weight", f"default {IO_WEIGHT}")
         _write(f"{leaf}/cgroup.procs", "0")
 
     def kill(self, uid: int) -> None:

@@ -40,6 +40,14 @@ def test_swap_is_off_where_it_is_counted(subtree, tmp_path, monkeypatch):
     assert written["memory.swap.max"] == "0"
 
 
+def test_a_kernel_has_less_of_the_disk_than_a_role_where_linux_shares_it_out(subtree, monkeypatch):
+    written = {}
+    monkeypatch.setattr(cgroup, "_write", lambda path, text: written.setdefault(os.path.basename(path), text))
+    monkeypatch.setattr(cgroup.os.path, "exists", lambda path: path.endswith("io.weight"))
+    subtree.join(1007, memory_bytes=1, processes=1, cpu_percent=1)
+    assert written["io.weight"] == "default 50"
+
+
 def test_a_leaf_is_never_shared(subtree):
     subtree.join(1007, memory_bytes=1, processes=1, cpu_percent=1)
     with pytest.raises(OSError, match="not empty"):

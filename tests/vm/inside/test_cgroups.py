@@ -45,10 +45,19 @@ def test_a_kernel_has_a_leaf_with_every_limit(appliance, cell):
     assert leaf.parent.name == "cell-zygote@python.service"
     values = {
         name: (leaf / name).read_text().strip()
-        for name in ("memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cpu.max", "cpu.weight")
+        for name in (
+            "memory.max",
+            "memory.swap.max",
+            "memory.oom.group",
+            "pids.max",
+            "cpu.max",
+            "cpu.weight",
+            "io.weight",
+        )
         if (leaf / name).exists()
     }
     assert values.pop("memory.swap.max", "0") == "0"
+    assert values.pop("io.weight", "default 50") == "default 50"
     assert values == {
         "memory.max": str(limits.memory_bytes),
         "memory.oom.group": "1",
