@@ -32,7 +32,10 @@ PACKAGED_ENVIRONMENTS_DIR = pathlib.Path("/usr/lib/cell-appliance/environments")
 DEFAULT_PROFILE = "default"
 
 #: Layers of confinement that not every host offers.
-OPTIONAL_LAYERS = ("cgroup", "landlock", "selinux")
+OPTIONAL_LAYERS = ("cgroup", "overlay", "landlock", "selinux")
+
+#: Accounts that kernels take in turn, at the least.
+MIN_KERNEL_SLOTS = 64
 
 PACKAGE_DIR = pathlib.Path(__file__).resolve().parent
 
@@ -212,7 +215,8 @@ class Sandbox:
     """What every kernel is confined by."""
 
     require: tuple[str, ...] = _key(
-        (), "Layers without which no kernel may start: cgroup, landlock, selinux. All others are always required."
+        (),
+        "Layers without which no kernel may start: cgroup, overlay, landlock, selinux. All others are always required.",
     )
 
 
@@ -377,6 +381,11 @@ class Config:
         if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
             raise ConfigError(f"requestlog.syslog: expected HOST:PORT, found {self.requestlog.syslog!r}")
         return host, int(port)
+
+    @property
+    def kernel_slots(self) -> int:
+        """Number of accounts that kernels take in turn: so many that none is soon used again."""
+        return max(MIN_KERNEL_SLOTS, 2 * self.pool.max_kernels)
 
     @property
     def egress_profiles(self) -> tuple[str, ...]:
@@ -625,8 +634,8 @@ def _check(config: Config) -> None:
             raise ConfigError(f"permalink.{name}: must be at least {least}")
     if config.pool.ready > config.pool.max_kernels:
         raise ConfigError("pool.ready: must not be larger than pool.max_kernels")
-    if config.ids.count < config.pool.max_kernels + 2000:
-        raise ConfigError("ids.count: must be at least pool.max_kernels + 2000")
+    if config.ids.count < 2 * config.pool.max_kernels + 2000:
+        raise ConfigError("ids.count: must be at least twice pool.max_kernels + 2000")
     if config.ids.base == 0 or config.ids.base + config.ids.count + ROLE_IDS > _MAX_ID:
         raise ConfigError(f"ids: base must not be 0, and base + count + {ROLE_IDS} must not exceed {_MAX_ID}")
 

@@ -245,15 +245,16 @@ def file_systems(write_map: Callable[[int], None]) -> list[Layer]:
         linux.unshare(linux.CLONE_NEWNS)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
         linux.mount("probe", "/tmp", "tmpfs")  # noqa: S108
-        for part in ("lower", "upper", "work", "merged"):
+        for part in ("lower", "nothing", "merged"):
             os.mkdir(f"/tmp/{part}")  # noqa: S108
-        options = "lowerdir=/tmp/lower,upperdir=/tmp/upper,workdir=/tmp/work"
-        linux.mount("probe", "/tmp/merged", "overlay", 0, options)  # noqa: S108
-        return "mounted (kernels do not need it: their root is read-only)"
+        options = "lowerdir=/tmp/lower:/tmp/nothing"
+        linux.mount("probe", "/tmp/merged", "overlay", linux.MS_RDONLY, options)  # noqa: S108
+        return "mounted: no kernel can lock what another can open"
 
+    locks = "until then two kernels that work together can pass bits by locks on the files of the system"
     return [
         _layer("tmpfs in a user namespace", attempt(tmpfs, write_map), "", "use Linux with tmpfs"),
-        _layer("overlayfs", attempt(overlay, write_map), "", "nothing: no layer depends on it", required=False),
+        _layer("overlayfs", attempt(overlay, write_map), "", f"load the module overlay; {locks}", required=False),
     ]
 
 

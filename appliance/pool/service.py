@@ -79,7 +79,7 @@ def settings(config: Config) -> decisions.Settings:
         busy=config.clocks.busy_seconds,
         life=config.clocks.life_seconds,
         first_slot=FIRST_SLOT,
-        last_slot=config.ids.count - 2,
+        last_slot=FIRST_SLOT + config.kernel_slots - 1,
         environments=frozenset(config.environment),
         profiles=config.exposed_profiles,
         queue_length=config.pool.queue_length,

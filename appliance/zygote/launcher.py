@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from appliance import config as configuration
 from appliance.errors import ApplianceError, ConfigError
-from appliance.zygote import cgroup, keeper, kernelspec, landlock, linux, selinux, staging
+from appliance.zygote import cgroup, keeper, kernelspec, landlock, linux, sandbox, selinux, staging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,20 +148,33 @@ class ServiceManager:
                 self._socket.send(state.encode())
 
 
-def _find_layers(config: configuration.Config, cgroup_reason: str) -> dict[str, str]:
-    """Return why each layer that a host may lack is missing, empty for those that are there.
-
-    Raises `ConfigError` when one is missing that ``sandbox.require`` names.
-    """
-    layers = {
-        "cgroup": cgroup_reason,
-        "landlock": "" if landlock.version() else "this kernel has no Landlock, or it is switched off",
-        "selinux": selinux.unavailable(),
-    }
+def _check_required(config: configuration.Config, layers: dict[str, str]) -> None:
+    """Raise `ConfigError` when a layer is missing that ``sandbox.require`` names."""
     for name in config.sandbox.require:
         if layers[name]:
             raise ConfigError(f"sandbox.require names {name}, which this host does not offer: {layers[name]}")
-    return layers
+
+
+def _try_overlay(root: str) -> str:
+    """Return why a kernel could not have overlays over what is staged on ``root``, empty if it could."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        reason = ""
+        try:
+            linux.unshare(linux.CLONE_NEWNS)
+            linux.mount("scratch", f"{root}{sandbox.SCRATCH}", "tmpfs")
+            sandbox.overlay_root(("/",), 0, staged=root)
+        except OSError as exc:
+            reason = str(exc)
+        finally:
+            os.write(write, reason.encode())
+            os._exit(0)
+    os.close(write)
+    with open(read, encoding="utf-8") as file:
+        reason = file.read()
+    os.waitpid(pid, 0)
+    return reason
 
 
 def _hold(keeper_pid: int, ready_fd: int, service_manager: ServiceManager) -> int:
@@ -214,19 +227,28 @@ def launch(config: configuration.Config, name: str) -> int:
 
     if os.geteuid() == 0:
         cgroup_path, cgroup_reason = _find_cgroup(config.ids.base)
-        layers = _find_layers(config, cgroup_reason)
         linux.unshare(linux.CLONE_NEWNS)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
-        staging.stage(root, python, recursive=False, egress=egress, trees=trees)
+        parts = staging.stage(root, python, recursive=False, egress=egress, trees=trees)
+        staging.stage_overlays(root, parts, config.kernel_slots, config.ids.base)
         _enter_user_namespace(lambda pid: _write_map_as_root(pid, config.ids.base, config.ids.count))
+        # before there is a process namespace, which ends with its first process
+        overlay_reason = _try_overlay(root)
         linux.unshare(_NAMESPACES)
     else:
-        cgroup_path = None
-        layers = _find_layers(config, "started by an ordinary user outside a delegated unit")
+        cgroup_path, cgroup_reason = None, "started by an ordinary user outside a delegated unit"
         _enter_user_namespace(lambda pid: _write_map_as_user(pid, config.ids.count))
         linux.unshare(_NAMESPACES | linux.CLONE_NEWCGROUP)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
-        staging.stage(root, python, recursive=True, egress=egress, trees=trees)
+        parts = staging.stage(root, python, recursive=True, egress=egress, trees=trees)
+        overlay_reason = "started by an ordinary user, who cannot make devices"
+    layers = {
+        "cgroup": cgroup_reason,
+        "overlay": overlay_reason,
+        "landlock": "" if landlock.version() else "this kernel has no Landlock, or it is switched off",
+        "selinux": selinux.unavailable(),
+    }
+    _check_required(config, layers)
     # A change of credentials clears the death signal; a parent that died meanwhile must not leave us behind.
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
@@ -241,6 +263,7 @@ def launch(config: configuration.Config, name: str) -> int:
             "preload": [] if program else list(environment.preload),
             "program": program.document() if program else None,
             "layers": layers,
+            "parts": parts,
             "max_forks": config.pool.zygote_max_forks,
             "ids": config.ids.count,
         }

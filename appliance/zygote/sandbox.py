@@ -1,8 +1,9 @@
 """The one-way drop from a fresh fork of the zygote to a confined kernel (trust line T5).
 
 `enter` is the whole of it: an ordered list of steps. A step that fails ends the process through `SetupFailed`, which
-names the step; there is never a weaker kernel. The root is the read-only one that the launcher staged; everything a
-visitor can write is one sized tmpfs that dies with the mount namespace.
+names the step; there is never a weaker kernel. The root is the read-only one that the launcher staged, seen through
+overlays of the kernel's own where the host has them; everything a visitor can write is one sized tmpfs that dies with
+the mount namespace.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ SCRATCH = "/run/scratch"
 
 #: Where the directory with the socket of the egress proxy (T9) is seen; staged with one directory for each profile.
 EGRESS = "/run/egress"
+#: What overlays lie upon: each part of the staged root, without what is mounted below it, by its number.
+LOWER = "/run/lower"
+#: A directory of devices for each kernel, by its number.
+DEVICES = "/run/devices"
 #: An empty directory of the staged root, shown in place of what a kernel may not see.
 NOTHING = "/run/nothing"
 
@@ -87,6 +92,9 @@ class Confinement:
     seccomp_program: bytes
     last_capability: int
     cgroup: cgroup.Subtree | None
+    #: Parts of the staged root that overlays lie upon, and the first of the slots that there are devices for.
+    overlays: tuple[str, ...] = ()
+    first_slot: int = 0
     landlock: int = 0
     selinux: bool = False
 
@@ -145,13 +153,12 @@ def _setup_cgroup(uid: int, limits: Limits, confinement: Confinement) -> None:
 
 def _setup_mounts(uid: int, limits: Limits, confinement: Confinement, egress: str) -> None:
     flags = linux.MS_NOSUID | linux.MS_NODEV
-    if os.path.ismount(cgroup.MOUNT_POINT):
-        linux.unmount(cgroup.MOUNT_POINT)
     size = f"size={limits.scratch_bytes},nr_inodes={limits.scratch_inodes},mode=0755"
     if confinement.selinux:
         # in quotes, since categories have a comma between them
         size += f',context="{selinux.scratch_context(uid)}"'
     linux.mount("scratch", SCRATCH, "tmpfs", flags, size)
+    root = overlay_root(confinement.overlays, uid - confinement.first_slot) if confinement.overlays else ""
     for name, target, mode in (
         ("home", HOME, 0o700),
         ("tmp", "/tmp", 0o1777),  # noqa: S108 - a private one
@@ -163,19 +170,48 @@ def _setup_mounts(uid: int, limits: Limits, confinement: Confinement, egress: st
         os.chmod(path, mode)
         if name == "home":
             os.chown(path, uid, uid)
-        linux.mount(path, target, "", linux.MS_BIND)
-    linux.unmount(SCRATCH)
+        linux.mount(path, f"{root}{target}", "", linux.MS_BIND)
     linux.mount(
-        "devpts", "/dev/pts", "devpts", linux.MS_NOSUID | linux.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"
+        "devpts",
+        f"{root}/dev/pts",
+        "devpts",
+        linux.MS_NOSUID | linux.MS_NOEXEC,
+        "newinstance,ptmxmode=0666,mode=0620",
     )
-    linux.mount("proc", "/proc", "proc", flags | linux.MS_NOEXEC, "hidepid=2")
+    linux.mount("proc", f"{root}/proc", "proc", flags | linux.MS_NOEXEC, "hidepid=2")
     for name in MASKED:
-        if os.path.isfile(name):
-            linux.mount("/dev/null", name, "", linux.MS_BIND)
+        if os.path.isfile(f"{root}{name}"):
+            linux.mount(f"{root}/dev/null", f"{root}{name}", "", linux.MS_BIND)
     if egress or os.path.isdir(EGRESS):
         # The directory and not the socket in it, which a restarted proxy makes anew; it covers those of other profiles.
-        linux.mount(f"{EGRESS}/{egress}" if egress else NOTHING, EGRESS, "", linux.MS_BIND)
+        linux.mount(f"{EGRESS}/{egress}" if egress else NOTHING, f"{root}{EGRESS}", "", linux.MS_BIND)
+    if root:
+        linux.pivot_root(root)
+    else:
+        linux.unmount(SCRATCH)
+        if os.path.ismount(cgroup.MOUNT_POINT):
+            linux.unmount(cgroup.MOUNT_POINT)
     os.chdir(HOME)
+
+
+def overlay_root(parts: tuple[str, ...], number: int, staged: str = "") -> str:
+    """Make a root in the scratch space whose inodes no other kernel has; return where it is.
+
+    ``parts``: of the staged root, which is found at ``staged``. ``number``: which devices are this kernel's.
+    Raises `OSError`.
+    """
+    root, nothing = f"{staged}{SCRATCH}/root", f"{staged}{SCRATCH}/nothing"
+    os.mkdir(root)
+    os.mkdir(nothing)
+    for part, path in enumerate(parts):
+        # overlayfs wants two layers where nothing is to be written
+        layers = f"lowerdir={staged}{LOWER}/{part}:{nothing}"
+        linux.mount("overlay", f"{root}{path}", "overlay", linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV, layers)
+    devices = f"{staged}{DEVICES}/{number}"
+    if not os.path.isdir(devices):
+        raise OSError("there are no devices for this kernel: pool.max_kernels was raised since its launcher started")
+    linux.mount(devices, f"{root}/dev", "", linux.MS_BIND)
+    return root
 
 
 def _setup_limits(limits: Limits, confinement: Confinement) -> None:

@@ -1,22 +1,30 @@
 """The read-only root that kernels see, built by the launcher as a tree of bind mounts on a small tmpfs.
 
-It holds the system's /usr, the few files of /etc that programs need, the environment, this package's kernel side and
-empty directories for what each kernel mounts itself. Nothing else of the host has a name in it.
+It holds the system's /usr, copies of the few files of /etc that programs need, the environment, a copy of this
+package's kernel side and empty directories for what each kernel mounts itself. Nothing else of the host has a name
+in it.
+
+What two kernels can both open they can lock, and a lock that one holds the other sees. So each kernel gets inodes of
+its own: its root is made of read-only overlays, one over each part of the staged root (`LOWER`), and its devices are
+nodes of its own (`DEVICES`). Both must be prepared before the user namespace is entered: overlayfs refuses what has
+locked mounts below it, and nobody makes devices in a user namespace. Source: Documentation/filesystems/overlayfs.rst.
 """
 
 from __future__ import annotations
 
 import os
 import pathlib
+import shutil
+import stat
 
 from appliance.zygote import cgroup, linux
-from appliance.zygote.sandbox import EGRESS, HOME, NOTHING, SCRATCH
+from appliance.zygote.sandbox import DEVICES, EGRESS, HOME, LOWER, NOTHING, SCRATCH
 
 #: Where the package's own modules lie in the staged root; on the zygote's module path.
 CODE = "/run/code"
 
-#: Bytes of the staging tmpfs: it holds directories, links and five small files.
-STAGING_BYTES = 1 << 20
+#: Bytes of the staging tmpfs: it holds directories, links and small files, of which certificates are the largest.
+STAGING_BYTES = 64 << 20
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 _MERGED = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -107,8 +115,8 @@ def stage(
     recursive: bool,
     egress: str = "",
     trees: tuple[str, ...] = (),
-) -> None:
-    """Build the root for the environment of ``python`` on the directory ``root``.
+) -> list[str]:
+    """Build the root for the environment of ``python`` on the directory ``root``; return the paths of its parts.
 
     ``egress``: the directory of the egress proxy's sockets, empty for none.
     ``trees``: further directories that the environment's kernels need.
@@ -127,7 +135,7 @@ def stage(
         elif os.path.isdir(name):
             tree.bind(name)
     for name in _ETC:
-        tree.bind(f"/etc/{name}", missing_ok=True)
+        tree.copy(f"/etc/{name}", missing_ok=True)
     for name, text in _FILES.items():
         tree.file(name, text)
     for name in _DEVICES:
@@ -143,11 +151,41 @@ def stage(
         tree.bind(environment_prefix(python), environment_prefix(staged_interpreter(python)))
     tree.file(f"{CODE}/appliance/__init__.py", "")
     for name in ("zygote", "kernel", "signature.py"):
-        tree.bind(str(_PACKAGE / name), f"{CODE}/appliance/{name}")
+        tree.copy(str(_PACKAGE / name), f"{CODE}/appliance/{name}")
+    parts = ["/", *sorted(tree.bound)]
     if egress:
         tree.bind(egress, EGRESS)
+    for number in range(len(parts)):
+        tree.directory(f"{LOWER}/{number}")
+    tree.directory(DEVICES)
     flags = linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV
     linux.mount("none", root, "", flags)
+    return parts
+
+
+def stage_overlays(root: str, parts: list[str], kernels: int, owner: int) -> None:
+    """Make what overlays need, while still outside the user namespace that ``owner`` will be root of.
+
+    ``parts``: what `stage` returned. ``kernels``: for how many there must be devices. Raises `OSError`.
+    """
+    for number, part in enumerate(parts):
+        # without what is mounted below
+        linux.bind(f"{root}{part}", f"{root}{LOWER}/{number}")
+    devices = f"{root}{DEVICES}"
+    flags = linux.MS_NOSUID | linux.MS_NOEXEC
+    linux.mount("devices", devices, "tmpfs", flags, "mode=0700")
+    for kernel in range(kernels):
+        directory = f"{devices}/{kernel}"
+        for name in ("", "/pts", "/shm"):
+            os.mkdir(f"{directory}{name}", 0o755)
+        for name in _DEVICES:
+            os.mknod(f"{directory}/{name}", stat.S_IFCHR, os.stat(f"/dev/{name}").st_rdev)
+            # whatever the umask is
+            os.chmod(f"{directory}/{name}", 0o666)  # noqa: S103 - as in every /dev
+        for name, target in _DEVICE_LINKS.items():
+            os.symlink(target, f"{directory}/{name}")
+    os.chown(devices, owner, owner)
+    linux.mount("devices", devices, "tmpfs", flags | linux.MS_REMOUNT | linux.MS_RDONLY, "mode=0700")
 
 
 class _Tree:
@@ -156,6 +194,8 @@ class _Tree:
     def __init__(self, root: str, recursive: bool) -> None:
         self._root = root
         self._recursive = recursive
+        #: Directories that were bound.
+        self.bound: list[str] = []
 
     def directory(self, path: str) -> str:
         """Make the directory ``path`` and its parents, readable by every account."""
@@ -176,5 +216,19 @@ class _Tree:
         path = path or source
         if missing_ok and not os.path.exists(source):
             return
-        target = self.directory(path) if os.path.isdir(source) else self.file(path, "")
-        linux.bind(source, target, recursive=self._recursive and os.path.isdir(source))
+        if not os.path.isdir(source):
+            linux.bind(source, self.file(path, ""))
+            return
+        linux.bind(source, self.directory(path), recursive=self._recursive)
+        self.bound.append(path)
+
+    def copy(self, source: str, path: str = "", *, missing_ok: bool = False) -> None:
+        """Copy the host's ``source`` to ``path``, by default the same name; links stay links."""
+        target = f"{self._root}{path or source}"
+        if missing_ok and not os.path.exists(source):
+            return
+        self.directory(os.path.dirname(path or source))
+        if os.path.isdir(source):
+            shutil.copytree(source, target, symlinks=True)
+        else:
+            shutil.copy2(source, target)

@@ -57,6 +57,8 @@ class Specification:
     preload: list[str]
     program: dict[str, object] | None
     layers: dict[str, str]
+    #: Parts of the staged root, see `staging.stage`.
+    parts: list[str]
     max_forks: int
     ids: int
 
@@ -118,6 +120,8 @@ class Zygote:
             seccomp_program=program,
             last_capability=linux.last_capability(),
             cgroup=None if specification.layers["cgroup"] else cgroup.Subtree(),
+            overlays=() if specification.layers["overlay"] else tuple(specification.parts),
+            first_slot=FIRST_SLOT,
             landlock=0 if specification.layers["landlock"] else landlock.version(),
             selinux=not specification.layers["selinux"],
         )
