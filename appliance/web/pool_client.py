@@ -284,6 +284,8 @@ class PoolClient(ClientService):
         """Return the link; raises `PoolUnavailable` when there is none in time, or the service has stopped."""
         if self.connected:
             return self._protocol
+        if not self.running:
+            raise PoolUnavailable
         try:
             return await self.whenConnected().addTimeout(CONNECT_SECONDS, self._clock)
         except (TimeoutError, CancelledError) as exc:
