@@ -211,6 +211,8 @@ def launch(config: configuration.Config, name: str) -> int:
     if name not in config.environment:
         raise ConfigError(f"environment {name!r} is not configured; known: {', '.join(config.environment)}")
     environment = config.environment[name]
+    # Kernels' accounts must be able to read what is staged.
+    os.umask(0o022)
     program = kernelspec.find_apart(name, environment) if environment.kernelspec else None
     # A zygote that only starts programs needs no library: the system's own interpreter does.
     python = os.path.realpath(sys.executable) if program else str(configuration.environment_python(name, environment))

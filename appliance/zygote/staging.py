@@ -180,7 +180,6 @@ def stage_overlays(root: str, parts: list[str], kernels: int, owner: int) -> Non
             os.mkdir(f"{directory}{name}", 0o755)
         for name in _DEVICES:
             os.mknod(f"{directory}/{name}", stat.S_IFCHR, os.stat(f"/dev/{name}").st_rdev)
-            # whatever the umask is
             os.chmod(f"{directory}/{name}", 0o666)  # noqa: S103 - as in every /dev
         for name, target in _DEVICE_LINKS.items():
             os.symlink(target, f"{directory}/{name}")
@@ -228,7 +227,25 @@ class _Tree:
         if missing_ok and not os.path.exists(source):
             return
         self.directory(os.path.dirname(path or source))
-        if os.path.isdir(source):
-            shutil.copytree(source, target, symlinks=True)
-        else:
-            shutil.copy2(source, target)
+        _copy(source, target)
+        if os.path.islink(source):
+            return
+        for directory, names, files in os.walk(source):
+            there = target + directory[len(source) :]
+            for name in names:
+                _copy(f"{directory}/{name}", f"{there}/{name}")
+            for name in files:
+                _copy(f"{directory}/{name}", f"{there}/{name}")
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a directory without what is in it, a link, or a file; not its owner, label or other attributes."""
+    if os.path.islink(source):
+        os.symlink(os.readlink(source), target)
+    elif os.path.isdir(source):
+        os.mkdir(target, 0o755)
+    elif os.path.isfile(source):
+        shutil.copyfile(source, target)
+        status = os.stat(source)
+        # Compiled modules are for the source of this very time.
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
