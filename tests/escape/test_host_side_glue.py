@@ -203,12 +203,20 @@ STEPS = (
 )  # fmt: skip
 FAIL_AT = {
     "zygote/sandbox.py": {
-        "        try:\n            step()\n": "        try:\n"
-        '            with open("/run/code/appliance/zygote/fail", encoding="ascii") as fail:\n'
-        "                if fail.read() == name:\n"
-        '                    raise OSError("made to fail")\n'
+        "    for name, step in steps(uid, limits, confinement, keep_fds, egress):\n"
+        "        try:\n            step()\n": '    with open("/run/code/fail", encoding="ascii") as file:\n'
+        "        fail = file.read()\n"
+        "    for name, step in steps(uid, limits, confinement, keep_fds, egress):\n"
+        "        try:\n"
+        "            if fail == name:\n"
+        '                raise OSError("made to fail")\n'
         "            step()\n"
-    }
+    },
+    # the file itself and not a copy: it says another step each time
+    "zygote/staging.py": {
+        "    if egress:\n        tree.bind(egress, EGRESS)\n": "    if egress:\n        tree.bind(egress, EGRESS)\n"
+        '    tree.bind(str(_PACKAGE / "zygote" / "fail"), f"{CODE}/fail")\n'
+    },
 }
 
 
