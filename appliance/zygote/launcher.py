@@ -232,10 +232,14 @@ def launch(config: configuration.Config, name: str) -> int:
         linux.unshare(linux.CLONE_NEWNS)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
         parts = staging.stage(root, python, recursive=False, egress=egress, trees=trees)
-        staging.stage_overlays(root, parts, config.kernel_slots, config.ids.base)
+        overlay_reason = ""
+        try:
+            staging.stage_overlays(root, parts, config.kernel_slots, config.ids.base)
+        except OSError as exc:
+            overlay_reason = str(exc)
         _enter_user_namespace(lambda pid: _write_map_as_root(pid, config.ids.base, config.ids.count))
         # before there is a process namespace, which ends with its first process
-        overlay_reason = _try_overlay(root)
+        overlay_reason = overlay_reason or _try_overlay(root)
         linux.unshare(_NAMESPACES)
     else:
         cgroup_path, cgroup_reason = None, "started by an ordinary user outside a delegated unit"
