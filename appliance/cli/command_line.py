@@ -110,6 +110,23 @@ def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _config_option(healthcheck)
     healthcheck.add_argument("--restart", action="store_true", help="restart what the diagnosis names, nothing else")
 
+    bench = commands.add_parser(
+        "bench",
+        help="measure how much this appliance does, and what ends it",
+        description="Send ever more visitors through HAProxy, nginx, web roles, pool and permalinks until more of them "
+        "bring no more, then an ordinary mixture at 70 % of that. Tells rates, times and what was in use. Takes a few "
+        "minutes, in which real visitors wait longer and the edge's limits in total do not hold.",
+    )
+    _config_option(bench)
+    bench.add_argument(
+        "--seconds", type=float, default=5.0, metavar="N", help="length of each stage (default: 5; at least 1)"
+    )
+    bench.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    bench.add_argument("--keep-limits", action="store_true", help="leave the edge's limits in total as they are")
+    bench.add_argument(
+        "--no-permalinks", action="store_true", help="make no permalinks but one; those that are made stay"
+    )
+
 
 def _add_operating(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     drain = commands.add_parser(
