@@ -82,6 +82,12 @@ def _bench(arguments: argparse.Namespace) -> int:
     )
 
 
+def _tls(arguments: argparse.Namespace) -> int:
+    from appliance.cli import tls
+
+    return tls.run(arguments)
+
+
 def _drain(arguments: argparse.Namespace) -> int:
     from appliance.cli import operate
 
@@ -149,6 +155,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "logs": _logs,
     "healthcheck": _healthcheck,
     "bench": _bench,
+    "tls": _tls,
     "drain": _drain,
     "undrain": _undrain,
     "restart": _restart,

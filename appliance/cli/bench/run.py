@@ -8,7 +8,6 @@ import math
 import os
 import platform
 import random
-import re
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -18,8 +17,9 @@ import appliance
 from appliance.cli import check, units
 from appliance.cli.bench import stages
 from appliance.cli.bench.usage import Watch
-from appliance.cli.bench.visitor import Target, Visitors
+from appliance.cli.bench.visitor import Visitors
 from appliance.cli.status import size
+from appliance.cli.target import find_target
 from appliance.errors import ApplianceError
 
 if TYPE_CHECKING:
@@ -39,10 +39,6 @@ MIXTURE_STAGES = 4
 COMPUTATIONS_PER_VISITOR = 10
 BUSIEST_HOUR = 0.15
 CLASS_BEGINS = 3.0
-
-
-#: How this machine reaches what listens on all of its addresses.
-_LOOPBACK = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 @attrs.frozen
@@ -73,29 +69,6 @@ def visitors_per_day(highest_rate: float) -> int:
         return 0
     unit = 10 ** max(0, math.floor(math.log10(number)) - 1)
     return int(number // unit * unit)
-
-
-def edge_target(environment: dict[str, str]) -> Target:
-    """Return where HAProxy is reached from this machine. Raises `ApplianceError`."""
-    tls = bool(environment.get("CELL_TLS_CERTIFICATE"))
-    name = "CELL_TLS_ADDRESS" if tls else "CELL_HTTP_ADDRESS"
-    first = environment.get(name, "").split(",")[0]
-    match = re.fullmatch(r"(?:ipv4@|ipv6@)?(?P<host>.*):(?P<port>\d+)", first)
-    if match is None:
-        raise ApplianceError(f"{name} is no ADDRESS:PORT: {first!r}")
-    host = match["host"].strip("[]")
-    return Target(_LOOPBACK.get(host, host), int(match["port"]), tls)
-
-
-def find_target() -> tuple[Target, bool]:
-    """Return where visitors are served, and whether that is the edge. Raises `ApplianceError`."""
-    if units.is_active("cell-edge.target"):
-        return edge_target(check.edge_environment()), True
-    address = units.listening_address()
-    if address.startswith("/"):
-        raise ApplianceError("the web roles listen for HAProxy, and cell-edge.target is not active: start it first")
-    host, _, port = address.rpartition(":")
-    return Target(host.strip("[]"), int(port)), False
 
 
 def machine() -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import ssl
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,8 @@ from wsproto.events import AcceptConnection, CloseConnection, Ping, RejectConnec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from appliance.cli.target import Target
 
 #: Longest wait for any answer; what takes longer has failed.
 ANSWER_SECONDS = 60.0
@@ -41,30 +42,6 @@ class Refused(Exception):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
-
-
-@attrs.frozen
-class Target:
-    """Where the appliance is reached. ``tls``: whether by HTTPS, whose certificate is of another name than this."""
-
-    host: str
-    port: int
-    tls: bool = False
-
-    @property
-    def url(self) -> str:
-        """The address as a browser shows it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http{'s' if self.tls else ''}://{host}:{self.port}"
-
-    def context(self) -> ssl.SSLContext | None:
-        """Return what connects: without a check of the name, since the other end is this machine."""
-        if not self.tls:
-            return None
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
 
 
 class Connection:

@@ -7,8 +7,7 @@ import pytest
 from appliance.cli.bench import run
 from appliance.cli.bench.stages import Climb, Stage, stage_of
 from appliance.cli.bench.usage import Usage
-from appliance.cli.bench.visitor import Target, Visit
-from appliance.errors import ApplianceError
+from appliance.cli.bench.visitor import Visit
 
 USAGE = Usage({"kernels": 1.2, "web": 0.4}, 0.3, 0.05, 0.0, 2, ("cell-web@0.service", 0.4), {})
 
@@ -42,27 +41,6 @@ def test_the_best_stage_is_not_the_last() -> None:
 @pytest.mark.parametrize(("rate", "visitors"), [(0, 0), (1, 560), (20, 11_000), (40, 22_000)])
 def test_visitors_of_a_day(rate: float, visitors: int) -> None:
     assert run.visitors_per_day(rate) == visitors
-
-
-@pytest.mark.parametrize(
-    ("environment", "target"),
-    [
-        ({"CELL_HTTP_ADDRESS": "0.0.0.0:80,[::]:80"}, Target("127.0.0.1", 80)),
-        ({"CELL_HTTP_ADDRESS": "10.0.0.5:8080"}, Target("10.0.0.5", 8080)),
-        ({"CELL_HTTP_ADDRESS": "[::]:80"}, Target("::1", 80)),
-        (
-            {"CELL_HTTP_ADDRESS": ":80", "CELL_TLS_CERTIFICATE": "/c.pem", "CELL_TLS_ADDRESS": "*:443"},
-            Target("127.0.0.1", 443, tls=True),
-        ),
-    ],
-)
-def test_where_the_edge_is(environment: dict[str, str], target: Target) -> None:
-    assert run.edge_target(environment) == target
-
-
-def test_an_address_that_is_none_is_named() -> None:
-    with pytest.raises(ApplianceError, match="CELL_HTTP_ADDRESS"):
-        run.edge_target({"CELL_HTTP_ADDRESS": "here"})
 
 
 def test_the_report_says_where_it_ends() -> None:

@@ -4,19 +4,7 @@ import json
 
 import pytest
 
-from appliance.cli.bench.visitor import Target, error_code, execute_request
-
-
-@pytest.mark.parametrize(
-    ("target", "url"),
-    [
-        (Target("127.0.0.1", 80), "http://127.0.0.1:80"),
-        (Target("::1", 443, tls=True), "https://[::1]:443"),
-    ],
-)
-def test_address(target: Target, url: str) -> None:
-    assert target.url == url
-    assert (target.context() is not None) is target.tls
+from appliance.cli.bench.visitor import error_code, execute_request
 
 
 @pytest.mark.parametrize(
