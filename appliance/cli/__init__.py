@@ -82,6 +82,12 @@ def _bench(arguments: argparse.Namespace) -> int:
     )
 
 
+def _admin(arguments: argparse.Namespace) -> int:
+    from appliance.cli.admin import server
+
+    return server.run(configuration.load(arguments.config), listen=arguments.listen)
+
+
 def _tls(arguments: argparse.Namespace) -> int:
     from appliance.cli import tls
 
@@ -155,6 +161,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "logs": _logs,
     "healthcheck": _healthcheck,
     "bench": _bench,
+    "admin": _admin,
     "tls": _tls,
     "drain": _drain,
     "undrain": _undrain,

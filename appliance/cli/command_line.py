@@ -92,6 +92,20 @@ def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     top.add_argument("--seconds", type=float, default=2.0, metavar="N", help="pause between two screens (default: 2)")
     top.add_argument("--once", action="store_true", help="print one screen and end")
 
+    admin = commands.add_parser(
+        "admin",
+        help="show kernels, limits and recent deaths on a page in a browser, with a button that drains",
+        description="Serve a page for the administrator until Ctrl-C, on this machine alone. Its address has a secret "
+        "in it that is new at each start; from elsewhere it is reached by ssh -L.",
+    )
+    _config_option(admin)
+    admin.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        default="127.0.0.1:8890",
+        help="loopback ADDRESS:PORT, or unix:/PATH for root alone (default: 127.0.0.1:8890)",
+    )
+
     logs = commands.add_parser(
         "logs",
         help="show what the roles say",

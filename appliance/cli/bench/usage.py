@@ -6,7 +6,6 @@ import collections
 import contextlib
 import json
 import os
-import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import attrs
 import psutil
 
 from appliance.cli import pool_question, units
+from appliance.cli.admin import edge_tables
 from appliance.errors import ApplianceError
 from appliance.pool_commands import PoolStatus
 
@@ -22,15 +22,11 @@ if TYPE_CHECKING:
 
     from appliance.config import Config
 
-#: HAProxy's door for the administrator, and the tables that hold what is admitted in total.
-ADMIN_SOCKET = "/run/cell-appliance/edge/admin.sock"
+#: HAProxy's tables that hold what is admitted in total.
 TOTALS = ("computations_in_total", "permalinks_in_total")
 
 #: Seconds between two looks at the pool, each of which also empties the tables when limits are lifted.
 LOOK_SECONDS = 0.25
-
-#: Seconds for HAProxy to answer there.
-ADMIN_SECONDS = 5.0
 
 #: Roles whose work is done by one thread of each instance.
 SINGLE_THREADED = ("web", "pool", "permalink")
@@ -169,8 +165,5 @@ class Watch:
 def lift() -> None:
     """Empty HAProxy's tables of what was admitted in total. Raises nothing: where there is no edge, there are none."""
     for table in TOTALS:
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as control:
-            control.settimeout(ADMIN_SECONDS)
-            control.connect(ADMIN_SOCKET)
-            control.sendall(f"clear table {table}\n".encode("ascii"))
-            control.recv(4096)
+        with contextlib.suppress(OSError):
+            edge_tables.ask(f"clear table {table}")
