@@ -70,13 +70,14 @@ def running(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Iterator
 
 
 def ask(path: str, method: str, target: str, secret: str = "", body: str | None = None) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("localhost", timeout=5)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(path)
-    connection.request(method, target, body, {"Authorization": f"Bearer {secret}"} if secret else {})
-    answer = connection.getresponse()
-    text = answer.read().decode()
-    connection.close()
+    connection = http.client.HTTPConnection("localhost")
+    with socket.socket(socket.AF_UNIX) as door:
+        door.settimeout(5)
+        door.connect(path)
+        connection.sock = door
+        connection.request(method, target, body, {"Authorization": f"Bearer {secret}"} if secret else {})
+        with connection.getresponse() as answer:
+            text = answer.read().decode()
     return answer.status, json.loads(text) if answer.getheader("Content-Type") == "application/json" else text
 
 
