@@ -33,7 +33,7 @@ PAGE = pathlib.Path(__file__).with_name("page.html")
 
 #: Seconds for a request to arrive, and its largest body.
 REQUEST_SECONDS = 10.0
-MAX_BODY_BYTES = 1024
+MAX_BODY_BYTES = 4096
 
 _LOOPBACK = re.compile(r"127\.\d+\.\d+\.\d+|::1|localhost")
 
@@ -71,16 +71,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Start or end draining: ``/drain`` with ``{"on": true}`` or ``{"on": false}``."""
+        # read before it is answered: who still sends when the connection is closed does not see the answer
+        size = self.headers.get("Content-Length", "")
+        body = self.rfile.read(min(int(size), MAX_BODY_BYTES)) if size.isdecimal() else b""
         if self.path != "/drain":
             self._error(404, "There is no such page.")
             return
         if not self._allowed():
             return
         try:
-            size = int(self.headers.get("Content-Length", ""))
-            if not 0 < size <= MAX_BODY_BYTES:
-                raise ValueError("the body is empty or too large")
-            wanted = json.loads(self.rfile.read(size))["on"]
+            wanted = json.loads(body)["on"]
             if not isinstance(wanted, bool):
                 raise ValueError("on is neither true nor false")
         except (ValueError, KeyError, TypeError):

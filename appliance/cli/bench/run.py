@@ -54,6 +54,7 @@ class Report:
     mixture_rate: float
     admitted: float | None
     permalinks_made: int
+    memory_bytes: int
 
     @property
     def visitors_per_day(self) -> int:
@@ -89,6 +90,7 @@ async def measure(config: Config, *, seconds: float, lift: bool, share: bool) ->
     climbs: list[Climb] = []
     mixed: list[Stage] = []
     rate = 0.0
+    available = psutil.virtual_memory().available
     with Watch(config, lift=lift and edge) as watch:
         first = await visitors.visit("computation")
         if first.failure:
@@ -98,9 +100,10 @@ async def measure(config: Config, *, seconds: float, lift: bool, share: bool) ->
         rate = PART * climbs[0].best.rate
         if rate:
             mixed = await stages.mixture(visitors, watch, rate, MIXTURE_STAGES * seconds, random.Random(0))  # noqa: S311
+    memory = available - watch.least_available
     admitted = int(check.edge_environment()["CELL_COMPUTATIONS_IN_TOTAL"]) / 60 if edge else None
     web_roles = len(units.names(["web"]))
-    return Report(target.url, edge, machine(), web_roles, climbs, mixed, rate, admitted, visitors.made)
+    return Report(target.url, edge, machine(), web_roles, climbs, mixed, rate, admitted, visitors.made, memory)
 
 
 def _row(stage: Stage) -> str:
@@ -146,6 +149,7 @@ def render(report: Report) -> str:
             f"The edge admits {report.admitted:.0f} computations a second in total (CELL_COMPUTATIONS_IN_TOTAL): "
             + ("more than this machine does." if report.admitted > highest else "less than this machine does.")
         )
+    lines.append(f"At most {size(report.memory_bytes)} more memory was in use than before.")
     lines.append(f"{report.permalinks_made} permalinks were made and stay in the database.")
     return "\n".join(lines)
 
@@ -179,6 +183,7 @@ def document(report: Report) -> dict[str, Any]:
         "mixture_rate": round(report.mixture_rate, 3),
         "visitors_per_day": report.visitors_per_day,
         "permalinks_made": report.permalinks_made,
+        "memory_bytes": report.memory_bytes,
     }
 
 

@@ -105,13 +105,14 @@ async def crowd_of(visitors: Visitors, watch: Watch, kind: str, size: int, secon
         await asyncio.sleep(WARM_SECONDS)
         watch.take()
         before, first = await asyncio.to_thread(usage.now, time.monotonic()), len(visits)
+        began = time.perf_counter()
         await asyncio.sleep(seconds)
-        measured = visits[first:]
+        measured, elapsed = visits[first:], time.perf_counter() - began
         after = await asyncio.to_thread(usage.now, time.monotonic())
     finally:
         stop.set()
         await asyncio.gather(*goers, return_exceptions=True)
-    return stage_of(kind, size, seconds, measured, usage.between(before, after, watch.take()))
+    return stage_of(kind, size, elapsed, measured, usage.between(before, after, watch.take()))
 
 
 async def climb(visitors: Visitors, watch: Watch, kind: str, seconds: float) -> Climb:

@@ -138,6 +138,8 @@ class Watch:
         self._config = config
         self._lift = lift
         self._counts: list[Mapping[str, Any]] = []
+        #: The least memory, in bytes, that was available at any time.
+        self.least_available = psutil.virtual_memory().available
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -158,6 +160,7 @@ class Watch:
         while not self._stopped.wait(LOOK_SECONDS):
             if self._lift:
                 lift()
+            self.least_available = min(self.least_available, psutil.virtual_memory().available)
             with contextlib.suppress(ApplianceError):
                 self._counts.append(json.loads(pool_question.ask(self._config, PoolStatus)["status"]))
 

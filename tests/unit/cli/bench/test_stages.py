@@ -47,12 +47,13 @@ def test_the_report_says_where_it_ends() -> None:
     kinds = ("computation", "page", "permalink made", "permalink opened")
     climbs = [Climb(kind, [stage(1, 0.03, 60, kind=kind), stage(8, 0.1, 80, kind=kind)]) for kind in kinds]
     mixture = [stage(0, 0.04, 50, kind=kind) for kind in kinds]
-    report = run.Report("http://127.0.0.1:80", True, "2 cores", 2, climbs, mixture, 28.0, 50.0, 12)
+    report = run.Report("http://127.0.0.1:80", True, "2 cores", 2, climbs, mixture, 28.0, 50.0, 12, 300 << 20)
     text = run.render(report)
     assert "at most 40.0 a second, with 8 visitors at once; then: the processor" in text
     assert "Room for about 22000 visitors a day" in text
     assert "50 computations a second in total (CELL_COMPUTATIONS_IN_TOTAL): more than this machine does." in text
     assert "12 permalinks were made" in text
+    assert "At most 300.0 MiB more memory" in text
     document = run.document(report)
     assert document["kinds"]["computation"]["highest"]["rate"] == 40.0
     assert document["mixture"]["page"]["seconds"]["p95"] == 0.04
