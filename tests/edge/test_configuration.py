@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from .conftest import ROOT, StartEdge, shipped_limits, tool
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_haproxy_accepts_the_shipped_file() -> None:
