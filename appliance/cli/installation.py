@@ -50,10 +50,14 @@ def failed_units(services: Sequence[Unit], last_words: Callable[[str], str]) -> 
     """Return the units that failed or are started again and again, with what they said last."""
     found = []
     for unit in services:
-        if unit.active != "failed" and unit.sub != "auto-restart":
+        # a socket starts a unit that failed again at the next connection, so that it is seen starting
+        if unit.active not in ("failed", "activating"):
             continue
         said = last_words(unit.name)
         because = f": {said}" if said else ""
+        if unit.active == "activating" and unit.sub != "auto-restart":
+            found.append(Trouble(f"{unit.name} is not ready{because}", f"cellctl logs {unit.role}"))
+            continue
         if unit.exit_status == 78:
             advice = f"mend that, then: systemctl restart {unit.name}"
             found.append(Trouble(f"{unit.name} cannot start with what it found{because}", advice))

@@ -46,6 +46,12 @@ def test_a_unit_that_is_started_again_and_again_is_named() -> None:
     assert trouble.what == "cell-haproxy.service failed: exit-code, exit status 1: cannot bind"
 
 
+def test_a_unit_that_a_socket_starts_again_is_named() -> None:
+    starting = Unit("cell-permalink.service", "activating", "start", "success", 0, 9, "", None, None, 0.0, 0)
+    (trouble,) = failed_units([starting], lambda _: "written by a newer release")
+    assert trouble.what == "cell-permalink.service is not ready: written by a newer release"
+
+
 def test_a_door_that_did_not_open_is_named() -> None:
     assert failed_sockets([unit("cell-web.socket")], lambda _: "") == []
     (trouble,) = failed_sockets([unit("cell-web.socket", "failed", "resources")], lambda _: "")
