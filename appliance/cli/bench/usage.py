@@ -80,8 +80,23 @@ def now(at: float) -> Moment:
     """Look. Raises `units.SystemdUnavailable`."""
     times = psutil.cpu_times()
     own = os.times()
-    services = {unit.name: (unit.role, unit.cpu_nanoseconds or 0) for unit in units.services()}
+    services = {
+        unit.name: (unit.role, processor_time(unit.pid) if unit.cpu_nanoseconds is None else unit.cpu_nanoseconds)
+        for unit in units.services()
+    }
     return Moment(at, services, own.user + own.system, times.idle, getattr(times, "iowait", 0.0))
+
+
+def processor_time(pid: int) -> int:
+    """Return nanoseconds of a process, those it started and those of them that ended: where no cgroup counts them."""
+    seconds = 0.0
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid) if pid else None
+        for one in [process, *process.children(recursive=True)] if process else []:
+            with contextlib.suppress(psutil.Error):
+                times = one.cpu_times()
+                seconds += times.user + times.system + times.children_user + times.children_system
+    return int(seconds * 1e9)
 
 
 def between(before: Moment, after: Moment, counts: Sequence[Mapping[str, Any]]) -> Usage:

@@ -102,7 +102,7 @@ class Connection:
         printed, text = "", ""
         replied = idle = False
         message_id = uuid.uuid4().hex
-        while not (replied and idle):
+        while True:
             data = await self._reader.read(READ_BYTES)
             if not data:
                 raise Refused("connection closed")
@@ -127,7 +127,9 @@ class Connection:
                     printed += content.get("text", "") if kind == "stream" else ""
                     replied = replied or kind == "execute_reply"
                     idle = idle or (kind == "status" and content["execution_state"] == "idle")
-        return printed
+                    if replied and idle:
+                        # the server closes at once, perhaps in the same packet
+                        return printed
 
 
 def execute_request(message_id: str, code: str) -> str:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from appliance.cli.bench.usage import Moment, Usage, between, blame
+from appliance.cli.bench.usage import Moment, Usage, between, blame, processor_time
 
 
 def moment(at: float, web: float, kernels: float, bench: float, idle: float, waiting: float = 0.0) -> Moment:
@@ -38,6 +40,12 @@ def test_what_was_used_is_told_in_cores() -> None:
 
 def test_a_unit_that_was_started_anew_has_used_nothing() -> None:
     assert between(moment(10, 5, 5, 0, 0), moment(11, 1, 1, 0, 0), []).roles == {"web": 0.0, "kernels": 0.0}
+
+
+def test_processes_are_counted_where_no_cgroup_counts() -> None:
+    assert processor_time(os.getpid()) > 0
+    assert processor_time(0) == 0
+    assert processor_time(2**22 + 1) == 0
 
 
 @pytest.mark.parametrize(
