@@ -33,6 +33,10 @@ READ_BYTES = 65_536
 FIRST_ADDRESS = 0x7F400001
 ADDRESSES = (1 << 22) - 2
 
+#: Shortest and longest pause between two questions for a place in the line, as in the cell.
+MIN_POLL_SECONDS = 0.5
+MAX_POLL_SECONDS = 10.0
+
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -68,7 +72,7 @@ class Connection:
         self._writer.close()
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> bytes:
-        """Return the body of the answer; raises `Refused` for any status but 200."""
+        """Return the body of the answer; raises `Refused` for any status but 200 and 202."""
         host = self._target.url.partition("//")[2]
         head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: br, gzip\r\n"
         if method == "POST":
@@ -83,7 +87,7 @@ class Connection:
             answer = b"".join([chunk async for chunk in self._chunks()])
         else:
             answer = await self._reader.read(MAX_ANSWER_BYTES)
-        if status != 200:
+        if status not in (200, 202):
             raise Refused(error_code(status, answer))
         return answer
 
@@ -200,12 +204,20 @@ class Visitors:
         """Evaluate as a cell does: a kernel of its own, one evaluation, and away."""
         connection = await Connection.open(self._target, number)
         try:
-            answer = await connection.ask("POST", "/kernel?accepted_tos=true&timeout=0", b"")
+            lease = json.loads(await connection.ask("POST", "/kernel?accepted_tos=true&timeout=0&wait=1"))
         finally:
             connection.close()
+        while "ticket" in lease:
+            # all kernels are taken: in line, as a cell waits
+            await asyncio.sleep(min(MAX_POLL_SECONDS, max(MIN_POLL_SECONDS, float(lease["poll_seconds"]))))
+            connection = await Connection.open(self._target, number)
+            try:
+                lease = json.loads(await connection.ask("GET", f"/kernel/ticket/{lease['ticket']}?timeout=0"))
+            finally:
+                connection.close()
         connection = await Connection.open(self._target, number)
         try:
-            printed = await connection.evaluate(json.loads(answer)["id"], f"print({number} * 7)")
+            printed = await connection.evaluate(lease["id"], f"print({number} * 7)")
         finally:
             connection.close()
         if printed != f"{number * 7}\n":
