@@ -130,6 +130,8 @@ def blame(usage: Usage, failures: Mapping[str, int], visits: int) -> str:
         return _REFUSALS.get(code, f"failures: {code}")
     if usage.idle + usage.waiting < IDLE_SHARE * usage.cores:
         shares = {**usage.roles, "this benchmark": usage.bench}
+        rest = usage.cores - usage.idle - usage.waiting - sum(shares.values())
+        shares["other programs"] = max(0.0, rest)
         most = sorted(shares, key=lambda one: shares[one], reverse=True)[:3]
         told = ", ".join(f"{one} {100 * shares[one] / usage.cores:.0f} %" for one in most)
         return f"the processor: all of it is in use ({told})"
