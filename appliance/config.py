@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import attrs
 
+from appliance.config_lines import line_of
 from appliance.errors import ConfigError
 from appliance.protocol import egress as egress_rules
 
@@ -558,13 +559,15 @@ _TABLES: dict[str, Any] = {
     "users": Users,
 }
 _NAMED_TABLES: dict[str, Any] = {"profile": Profile, "environment": Environment}
+#: How messages begin that are about a key.
+_NAMED_KEY = re.compile(r"(?:unknown key )?([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)(?=[:; ])")
 _SCALARS = ("runtime_dir", "state_dir", "log_level")
 
 
 def parse(text: str, source: str = "configuration") -> Config:
     """Return the configuration written in TOML ``text``.
 
-    Raises `ConfigError` naming ``source`` and the key.
+    Raises `ConfigError` naming ``source``, the line where it can be told, and the key.
     """
     try:
         document = tomllib.loads(text)
@@ -591,7 +594,9 @@ def parse(text: str, source: str = "configuration") -> Config:
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{source}: not TOML: {exc}") from exc
     except ConfigError as exc:
-        raise ConfigError(f"{source}: {exc.message}") from exc
+        named = _NAMED_KEY.match(exc.message)
+        line = line_of(text, named[1]) if named else None
+        raise ConfigError(f"{source}{f', line {line}' if line else ''}: {exc.message}") from exc
     return config
 
 

@@ -22,10 +22,8 @@ find appliance \( -path appliance/frontend -o -path appliance/environments -o -n
   while read -r file; do install -D -m 644 "$file" "$site/$file"; done
 PYTHONHASHSEED=0 "$python" -m compileall -q -s "$dest" -p / --invalidation-mode unchecked-hash "$site/appliance"
 
+# With a compressed file (.br, .gz) beside each text, which nginx and the web role send as they are.
 cp -R appliance/frontend/dist "$dest/$share/static"
-# nginx sends these as they are (gzip_static); without a name or a time in them the result is reproducible.
-find "$dest/$share/static" -type f \( -name '*.js' -o -name '*.css' -o -name '*.html' -o -name '*.svg' -o -name '*.json' \) \
-  -size +1k -exec gzip --best --no-name --keep {} +
 install -D -m 755 -t "$dest/$library/libexec" units/libexec/*
 install -D -m 755 units/cellctl "$dest/usr/bin/cellctl"
 install -D -m 644 docs/manual/cellctl.bash "$dest/usr/share/bash-completion/completions/cellctl"

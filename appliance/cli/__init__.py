@@ -70,6 +70,30 @@ def _healthcheck(arguments: argparse.Namespace) -> int:
     return healthcheck.run(configuration.load(arguments.config), restart=arguments.restart)
 
 
+def _bench(arguments: argparse.Namespace) -> int:
+    from appliance.cli.bench import run
+
+    return run.run(
+        configuration.load(arguments.config),
+        seconds=max(1.0, arguments.seconds),
+        as_json=arguments.json,
+        keep_limits=arguments.keep_limits,
+        share=not arguments.no_permalinks,
+    )
+
+
+def _admin(arguments: argparse.Namespace) -> int:
+    from appliance.cli.admin import server
+
+    return server.run(configuration.load(arguments.config), listen=arguments.listen)
+
+
+def _tls(arguments: argparse.Namespace) -> int:
+    from appliance.cli import tls
+
+    return tls.run(arguments)
+
+
 def _drain(arguments: argparse.Namespace) -> int:
     from appliance.cli import operate
 
@@ -136,6 +160,9 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "top": _top,
     "logs": _logs,
     "healthcheck": _healthcheck,
+    "bench": _bench,
+    "admin": _admin,
+    "tls": _tls,
     "drain": _drain,
     "undrain": _undrain,
     "restart": _restart,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ EDGE_FILES = (pathlib.Path("/usr/share/cell-appliance/edge.env"), pathlib.Path("
 
 #: What checks the edge's configuration, as its units do before they start.
 EDGE_CHECKS = (
-    ("/usr/sbin/haproxy", "/etc/cell-appliance/haproxy/haproxy.cfg", ("-q", "-c", "-f")),
+    ("/usr/sbin/haproxy", "/etc/cell-appliance/haproxy/haproxy.cfg", ("-c", "-f")),
     ("/usr/sbin/nginx", "/etc/cell-appliance/nginx/nginx.conf", ("-q", "-t", "-e", "stderr", "-c")),
 )
 
@@ -57,6 +58,13 @@ def edge_environment() -> dict[str, str]:
     return shipped
 
 
+def complaints(text: str) -> str:
+    """Return the lines of HAProxy and nginx that say what is wrong, if there are such, else all."""
+    lines = text.strip().splitlines()
+    grave = [line for line in lines if "[ALERT]" in line or "[emerg]" in line]
+    return "; ".join(re.sub(r"^\[ALERT\]\s*\(\d+\) : ", "", line) for line in grave or lines)
+
+
 def check_edge() -> list[str]:
     """Return what is right about the edge. Raises `ConfigError` with what the program says."""
     right = []
@@ -80,7 +88,7 @@ def check_edge() -> list[str]:
                 timeout=CHECK_SECONDS,
             )
         if done.returncode != 0:
-            raise ConfigError(f"{file}: {done.stderr.strip() or done.stdout.strip()}")
+            raise ConfigError(f"{file}: {complaints(done.stderr.replace(str(copy), file)) or done.stdout.strip()}")
         right.append(f"{file}: valid")
     return right
 

@@ -6,7 +6,7 @@ import argparse
 
 import appliance
 from appliance import config as configuration
-from appliance.cli import permalinks, stats
+from appliance.cli import permalinks, stats, tls
 
 DESCRIPTION = "Run Cell Appliance, explain what this host can confine, and operate an installed appliance."
 
@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     _add_keeping(commands)
     permalinks.add_parser(commands, _config_option)
     stats.add_parser(commands, _config_option)
+    tls.add_parser(commands)
     return top
 
 
@@ -91,6 +92,20 @@ def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     top.add_argument("--seconds", type=float, default=2.0, metavar="N", help="pause between two screens (default: 2)")
     top.add_argument("--once", action="store_true", help="print one screen and end")
 
+    admin = commands.add_parser(
+        "admin",
+        help="show kernels, limits and recent deaths on a page in a browser, with a button that drains",
+        description="Serve a page for the administrator until Ctrl-C, on this machine alone. Its address has a secret "
+        "in it that is new at each start; from elsewhere it is reached by ssh -L.",
+    )
+    _config_option(admin)
+    admin.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        default="127.0.0.1:8890",
+        help="loopback ADDRESS:PORT, or unix:/PATH for root alone (default: 127.0.0.1:8890)",
+    )
+
     logs = commands.add_parser(
         "logs",
         help="show what the roles say",
@@ -109,6 +124,23 @@ def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     _config_option(healthcheck)
     healthcheck.add_argument("--restart", action="store_true", help="restart what the diagnosis names, nothing else")
+
+    bench = commands.add_parser(
+        "bench",
+        help="measure how much this appliance does, and what ends it",
+        description="Send ever more visitors through HAProxy, nginx, web roles, pool and permalinks until more of them "
+        "bring no more, then an ordinary mixture at 70 % of that. Tells rates, times and what was in use. Takes a few "
+        "minutes, in which real visitors wait longer and the edge's limits in total do not hold.",
+    )
+    _config_option(bench)
+    bench.add_argument(
+        "--seconds", type=float, default=5.0, metavar="N", help="length of each stage (default: 5; at least 1)"
+    )
+    bench.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    bench.add_argument("--keep-limits", action="store_true", help="leave the edge's limits in total as they are")
+    bench.add_argument(
+        "--no-permalinks", action="store_true", help="make no permalinks but one; those that are made stay"
+    )
 
 
 def _add_operating(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -5,6 +5,7 @@ Each check answers nothing when all is well, else what is wrong and what to do. 
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import attrs
 import psutil
 
-from appliance.cli import check, units
+from appliance.cli import check, tls, units
 from appliance.errors import ApplianceError, ConfigError
 
 if TYPE_CHECKING:
@@ -45,18 +46,37 @@ class Trouble:
     advice: str
 
 
-def failed_units(services: Sequence[Unit]) -> list[Trouble]:
-    """Return the units that failed."""
+def failed_units(services: Sequence[Unit], last_words: Callable[[str], str]) -> list[Trouble]:
+    """Return the units that failed or are started again and again, with what they said last."""
     found = []
     for unit in services:
-        if unit.active != "failed":
+        # a socket starts a unit that failed again at the next connection, so that it is seen starting
+        if unit.active not in ("failed", "activating"):
+            continue
+        said = last_words(unit.name)
+        because = f": {said}" if said else ""
+        if unit.active == "activating" and unit.sub != "auto-restart":
+            found.append(Trouble(f"{unit.name} is not ready{because}", f"cellctl logs {unit.role}"))
             continue
         if unit.exit_status == 78:
-            found.append(Trouble(f"{unit.name} has a wrong configuration", "cellctl config check"))
+            advice = f"mend that, then: systemctl restart {unit.name}"
+            found.append(Trouble(f"{unit.name} cannot start with what it found{because}", advice))
         else:
             why = _RESULTS.get(unit.result, f"{unit.result}, exit status {unit.exit_status}")
-            found.append(Trouble(f"{unit.name} failed: {why}", f"cellctl logs {unit.role}"))
+            found.append(Trouble(f"{unit.name} failed: {why}{because}", f"cellctl logs {unit.role}"))
     return found
+
+
+def failed_sockets(sockets: Sequence[Unit], last_words: Callable[[str], str]) -> list[Trouble]:
+    """Return the doors that systemd could not open; the usual reason is an address that another program has."""
+    return [
+        Trouble(
+            f"{unit.name} failed: {last_words(unit.name) or unit.result}",
+            f"free the address (ss -lntxp tells who has it), then: systemctl start {unit.name} cell.target",
+        )
+        for unit in sockets
+        if unit.active == "failed"
+    ]
 
 
 def missing_edge(services: Sequence[Unit], *, edge_is_on: bool) -> list[Trouble]:
@@ -119,12 +139,16 @@ def _edge(services: Sequence[Unit]) -> list[Trouble]:
     edge_is_on = units.is_active("cell-edge.target")
     found = missing_edge(services, edge_is_on=edge_is_on)
     try:
-        check.check_edge()
+        environment = check.edge_environment()
+        certificate = tls.findings(environment, datetime.datetime.now(datetime.UTC))
+        found += [Trouble(sentence, "cellctl tls; cellctl tls install CERTIFICATE KEY") for sentence in certificate]
+        if not certificate:
+            check.check_edge()
     except ConfigError as exc:
         found.append(Trouble(exc.message, "then: systemctl reload-or-restart cell-haproxy.service"))
         return found
     if edge_is_on:
-        found += taken_ports(ports_of(check.edge_environment()), listening())
+        found += taken_ports(ports_of(environment), listening())
     return found
 
 
@@ -134,7 +158,8 @@ def examine(config: Config) -> list[Trouble] | None:
         if not os.path.isdir("/run/systemd/system") or not (services := units.services()):
             return None
         checks: list[Callable[[], list[Trouble]]] = [
-            lambda: failed_units(services),
+            lambda: failed_units(services, units.last_words),
+            lambda: failed_sockets(units.sockets(), units.last_words),
             lambda: _edge(services),
             lambda: _disk(config),
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 from typing import TYPE_CHECKING
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 SYSTEMCTL = "/usr/bin/systemctl"
+JOURNALCTL = "/usr/bin/journalctl"
+
+#: Longest message of the journal that is repeated.
+MAX_WORDS_CHARACTERS = 500
 
 #: What a unit name begins with, by the name that cellctl uses; in the order in which roles are restarted.
 ROLES = {
@@ -135,6 +140,43 @@ def listening_address() -> str:
     if not words:
         raise SystemdUnavailable("cell-web.socket is not there: the appliance is not installed as a package here")
     return words[0]
+
+
+def sockets() -> list[Unit]:
+    """Return the sockets of the appliance. Raises `SystemdUnavailable`."""
+    done = _systemctl(["show", f"--property={','.join(_PROPERTIES)}", "cell-*.socket"], ASK_SECONDS)
+    if done.returncode != 0:
+        raise SystemdUnavailable(f"{SystemdUnavailable.sentence()} {done.stderr.strip()}")
+    return parse_units(done.stdout)
+
+
+def last_words(unit: str) -> str:
+    """Return the last thing that a unit's processes said in the journal, if anything."""
+    try:
+        done = subprocess.run(  # noqa: S603 - a fixed program
+            [JOURNALCTL, "--no-pager", "--quiet", "--boot", "--output=json", "--lines=40", f"--unit={unit}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=ASK_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return parse_last_words(done.stdout)
+
+
+def parse_last_words(text: str) -> str:
+    """Return the last message of the journal's JSON lines that is not systemd's, a warning or worse if there is one."""
+    said, grave = "", ""
+    for line in text.splitlines():
+        entry = json.loads(line)
+        message = entry.get("MESSAGE")
+        if entry.get("SYSLOG_IDENTIFIER") == "systemd" or not isinstance(message, str) or not message.strip():
+            continue
+        said = message.strip()
+        if entry.get("PRIORITY", "6") <= "4":
+            grave = said
+    return (grave or said)[:MAX_WORDS_CHARACTERS]
 
 
 def is_active(unit: str) -> bool:

@@ -1,8 +1,14 @@
-// Bundles src/ into dist/, which the web role serves as /static/.
+// Bundles src/ into dist/, which the web role and nginx serve as /static/.
+//
+// A file that pages of others name keeps its name (embedded_cell.js, embedded_sagecell.js, output_frame.html); every
+// other one has a hash of its content in its name, so that browsers may keep it for ever. assets.json says which is which.
+// Beside each text lie two compressed ones, .br and .gz, which are sent as they are.
 import { build } from "esbuild";
-import { cp, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const dist = path.join(here, "dist");
@@ -52,15 +58,15 @@ SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.`;
 
 /** Write the licences of every package whose code is in the bundles, as they ask. */
 async function writeLicences(metafiles) {
-  const names = new Set(["katex"]);
+  const packages = new Set(["katex"]);
   for (const { inputs } of metafiles) {
     for (const input of Object.keys(inputs)) {
       const match = /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input);
-      if (match) names.add(match[1]);
+      if (match) packages.add(match[1]);
     }
   }
   const texts = [];
-  for (const name of [...names].sort()) {
+  for (const name of [...packages].sort()) {
     const folder = path.join(here, "node_modules", name);
     const { version, license } = JSON.parse(await readFile(path.join(folder, "package.json"), "utf8"));
     const file = (await readdir(folder)).find((entry) => /^licen[cs]e/i.test(entry));
@@ -68,49 +74,110 @@ async function writeLicences(metafiles) {
     if (!text) throw new Error(`${name} has no licence file to ship`);
     texts.push(`${name} ${version} (${license})\n\n${text.trim()}\n`);
   }
-  await writeFile(path.join(dist, "THIRD_PARTY_LICENSES.txt"), texts.join(`\n${"-".repeat(72)}\n\n`));
+  await write("THIRD_PARTY_LICENSES.txt", texts.join(`\n${"-".repeat(72)}\n\n`));
+}
+
+/** The name of each file in dist/ whose own name is not fixed. */
+const names = {};
+
+/** Texts smaller than this are not worth a second file. */
+const LEAST_COMPRESSED_BYTES = 1024;
+
+/** Write a file, and the same compressed where that is worth it. */
+async function write(name, contents) {
+  const data = Buffer.from(contents);
+  await writeFile(path.join(dist, name), data);
+  if (!/\.(?:js|css|html|svg|json|txt)$/.test(name) || data.length < LEAST_COMPRESSED_BYTES) return;
+  const options = { params: { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY, [constants.BROTLI_PARAM_SIZE_HINT]: data.length } };
+  await writeFile(path.join(dist, `${name}.br`), brotliCompressSync(data, options));
+  await writeFile(path.join(dist, `${name}.gz`), gzipSync(data, { level: 9 }));
+}
+
+/** Write a file under a name with the hash of its content, and remember that name. */
+async function writeHashed(name, contents) {
+  const hash = createHash("sha256").update(contents).digest("hex").slice(0, 16);
+  const { dir, name: stem, ext } = path.parse(name);
+  names[name] = path.join(dir, `${stem}-${hash}${ext}`);
+  await write(names[name], contents);
 }
 
 /** KaTeX's style sheet names three formats of each font; every browser the bundles support reads WOFF2. */
 async function copyKatex() {
+  const fonts = path.join(katex, "dist", "fonts");
+  await mkdir(path.join(dist, "fonts"));
+  for (const font of (await readdir(fonts)).filter((entry) => entry.endsWith(".woff2")).sort()) {
+    await writeHashed(`fonts/${font}`, await readFile(path.join(fonts, font)));
+  }
   const css = await readFile(path.join(katex, "dist", "katex.min.css"), "utf8");
   const woff2Only = css.replace(/,url\([^)]*\.(?:woff|ttf)\) format\("[a-z]+"\)/g, "");
   if (/\.(?:woff|ttf)\)/.test(woff2Only)) throw new Error("katex.min.css no longer lists its fonts as expected");
-  await writeFile(path.join(dist, "katex.css"), woff2Only);
-  await cp(path.join(katex, "dist", "fonts"), path.join(dist, "fonts"), {
-    recursive: true,
-    filter: (source) => !/\.(?:woff|ttf)$/.test(source),
+  const hashed = woff2Only.replace(/url\((fonts\/[^)]+\.woff2)\)/g, (_, font) => `url(${names[font]})`);
+  if (hashed.includes("undefined")) throw new Error("katex.min.css names a font that is not there");
+  await writeHashed("katex.css", hashed);
+}
+
+const metafiles = [];
+
+/** Bundle entry points and hand each result to `keep`, by its name. */
+async function bundle(options, keep) {
+  const result = await build({
+    ...common,
+    ...options,
+    write: false,
+    // fonts are named by KaTeX's style sheet alone
+    define: { ASSET_NAMES: JSON.stringify(Object.fromEntries(Object.entries(names).filter(([name]) => !name.startsWith("fonts/")))) },
   });
+  metafiles.push(result.metafile);
+  for (const file of result.outputFiles) await keep(path.relative(dist, file.path), file.contents);
 }
 
 await rm(dist, { recursive: true, force: true });
 await mkdir(dist, { recursive: true });
-const results = await Promise.all([
-  build({
-    ...common,
-    format: "iife",
+// What is loaded by others comes first, so that they know its name.
+await copyKatex();
+await bundle(
+  {
+    format: "esm",
     entryPoints: [
-      { in: "src/embedded_cell.ts", out: "embedded_cell" },
-      { in: "src/embedded_sagecell.ts", out: "embedded_sagecell" },
-      { in: "src/frame/main.ts", out: "output_frame" },
-    ],
-  }),
-  build({ ...common, format: "esm", entryPoints: [
       { in: "src/frame/katex.ts", out: "katex" },
       { in: "src/frame/marked.ts", out: "marked" },
       { in: "src/modes.ts", out: "modes" },
       { in: "src/frame/widgets.ts", out: "widgets" },
-    ] }),
-  build({
-    ...common,
+    ],
+  },
+  writeHashed,
+);
+await bundle(
+  {
     loader: { ".css": "css", ".svg": "dataurl", ".png": "dataurl" },
     entryPoints: [
       { in: "src/frame/frame.css", out: "output_frame" },
       { in: "src/frame/widgets.css", out: "widgets" },
       { in: "src/page/page.css", out: "page" },
     ],
-  }),
-]);
-await copyKatex();
-await cp(path.join(here, "src", "frame", "output_frame.html"), path.join(dist, "output_frame.html"));
-await writeLicences(results.map((result) => result.metafile));
+  },
+  writeHashed,
+);
+await bundle({ format: "iife", entryPoints: [{ in: "src/frame/main.ts", out: "output_frame" }] }, writeHashed);
+await bundle(
+  {
+    format: "iife",
+    entryPoints: [
+      { in: "src/embedded_cell.ts", out: "embedded_cell" },
+      { in: "src/embedded_sagecell.ts", out: "embedded_sagecell" },
+    ],
+  },
+  async (name, contents) => {
+    await write(name, contents);
+    // the server's own page names it by its hash
+    if (name === "embedded_cell.js") await writeHashed(name, contents);
+  },
+);
+let frame = await readFile(path.join(here, "src", "frame", "output_frame.html"), "utf8");
+for (const name of ["output_frame.css", "output_frame.js"]) {
+  if (!frame.includes(`"${name}"`)) throw new Error(`output_frame.html does not name ${name}`);
+  frame = frame.replace(`"${name}"`, `"${names[name]}"`);
+}
+await write("output_frame.html", frame);
+await writeLicences(metafiles);
+await write("assets.json", `${JSON.stringify(Object.fromEntries(Object.entries(names).sort()), undefined, 1)}\n`);

@@ -14,6 +14,7 @@ import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 import pysqlite3.dbapi2 as dbapi2
+from twisted.logger import Logger
 
 from appliance.errors import ConfigError
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from sqlite3 import Connection  # pysqlite3 has the same interface and no type information
 else:
     Connection = dbapi2.Connection
+
+log = Logger()
 
 #: "Cell" in ASCII, in the file's header.
 APPLICATION_ID = 0x43656C6C
@@ -109,6 +112,7 @@ def upgrade(connection: Connection, path: pathlib.Path) -> None:
         raise ConfigError(f"{path} was written by a newer release (version {version}; this one knows {len(steps)})")
     for number in range(version + 1, len(steps) + 1):
         _apply(connection, number, steps[number - 1])
+        log.info("{path}: upgraded from version {old} to {new}", path=str(path), old=number - 1, new=number)
 
 
 def open_writer(path: pathlib.Path) -> Connection:

@@ -16,7 +16,7 @@ from appliance.web.http import HTML_TYPE, NO_STORE, Call, Response, script_json
 from appliance.web.site import Route
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from appliance.web.permalink_client import PermalinkClient
 
@@ -42,11 +42,12 @@ _NAMING = ("q", "c", "z", "lang", "interacts")
 
 
 class Page:
-    """The handler, and its address."""
+    """The handler, and its address. ``current_name``: the name that a file of the front end has now."""
 
-    def __init__(self, permalinks: PermalinkClient, max_code_bytes: int) -> None:
+    def __init__(self, permalinks: PermalinkClient, max_code_bytes: int, current_name: Callable[[str], str]) -> None:
         self._permalinks = permalinks
         self._max_code_bytes = max_code_bytes
+        self._current_name = current_name
         self._template = string.Template(TEMPLATE.read_text(encoding="utf-8"))
 
     def routes(self) -> Sequence[Route]:
@@ -59,6 +60,8 @@ class Page:
         given = bool(cell.code) and call.arguments.get("autoeval", "true") != "false"
         text = self._template.substitute(
             head=self._head(call, cell),
+            style=html.escape(self._current_name("page.css")),
+            script=html.escape(self._current_name("embedded_cell.js")),
             language=html.escape(cell.language),
             autoeval="autoeval" if given else "",
             code=script_json(cell.code),

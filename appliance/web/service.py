@@ -196,12 +196,13 @@ def make_service(config: Config, reactor: Any) -> WebService:
     access = Access(config)
     sockjs = SockJsRoutes(config, kernels, access, reactor, utc_now)
     jupyter = JupyterRoutes(config, kernels, access, reactor, utc_now)
+    files = StaticFiles(config.static_path)
     routes = (
         *KernelRoutes(config, kernels, access, reactor, utc_now).routes(),
         *ServiceRoutes(config, kernels, access, utc_now).routes(),
         *PermalinkRoutes(permalinks, config.permalink.max_code_bytes, request_log).routes(),
-        *StaticFiles(config.static_path).routes(),
-        *Page(permalinks, config.permalink.max_code_bytes).routes(),
+        *files.routes(),
+        *Page(permalinks, config.permalink.max_code_bytes, files.current_name).routes(),
         *Health(config, kernels, pool, permalinks, reactor, random_factor, utc_now).routes(),
         *Documents(access).routes(),
         *sockjs.routes(),

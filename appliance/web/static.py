@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -43,6 +44,16 @@ MAX_FILE_BYTES = 33_554_432
 #: A name with the hash of the content in it never changes; the others are asked for again each time, and answered 304.
 _HASHED = re.compile(r"[.-](?=[0-9A-Za-z_]*[0-9])[0-9A-Za-z_]{8,}\.(?:js|mjs|css|map|wasm|woff2|png|svg)$")
 IMMUTABLE = "public, max-age=31536000, immutable"
+
+#: The scripts that pages of others name for ever: a page with several cells, and the next page, need not ask again.
+EMBEDDED = ("embedded_cell.js", "embedded_sagecell.js")
+SHORT = "public, max-age=300"
+
+#: Which name, with a hash in it, each file has now; written by the build.
+NAMES_FILE = "assets.json"
+
+#: What the build has put beside a file, by the name that browsers accept it under (RFC 9110, section 8.4); best first.
+_ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
 REVALIDATE = "public, max-age=0, must-revalidate"
 
 #: Everything a kernel sent is shown in this file, in an opaque origin: `'self'` matches nothing there, so the origin
@@ -60,6 +71,15 @@ _FRAME_POLICY = (
 _FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.@+-]{0,127}")
+
+
+def accepts(header: str, encoding: str) -> bool:
+    """Return whether an Accept-Encoding names an encoding without forbidding it (RFC 9110, section 12.5.3)."""
+    for part in header.lower().split(","):
+        name, *parameters = (word.strip() for word in part.split(";"))
+        if name == encoding:
+            return not any(re.fullmatch(r"q\s*=\s*0(\.0*)?", parameter) for parameter in parameters)
+    return False
 
 
 @attrs.frozen
@@ -94,18 +114,38 @@ class StaticFiles:
 
     async def send(self, call: Call, name: str) -> Response:
         """Send a file of the front end."""
-        file = self._file(name)
+        file, encoding = self._encoded(name, call.request.getHeader("accept-encoding") or "")
         policy = _FRAME_POLICY.format(origin=call.url) if name == FRAME_FILE else _FILE_POLICY
         headers: Headers = (
-            ("Cache-Control", IMMUTABLE if _HASHED.search(name) else REVALIDATE),
+            ("Cache-Control", IMMUTABLE if _HASHED.search(name) else SHORT if name in EMBEDDED else REVALIDATE),
             ("Content-Security-Policy", policy),
             ("Cross-Origin-Resource-Policy", "cross-origin"),
             ("ETag", file.etag),
+            ("Vary", "Accept-Encoding"),
+            *((("Content-Encoding", encoding),) if encoding else ()),
         )
         kind = CONTENT_TYPES.get(pathlib.PurePosixPath(name).suffix, "application/octet-stream")
         if file.etag in (tag.strip().removeprefix("W/") for tag in call.etag.split(",")):
             return Response(304, b"", kind, headers)
         return Response(200, file.body, kind, headers)
+
+    def current_name(self, name: str) -> str:
+        """Return the name, with a hash in it, of a file of the front end; its own where the build has noted none."""
+        try:
+            names = json.loads(self._file(NAMES_FILE).body)
+            return str(names.get(name, name))
+        except (NotFound, ValueError, AttributeError):
+            return name
+
+    def _encoded(self, name: str, accepted: str) -> tuple[_File, str]:
+        """Return a file, or what the build compressed it to if the browser takes that; raises `NotFound`."""
+        for encoding, suffix in _ENCODINGS:
+            if accepts(accepted, encoding):
+                try:
+                    return self._file(name + suffix), encoding
+                except NotFound:
+                    continue
+        return self._file(name), ""
 
     def _file(self, name: str) -> _File:
         """Return a file below the root; raises `NotFound`, also for what is reached through a link."""

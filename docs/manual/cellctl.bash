@@ -2,7 +2,7 @@
 _cellctl() {
   local current=${COMP_WORDS[COMP_CWORD]} words
   if [ "$COMP_CWORD" -eq 1 ]; then
-    mapfile -t COMPREPLY < <(compgen -W 'serve doctor config status top logs healthcheck drain undrain restart backup restore support-bundle completion permalinks stats --help --version' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W 'serve doctor config status top admin logs healthcheck bench drain undrain restart backup restore support-bundle completion permalinks stats tls --help --version' -- "$current")
     return
   fi
   case ${COMP_WORDS[1]} in
@@ -11,8 +11,10 @@ _cellctl() {
     config) words='-h --help --config --defaults --check check' ;;
     status) words='-h --help --config --json' ;;
     top) words='-h --help --config --seconds --once' ;;
+    admin) words='-h --help --config --listen' ;;
     logs) words='-h --help -f --follow -n --lines --since' ;;
     healthcheck) words='-h --help --config --restart' ;;
+    bench) words='-h --help --config --seconds --json --keep-limits --no-permalinks' ;;
     drain) words='-h --help --config --wait' ;;
     undrain) words='-h --help --config' ;;
     restart) words='-h --help --config --hard' ;;
@@ -22,6 +24,7 @@ _cellctl() {
     completion) words='-h --help bash zsh' ;;
     permalinks) words='-h --help stats get import export backup restore check recover migrate takedown' ;;
     stats) words='-h --help --config --days --html --json' ;;
+    tls) words='-h --help status install self-signed off' ;;
     *) words='' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")

@@ -7,8 +7,10 @@ names=(
     'config:show or check the configuration'
     'status:show the units, the pool and whether an evaluation comes out right'
     'top:watch kernels, roles and recent deaths'
+    'admin:show kernels, limits and recent deaths on a page in a browser, with a button that drains'
     'logs:show what the roles say'
     'healthcheck:evaluate something; when that fails, tell which part is to blame'
+    'bench:measure how much this appliance does, and what ends it'
     'drain:start no new cells; those that run go on'
     'undrain:start new cells again'
     'restart:restart roles one after the other, without losing a kernel or a request'
@@ -18,6 +20,7 @@ names=(
     'completion:print shell completion'
     'permalinks:look after the permalink database'
     'stats:tell from the request log what was used'
+    'tls:show, install or make the certificate that visitors see'
 )
 if (( CURRENT == 2 )); then
   _describe command names
@@ -28,8 +31,10 @@ else
     config) choices=(-h --help --config --defaults --check check) ;;
     status) choices=(-h --help --config --json) ;;
     top) choices=(-h --help --config --seconds --once) ;;
+    admin) choices=(-h --help --config --listen) ;;
     logs) choices=(-h --help -f --follow -n --lines --since) ;;
     healthcheck) choices=(-h --help --config --restart) ;;
+    bench) choices=(-h --help --config --seconds --json --keep-limits --no-permalinks) ;;
     drain) choices=(-h --help --config --wait) ;;
     undrain) choices=(-h --help --config) ;;
     restart) choices=(-h --help --config --hard) ;;
@@ -39,6 +44,7 @@ else
     completion) choices=(-h --help bash zsh) ;;
     permalinks) choices=(-h --help stats get import export backup restore check recover migrate takedown) ;;
     stats) choices=(-h --help --config --days --html --json) ;;
+    tls) choices=(-h --help status install self-signed off) ;;
   esac
   compadd -a choices
   _files

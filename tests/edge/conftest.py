@@ -144,10 +144,12 @@ class Edge:
 
 STATIC_FILES = {
     "embedded_cell.js": "window.cellAppliance = {};\n" * 100,
+    "embedded_sagecell.js": "window.sagecell = {};\n",
+    "plain.js": "window.plain = {};\n" * 100,
     "output_frame.html": "<!DOCTYPE html><title>output</title>\n",
     "output_frame.css": "body { margin: 0 }\n",
     "chunk-4KQZ7ABC.js": "export default 1;\n",
-    "fonts/KaTeX_Main-Regular.woff2": "not really a font",
+    "fonts/KaTeX_Main-BoldItalic.woff2": "not really a font",
 }
 
 

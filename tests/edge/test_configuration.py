@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 
 from .conftest import ROOT, StartEdge, shipped_limits, tool
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_haproxy_accepts_the_shipped_file() -> None:
@@ -60,3 +64,22 @@ def test_a_wrong_limit_is_refused_before_the_start(wrong: str) -> None:
         check=False,
     )
     assert done.returncode != 0
+
+
+def test_the_variables_become_a_file_that_haproxy_reads_first(tmp_path: Path) -> None:
+    """So that a reload takes what has changed: the environment of a running process does not."""
+    odd = {"CELL_BALANCERS": "10.0.0.1 10.0.0.2", "CELL_ODD": 'it\'s "$HOME" \\ #'}
+    path = os.environ.get("PATH", "")
+    subprocess.run(
+        [str(ROOT / "units" / "libexec" / "cell-edge-settings")],
+        env={**shipped_limits(), **odd, "PATH": path, "OTHER": "1", "RUNTIME_DIRECTORY": str(tmp_path)},
+        check=True,
+    )
+    settings = tmp_path / "settings.cfg"
+    text = settings.read_text()
+    assert "OTHER" not in text
+    assert "    unsetenv CELL_TLS_CERTIFICATE\n" in text
+    assert "    setenv CELL_ODD 'it'\\''s \"$HOME\" \\ #'\n" in text
+    command = [tool("haproxy"), "-c", "-f", str(settings), "-f", str(ROOT / "haproxy" / "haproxy.cfg")]
+    done = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

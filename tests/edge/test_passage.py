@@ -125,6 +125,8 @@ def test_tls(start_edge: StartEdge, tmp_path: Path) -> None:
     moved = edge.ask("POST", "/kernel")
     assert moved.status == 308
     assert moved.headers["location"].startswith("https://")
+    # an authority asks by HTTP, and there may be no certificate yet that it would believe
+    assert edge.ask("GET", "/.well-known/acme-challenge/x").status == 503
 
 
 def test_other_ways_to_ask(edge: Edge) -> None:

@@ -16,9 +16,16 @@ def test_a_file_with_its_hash_in_the_name_is_kept_for_ever(edge: Edge) -> None:
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
 
 
-@pytest.mark.parametrize(
-    "name", ["embedded_cell.js", "output_frame.css", "output_frame.html", "fonts/KaTeX_Main-Regular.woff2"]
-)
+@pytest.mark.parametrize("name", ["embedded_cell.js", "embedded_sagecell.js"])
+def test_scripts_that_pages_of_others_name_are_kept_for_a_short_time(edge: Edge, name: str) -> None:
+    answer = edge.ask("GET", f"/static/{name}")
+    assert answer.status == 200
+    assert answer.headers["cache-control"] == "public, max-age=300"
+    again = edge.ask("GET", f"/static/{name}", headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status == 304
+
+
+@pytest.mark.parametrize("name", ["output_frame.css", "output_frame.html", "fonts/KaTeX_Main-BoldItalic.woff2"])
 def test_any_other_file_is_asked_for_again(edge: Edge, name: str) -> None:
     first = edge.ask("GET", f"/static/{name}")
     assert first.status == 200
@@ -70,18 +77,41 @@ def test_a_host_header_cannot_write_the_policy(edge: Edge, host: str) -> None:
         assert answer.status == 400
 
 
-def test_compression(edge: Edge) -> None:
-    answer = edge.ask("GET", "/static/embedded_cell.js", headers={"Accept-Encoding": "gzip"})
-    assert answer.headers["content-encoding"] == "gzip"
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("gzip", "gzip"),
+        ("gzip, deflate, br", "br"),
+        ("br;q=1.0, gzip;q=0.8", "br"),
+        ("br;q=0.5", "br"),
+        ("br;q=0, gzip", "gzip"),
+        ("br;q=0.000", None),
+        ("brotli", None),
+        ("identity", None),
+    ],
+)
+@pytest.mark.parametrize("name", ["embedded_cell.js", "chunk-4KQZ7ABC.js", "output_frame.css"])
+def test_what_the_build_compressed_is_sent_as_it_is(edge: Edge, name: str, accepted: str, encoding: str | None) -> None:
+    beside = edge.directory / "share" / "static"
+    for suffix, text in ((".gz", gzip.compress(b"made by gzip")), (".br", b"made by brotli")):
+        (beside / f"{name}{suffix}").write_bytes(text)
+        (beside / f"{name}{suffix}").chmod(0o644)
+    plain = edge.ask("GET", f"/static/{name}")
+    answer = edge.ask("GET", f"/static/{name}", headers={"Accept-Encoding": accepted})
+    assert answer.status == 200
+    assert answer.headers.get("content-encoding") == encoding
+    expected = {"gzip": gzip.compress(b"made by gzip"), "br": b"made by brotli", None: STATIC_FILES[name].encode()}
+    assert answer.body[10:] == expected[encoding][10:]  # the head of gzip's has the time
+    # all else is that of the file itself
+    for header in ("cache-control", "content-type", "access-control-allow-origin", "content-security-policy", "vary"):
+        assert answer.headers[header] == plain.headers[header]
     assert answer.headers["vary"] == "Accept-Encoding"
-    assert gzip.decompress(answer.body).decode() == STATIC_FILES["embedded_cell.js"]
 
 
-def test_a_compressed_file_beside_it_is_sent_as_it_is(edge: Edge) -> None:
-    beside = edge.directory / "share" / "static" / "output_frame.css.gz"
-    beside.write_bytes(gzip.compress(b"made when built"))
-    answer = edge.ask("GET", "/static/output_frame.css", headers={"Accept-Encoding": "gzip"})
-    assert gzip.decompress(answer.body) == b"made when built"
+def test_what_was_not_compressed_is_sent_all_the_same(edge: Edge) -> None:
+    answer = edge.ask("GET", "/static/plain.js", headers={"Accept-Encoding": "br, gzip"})
+    assert answer.body.decode() == STATIC_FILES["plain.js"]
+    assert "content-encoding" not in answer.headers
 
 
 @pytest.mark.parametrize(

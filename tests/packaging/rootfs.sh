@@ -5,7 +5,7 @@
 set -eu
 root=$1 more=${2:-}
 archives=$root.archives
-packages=systemd,systemd-sysv,dbus,libnss-systemd,procps,iproute2,python3,libsystemd0,nginx-light,haproxy
+packages=systemd,systemd-sysv,dbus,libnss-systemd,procps,iproute2,python3,libsystemd0,openssl,nginx-light,haproxy
 mirror=$(
   { cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null || true; } |
     sed -n 's/^URIs: *\([^ ]*debian\) *$/\1/p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*debian\) .*/\2/p' | head -n 1

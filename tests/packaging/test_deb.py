@@ -53,6 +53,7 @@ def test_contents(bare_debs: Path) -> None:
         "/usr/lib/cell-appliance/libexec/cell-launcher",
         "/usr/share/cell-appliance/static/embedded_cell.js",
         "/usr/share/cell-appliance/static/embedded_cell.js.gz",
+        "/usr/share/cell-appliance/static/embedded_cell.js.br",
         "/usr/share/cell-appliance/edge.env",
         "/lib/systemd/system/cell.target",
         "/lib/systemd/system/cell-zygote@.service",

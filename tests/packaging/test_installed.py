@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from .inside import SHOW_TABLE, ask, evaluate, files, show, turn_edge_on
+from .machine import ROOT
+from .outside import MACHINE, OUTSIDE, wired
 
 if TYPE_CHECKING:
     from .nspawn import Machine
@@ -192,6 +196,30 @@ def test_the_edge(machine: Machine) -> None:
     assert machine.run("systemctl is-active --quiet cell-web@0.service").status == 0
     closed = machine.run("python3 -c \"import socket; socket.create_connection(('127.0.0.1', 8888), 2)\"")
     assert "ConnectionRefusedError" in closed.output
+
+
+def test_a_browser_from_outside_evaluates(machine: Machine) -> None:
+    """Chromium in a network of its own, to HAProxy over a wire."""
+    with wired(machine) as outside:
+        done = subprocess.run(
+            [*outside, sys.executable, "-m", "tests.packaging.visit", f"http://{MACHINE}"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        table = machine.must(["python3", "-c", SHOW_TABLE, "show table computations_by_address"])
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["output"] == "4"
+    assert "Finished in" in seen["status"]
+    assert seen["complaints"] == []
+    # the visitor has been counted by the address outside
+    assert f"key=::ffff:{OUTSIDE} " in table
+    (script,) = (headers for name, headers in seen["files"].items() if name.startswith("/static/embedded_cell-"))
+    assert script["server"] == "nginx"
+    assert script["cache-control"] == "public, max-age=31536000, immutable"
 
 
 def test_the_journal_has_nothing_unexpected(machine: Machine) -> None:

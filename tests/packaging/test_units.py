@@ -32,7 +32,7 @@ UNIT_SUFFIXES = (".service", ".socket", ".target", ".slice", ".timer", ".mount")
 EXECUTABLES = (
     *(
         f"usr/lib/cell-appliance/libexec/cell-{name}"
-        for name in ("web", "pool", "permalink", "egress", "requestlog", "launcher")
+        for name in ("web", "pool", "permalink", "egress", "requestlog", "launcher", "edge-settings")
     ),
     "usr/lib/cell-appliance/bin/python",
     "usr/sbin/nginx",

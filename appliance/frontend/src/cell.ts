@@ -126,7 +126,7 @@ export class Cell {
       code: options.code,
       language: this.language,
       label: `Code, ${titleOf(this.language)}`,
-      modes: `${this.server.root}static/modes.js`,
+      modes: this.server.asset("modes.js"),
       readOnly: options.readOnly,
       complete: (context) => complete(context, this.server, this.environment ?? "", this.idleKernel),
       evaluate: () => {
@@ -463,7 +463,7 @@ export class Cell {
     }
     select.addEventListener("change", () => {
       this.language = select.value;
-      setLanguage(this.editor, this.language, `Code, ${titleOf(this.language)}`, `${this.server.root}static/modes.js`);
+      setLanguage(this.editor, this.language, `Code, ${titleOf(this.language)}`, this.server.asset("modes.js"));
     });
     return select;
   }

@@ -2,11 +2,17 @@
 
 import { normalizeRoot, rootOfScript } from "./server.js";
 
+/** Return whether `src` is the address of a bundle: under its own name, or with the hash of its content in it. */
+function isBundle(src: string, fileName: string): boolean {
+  const [stem = "", extension = ""] = fileName.split(".");
+  return src.includes(fileName) || new RegExp(`/${stem}-[0-9a-f]{16}\\.${extension}(?:[?#]|$)`).test(src);
+}
+
 /** Return the script element of the running bundle, or the last one in the page with its file name. */
 function ownScript(fileName: string): HTMLScriptElement | undefined {
   const { currentScript } = document;
-  if (currentScript instanceof HTMLScriptElement && currentScript.src.includes(fileName)) return currentScript;
-  return [...document.querySelectorAll<HTMLScriptElement>("script[src]")].filter((script) => script.src.includes(fileName)).at(-1);
+  if (currentScript instanceof HTMLScriptElement && isBundle(currentScript.src, fileName)) return currentScript;
+  return [...document.querySelectorAll<HTMLScriptElement>("script[src]")].filter((script) => isBundle(script.src, fileName)).at(-1);
 }
 
 const scriptRoots = new Map<string, string>();

@@ -1,5 +1,6 @@
 /** The server's HTTP addresses, and the failures its answers may carry. */
 
+import { assetName } from "./assets.js";
 import { environmentsOf } from "./languages.js";
 import type { Environment } from "./languages.js";
 import { isObject, randomId, textOf } from "./messages.js";
@@ -136,6 +137,11 @@ function pause(seconds: number, signal: AbortSignal): Promise<void> {
 export class Server {
   /** `root`: address of the server, with a slash at the end. */
   constructor(readonly root: string) {}
+
+  /** Return the address of a file that is loaded when it is needed. */
+  asset(name: string): string {
+    return `${this.root}static/${assetName(name)}`;
+  }
 
   get outputFrame(): string {
     return `${this.root}static/output_frame.html`;

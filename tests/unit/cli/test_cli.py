@@ -58,7 +58,7 @@ def test_config_shows_and_checks_a_file(tmp_path: pathlib.Path, capsys: pytest.C
     assert capsys.readouterr().out == f"{file}: valid\n"
     file.write_text("[pool]\nreddy = 7\n")
     assert cli.main(["config", "--check", str(file)]) == 78
-    assert f"{file}: unknown key pool.reddy" in capsys.readouterr().err
+    assert f"{file}, line 2: unknown key pool.reddy" in capsys.readouterr().err
 
 
 def test_the_table_tells_what_to_do_about_what_is_not_on() -> None:

@@ -5,8 +5,16 @@ import json
 import pytest
 
 from appliance.cli import doctor, installation
-from appliance.cli.installation import Trouble, failed_units, full_disk, missing_edge, ports_of, taken_ports
-from appliance.cli.units import Unit
+from appliance.cli.installation import (
+    Trouble,
+    failed_sockets,
+    failed_units,
+    full_disk,
+    missing_edge,
+    ports_of,
+    taken_ports,
+)
+from appliance.cli.units import MAX_WORDS_CHARACTERS, Unit, parse_last_words
 from appliance.config import Config
 
 
@@ -17,7 +25,7 @@ def unit(name: str, active: str = "active", result: str = "success", exit_status
 @pytest.mark.parametrize(
     ("result", "status", "what", "advice"),
     [
-        ("exit-code", 78, "wrong configuration", "cellctl config check"),
+        ("exit-code", 78, "cannot start with what it found: the disk", "systemctl restart cell-pool.service"),
         ("watchdog", 6, "it hung", "cellctl logs pool"),
         ("oom-kill", 9, "out of memory", "cellctl logs pool"),
         ("exit-code", 1, "exit status 1", "cellctl logs pool"),
@@ -25,10 +33,39 @@ def unit(name: str, active: str = "active", result: str = "success", exit_status
 )
 def test_a_failed_unit_says_why(result: str, status: int, what: str, advice: str) -> None:
     services = [unit("cell-web@0.service"), unit("cell-pool.service", "failed", result, status)]
-    (trouble,) = failed_units(services)
+    (trouble,) = failed_units(services, lambda name: "the disk" if name == "cell-pool.service" else "")
     assert "cell-pool.service" in trouble.what
     assert what in trouble.what
-    assert trouble.advice == advice
+    assert trouble.what.endswith(": the disk")
+    assert advice in trouble.advice
+
+
+def test_a_unit_that_is_started_again_and_again_is_named() -> None:
+    tried = Unit("cell-haproxy.service", "activating", "auto-restart", "exit-code", 9, 0, "", None, None, 0.0, 1)
+    (trouble,) = failed_units([tried], lambda _: "cannot bind")
+    assert trouble.what == "cell-haproxy.service failed: exit-code, exit status 1: cannot bind"
+
+
+def test_a_unit_that_a_socket_starts_again_is_named() -> None:
+    starting = Unit("cell-permalink.service", "activating", "start", "success", 0, 9, "", None, None, 0.0, 0)
+    (trouble,) = failed_units([starting], lambda _: "written by a newer release")
+    assert trouble.what == "cell-permalink.service is not ready: written by a newer release"
+
+
+def test_a_door_that_did_not_open_is_named() -> None:
+    assert failed_sockets([unit("cell-web.socket")], lambda _: "") == []
+    (trouble,) = failed_sockets([unit("cell-web.socket", "failed", "resources")], lambda _: "")
+    assert trouble.what == "cell-web.socket failed: resources"
+
+
+def test_the_last_words_of_a_unit() -> None:
+    def line(message: object, priority: str = "6", who: str = "cell-pool") -> str:
+        return json.dumps({"MESSAGE": message, "PRIORITY": priority, "SYSLOG_IDENTIFIER": who})
+
+    assert parse_last_words("") == ""
+    assert parse_last_words("\n".join([line("a"), line("b"), line("Stopped", who="systemd")])) == "b"
+    assert parse_last_words("\n".join([line("grave", "3"), line("b"), line([1, 2])])) == "grave"
+    assert len(parse_last_words(line("x" * 9999))) == MAX_WORDS_CHARACTERS
 
 
 def test_a_stopped_proxy_is_missed_only_where_the_edge_is_on() -> None:

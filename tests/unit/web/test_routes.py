@@ -445,7 +445,7 @@ def test_permalinks_that_are_away_come_back(permalinks):
 
 
 def show(permalinks, query):
-    return ask(Page(permalinks, 1000).routes(), "GET", f"/?{query}")
+    return ask(Page(permalinks, 1000, lambda name: f"0-{name}").routes(), "GET", f"/?{query}")
 
 
 def cell(answer):

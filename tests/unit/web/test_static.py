@@ -51,8 +51,44 @@ def test_files_have_their_type_and_are_for_everybody(root, name, kind):
 
 def test_names_with_a_hash_are_kept_and_others_asked_for_again(root):
     assert get(root, "/static/fonts/KaTeX-AB12CD34.woff2").headers["cache-control"] == static.IMMUTABLE
-    for name in ("embedded_cell.js", "page.css", "output_frame.html"):
+    for name in ("page.css", "output_frame.html"):
         assert get(root, f"/static/{name}").headers["cache-control"] == static.REVALIDATE
+    assert get(root, "/static/embedded_cell.js").headers["cache-control"] == "public, max-age=300"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "body", "encoding"),
+    [
+        ("gzip, deflate, br", b"brotli", "br"),
+        ("br;q=0, gzip;q=0.5", b"gzipped", "gzip"),
+        ("gzip;q=0.0", b"1;", None),
+        ("x-gzip, brotli, *", b"1;", None),
+        ("", b"1;", None),
+    ],
+)
+def test_what_the_build_compressed_is_sent_as_it_is(root, accepted, body, encoding):
+    (root / "embedded_cell.js.br").write_bytes(b"brotli")
+    (root / "embedded_cell.js.gz").write_bytes(b"gzipped")
+    answer = get(root, "/static/embedded_cell.js", [f"Accept-Encoding: {accepted}"])
+    assert answer.body == body
+    assert answer.headers.get("content-encoding") == encoding
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+    # each has an entity tag of its own
+    again = ["Accept-Encoding: gzip", f"If-None-Match: {answer.headers['etag']}"]
+    assert get(root, "/static/embedded_cell.js", again).status == (304 if encoding == "gzip" else 200)
+
+
+def test_the_page_finds_the_names_with_hashes(root):
+    files = StaticFiles(root)
+    assert files.current_name("page.css") == "page.css"
+    names = root / "assets.json"
+    names.write_text('{"page.css": "page-0123456789abcdef.css"}')
+    assert files.current_name("page.css") == "page-0123456789abcdef.css"
+    assert files.current_name("other.css") == "other.css"
+    for wrong in ("not JSON", "[1]"):
+        names.write_text(wrong)
+        assert files.current_name("page.css") == "page.css"
 
 
 def test_an_unchanged_file_is_not_sent_again(root):

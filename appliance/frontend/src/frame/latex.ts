@@ -1,5 +1,7 @@
 /** Formulas: `text/latex` output, typeset by KaTeX, which is loaded with the first of them. */
 
+import { assetName } from "../assets.js";
+
 export interface Piece {
   readonly math: boolean;
   readonly display: boolean;
@@ -41,13 +43,13 @@ function load(base: string): Promise<Katex> {
   loading ??= (async () => {
     const style = document.createElement("link");
     style.rel = "stylesheet";
-    style.href = `${base}katex.css`;
+    style.href = `${base}${assetName("katex.css")}`;
     const styled = new Promise((resolve) => {
       style.addEventListener("load", resolve);
       style.addEventListener("error", resolve);
     });
     document.head.append(style);
-    const [module] = await Promise.all([import(`${base}katex.js`) as Promise<Katex>, styled]);
+    const [module] = await Promise.all([import(`${base}${assetName("katex.js")}`) as Promise<Katex>, styled]);
     return module;
   })();
   return loading;

@@ -1,5 +1,6 @@
 /** Markdown: shown by marked, which is loaded with the first of it; formulas in it are typeset. */
 
+import { assetName } from "../assets.js";
 import { fillWithHtml } from "./html.js";
 import { pieces, typeset } from "./latex.js";
 
@@ -44,7 +45,7 @@ function replaceMath(part: string, formulas: Formula[]): string {
 /** Fill `target`, which must be in the document: at once with the text, then with what it means. */
 export async function fillWithMarkdown(target: HTMLElement, source: string, base: string): Promise<void> {
   target.textContent = source;
-  loading ??= import(`${base}marked.js`) as Promise<Marked>;
+  loading ??= import(`${base}${assetName("marked.js")}`) as Promise<Marked>;
   const { toHtml } = await loading;
   const { text, formulas } = withoutMath(source);
   target.classList.add("markdown");

@@ -1,5 +1,6 @@
 /** What passes between the kernel and the widgets of this frame; the widgets are loaded with the first message. */
 
+import { assetName } from "../assets.js";
 import { randomId } from "../messages.js";
 import type { CommItem, CommReport, CommType } from "../output_items.js";
 import type { Host, WidgetManager } from "./widgets.js";
@@ -50,13 +51,13 @@ class WidgetMessages {
     this.loading ??= (async () => {
       const style = document.createElement("link");
       style.rel = "stylesheet";
-      style.href = `${this.base}widgets.css`;
+      style.href = `${this.base}${assetName("widgets.css")}`;
       const styled = new Promise((resolve) => {
         style.addEventListener("load", resolve);
         style.addEventListener("error", resolve);
       });
       document.head.prepend(style);
-      const [module] = await Promise.all([import(`${this.base}widgets.js`) as Promise<Widgets>, styled]);
+      const [module] = await Promise.all([import(`${this.base}${assetName("widgets.js")}`) as Promise<Widgets>, styled]);
       return new module.WidgetManager(this.host());
     })();
     return this.loading;

@@ -1,0 +1,1 @@
+"""``cellctl admin``: a page for the administrator, on this machine alone."""

@@ -1,0 +1,1 @@
+"""``cellctl bench``: how much an installed appliance does, and what it is that ends it."""
