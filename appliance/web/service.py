@@ -184,7 +184,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
     pool = PoolClient(
         config,
         reactor,
-        on_died=lambda kernel_id, reason, detail: kernels.died(kernel_id, reason, detail),
+        on_died=lambda kernel_id, reason, detail, used: kernels.died(kernel_id, reason, detail, used),
         on_connected=lambda: kernels.pool_connected(),
     )
     events = EventSender(config, reactor) if config.requestlog.enabled else None
