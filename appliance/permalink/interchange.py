@@ -51,7 +51,7 @@ def _text(value: Any, name: str, max_bytes: int) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} is not text")
     try:
-        size = len(value.encode())
+        size = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError as exc:
         raise ValueError(f"{name} is not Unicode text") from exc
     if size > max_bytes:
