@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 import attrs
 import pysqlite3.dbapi2 as dbapi2
 
+from appliance.cli import edge_cache
 from appliance.cli.effective import effective
 from appliance.errors import ApplianceError, ConfigError
 from appliance.permalink import interchange, rescue
@@ -304,6 +305,11 @@ def _takedown(config: Config, arguments: argparse.Namespace) -> int:
         removed = archive.takedown(arguments.id, arguments.reason, now_seconds())
     for permalink_id in removed:
         print(f"{permalink_id} is taken down")
+    try:
+        edge_cache.clear()
+    except OSError as exc:
+        print(f"cellctl: what nginx keeps could not be removed, it ends within minutes: {exc}", file=sys.stderr)
+        return 1
     return 0
 
 
