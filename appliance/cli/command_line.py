@@ -6,7 +6,7 @@ import argparse
 
 import appliance
 from appliance import config as configuration
-from appliance.cli import permalinks, stats
+from appliance.cli import permalinks, private_network, stats
 
 DESCRIPTION = "Run Cell Appliance, explain what this host can confine, and operate an installed appliance."
 
@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     _add_keeping(commands)
     permalinks.add_parser(commands, _config_option)
     stats.add_parser(commands, _config_option)
+    private_network.add_parser(commands, _config_option)
     return top
 
 
