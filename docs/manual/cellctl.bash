@@ -2,7 +2,7 @@
 _cellctl() {
   local current=${COMP_WORDS[COMP_CWORD]} words
   if [ "$COMP_CWORD" -eq 1 ]; then
-    mapfile -t COMPREPLY < <(compgen -W 'serve doctor config status top logs healthcheck drain undrain restart backup restore support-bundle completion permalinks stats --help --version' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W 'serve doctor config status top logs healthcheck drain undrain restart backup restore support-bundle completion permalinks stats private-network --help --version' -- "$current")
     return
   fi
   case ${COMP_WORDS[1]} in
@@ -22,6 +22,7 @@ _cellctl() {
     completion) words='-h --help bash zsh' ;;
     permalinks) words='-h --help stats get import export backup restore check recover migrate takedown' ;;
     stats) words='-h --help --config --days --html --json' ;;
+    private-network) words='-h --help init join status' ;;
     *) words='' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")

@@ -18,6 +18,7 @@ names=(
     'completion:print shell completion'
     'permalinks:look after the permalink database'
     'stats:tell from the request log what was used'
+    'private-network:join appliances and the database that they share by an encrypted network'
 )
 if (( CURRENT == 2 )); then
   _describe command names
@@ -39,6 +40,7 @@ else
     completion) choices=(-h --help bash zsh) ;;
     permalinks) choices=(-h --help stats get import export backup restore check recover migrate takedown) ;;
     stats) choices=(-h --help --config --days --html --json) ;;
+    private-network) choices=(-h --help init join status) ;;
   esac
   compadd -a choices
   _files
