@@ -23,8 +23,8 @@ DEFAULT_PORT = 655
 #: Largest card: a key of 8192 bits is 1.4 KiB of it.
 MAX_CARD_BYTES = 16_384
 
-#: Bits of a node's key; a card with a shorter one is refused.
-KEY_BITS = 4096
+#: Bits of a node's key, and of the shortest that a card may have.
+KEY_BITS = 3072
 MIN_KEY_BITS = 2048
 
 #: Nodes of one network.

@@ -137,7 +137,9 @@ def test_a_takedown_ends_what_is_kept() -> None:
             assert unchanged.status == 304
             files = [path for path in (edge.directory / "cache").rglob("*") if path.is_file()]
             assert len(files) == 2
-            done = run_cellctl("permalinks", "takedown", "--config", str(running.config_file), link)
+            done = run_cellctl(
+                "permalinks", "takedown", "--config", str(running.directories.runtime / "effective.toml"), link
+            )
             assert done.returncode == 0, done.stderr
             assert edge_cache.clear(edge.directory / "cache" / "permalinks") == 2
             time.sleep(0.1)

@@ -205,6 +205,40 @@ def test_a_locked_database_is_a_503_and_passes(role: Role) -> None:
     assert role.request("POST", "/permalinks", {"code": "x"})[0] == 200
 
 
+@as_root
+def test_a_full_disk_is_a_503_and_passes(role: Role) -> None:
+    place = role.directories.base / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "small", str(place)], check=True)
+    try:
+        database = place / "permalinks.sqlite3"
+        role.config.write_text(role.config.read_text() + f'[permalink]\ndatabase = "{database}"\n')
+        role.start()
+        (place / "other").write_bytes(b"x" * 600_000)
+        acknowledged: dict[str, str] = {}
+        for number in range(200):
+            code = f"{number} " + "x" * 20_000
+            status, answer = role.request("POST", "/permalinks", {"code": code})
+            if status != 200:
+                break
+            acknowledged[answer["id"]] = code
+        assert (status, answer["error"]) == (503, "permalinks_unavailable")
+        assert "full" in answer["message"]
+        assert acknowledged
+        for permalink_id, code in acknowledged.items():
+            assert role.request("GET", f"/permalinks/{permalink_id}")[1]["code"] == code
+        (place / "other").unlink()
+        assert role.request("POST", "/permalinks", {"code": "there is room again"})[0] == 200
+        assert role.stop() == 0
+        with contextlib.closing(sqlite3.connect(database)) as rows:
+            assert rows.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert rows.execute("SELECT count(*) FROM permalink").fetchone() == (len(acknowledged) + 1,)
+    finally:
+        if role.process is not None:
+            role.stop(signal.SIGKILL)
+        subprocess.run(["umount", str(place)], check=True)
+
+
 def test_a_database_that_is_not_ours_ends_the_role_with_a_configuration_status(role: Role) -> None:
     role.database.write_bytes(b"something else" * 100)
     result = subprocess.run(role.command(), cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)

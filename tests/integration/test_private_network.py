@@ -78,7 +78,21 @@ class Machine:
 
     def end(self) -> None:
         self._holder.kill()
-        self._holder.wait()
+        self._holder.communicate()
+
+
+def init(directory: pathlib.Path, *words: str) -> pathlib.Path:
+    """Make a node; return its card."""
+    done = run_cellctl("private-network", "init", "--directory", str(directory), *words, seconds=120)
+    assert done.returncode == 0, done.stderr
+    return directory / "hosts" / words[0]
+
+
+def join(directory: pathlib.Path, card: pathlib.Path) -> str:
+    """Let a node in; return what was said."""
+    done = run_cellctl("private-network", "join", "--directory", str(directory), str(card))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 class Tinc:
@@ -87,15 +101,8 @@ class Tinc:
     def __init__(self, machine: Machine, directory: pathlib.Path) -> None:
         self.machine = machine
         self.directory = directory
+        (directory / "log").unlink(missing_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
-
-    def init(self, *words: str) -> None:
-        done = run_cellctl("private-network", "init", "--directory", str(self.directory), *words, seconds=120)
-        assert done.returncode == 0, done.stderr
-        self.card = self.directory / "hosts" / words[0]
-
-    def join(self, *cards: pathlib.Path) -> subprocess.CompletedProcess[str]:
-        return run_cellctl("private-network", "join", "--directory", str(self.directory), *map(str, cards))
 
     def start(self) -> None:
         loaded = self.machine.run(str(NFT), "-f", str(self.directory / "firewall.nft"))
@@ -124,7 +131,7 @@ class Tinc:
 class Network:
     """Two machines and the wire between them."""
 
-    def __init__(self, base: pathlib.Path) -> None:
+    def __init__(self, nodes: pathlib.Path) -> None:
         self.database, self.appliance = Machine(), Machine()
         self.database.ip(
             "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", str(self.appliance.pid)
@@ -132,7 +139,8 @@ class Network:
         for machine, address in ((self.database, DATABASE_OUTSIDE), (self.appliance, APPLIANCE_OUTSIDE)):
             machine.ip("address", "add", f"{address}/24", "dev", "wire")
             machine.ip("link", "set", "wire", "up")
-        self.tinc = Tinc(self.database, base / "db"), Tinc(self.appliance, base / "web1")
+        self.nodes = nodes
+        self.tinc = Tinc(self.database, nodes / "db"), Tinc(self.appliance, nodes / "web1")
 
     def end(self) -> None:
         for tinc in self.tinc:
@@ -141,9 +149,22 @@ class Network:
             machine.end()
 
 
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Return nodes that know each other, and one with the name of one that nobody knows: keys take seconds."""
+    base = tmp_path_factory.mktemp("nodes")
+    database = init(base / "db", "db", f"{DATABASE}/24", "--endpoint", DATABASE_OUTSIDE, "--serve", "5432")
+    appliance = init(base / "web1", "web1", f"{APPLIANCE}/24")
+    assert join(base / "web1", database) == f"db is {DATABASE}\n"
+    assert join(base / "db", appliance) == f"web1 is {APPLIANCE}\n"
+    init(base / "stranger", "web1", f"{APPLIANCE}/24")
+    join(base / "stranger", database)
+    return base
+
+
 @pytest.fixture
-def net(tmp_path: pathlib.Path) -> Iterator[Network]:
-    made = Network(tmp_path)
+def net(nodes: pathlib.Path) -> Iterator[Network]:
+    made = Network(nodes)
     yield made
     made.end()
 
@@ -187,22 +208,12 @@ def role(net: Network) -> Iterator[RoleInside]:
     made.close()
 
 
-def ready(net: Network) -> None:
-    """Make both nodes and let each have the other's card."""
-    database, appliance = net.tinc
-    database.init("db", f"{DATABASE}/24", "--endpoint", DATABASE_OUTSIDE, "--serve", "5432")
-    appliance.init("web1", f"{APPLIANCE}/24")
-    assert appliance.join(database.card).stdout == f"db is {DATABASE}\n"
-    assert database.join(appliance.card).returncode == 0
-
-
 @pytest.mark.timeout(240)
 def test_the_database_is_reached_through_the_tunnel_and_not_without_it(
     net: Network, postgres: InsidePostgres, role: RoleInside, tmp_path: pathlib.Path
 ) -> None:
     # without a private network the database stands open on the wire: what follows is what closes it
     assert net.appliance.reaches(DATABASE_OUTSIDE, 5432)
-    ready(net)
     database, appliance = net.tinc
     database.start()
     assert not net.appliance.reaches(DATABASE_OUTSIDE, 5432)
@@ -260,12 +271,9 @@ def test_the_database_is_reached_through_the_tunnel_and_not_without_it(
 
 
 @pytest.mark.timeout(180)
-def test_a_node_whose_card_nobody_has_gets_nowhere(net: Network, tmp_path: pathlib.Path) -> None:
-    ready(net)
+def test_a_node_whose_card_nobody_has_gets_nowhere(net: Network) -> None:
     database, appliance = net.tinc
-    stranger = Tinc(net.appliance, tmp_path / "stranger")
-    stranger.init("web1", f"{APPLIANCE}/24")
-    assert stranger.join(database.card).returncode == 0
+    stranger = Tinc(net.appliance, net.nodes / "stranger")
     database.start()
     stranger.start()
     with contextlib.suppress(AssertionError):
@@ -277,7 +285,7 @@ def test_a_node_whose_card_nobody_has_gets_nowhere(net: Network, tmp_path: pathl
     wait_for("the node itself is let in", lambda: "activated" in (database.directory / "log").read_text(), 30)
 
 
-def test_what_is_wrong_is_told(tmp_path: pathlib.Path) -> None:
+def test_what_is_wrong_is_told(nodes: pathlib.Path, tmp_path: pathlib.Path) -> None:
     def ask(*words: str) -> subprocess.CompletedProcess[str]:
         return run_cellctl("private-network", words[0], "--directory", str(tmp_path / "n"), *words[1:], seconds=120)
 
@@ -290,7 +298,7 @@ def test_what_is_wrong_is_told(tmp_path: pathlib.Path) -> None:
     ):
         done = ask(*words)
         assert (done.returncode, reason in done.stderr) == (78, True), done.stderr
-    assert ask("init", "db", "10.87.0.1/24").returncode == 0
+    shutil.copytree(nodes / "db", tmp_path / "n")
     assert oct((tmp_path / "n" / "rsa_key.priv").stat().st_mode & 0o777) == "0o640"
     assert "has a node already" in ask("init", "db", "10.87.0.1/24").stderr
     assert "no card" in ask("join", "/etc/hostname").stderr
