@@ -18,7 +18,7 @@ from appliance.cli import edge_cache
 from appliance.cli.effective import effective
 from appliance.errors import ApplianceError, ConfigError
 from appliance.permalink import interchange, rescue
-from appliance.permalink.archive import BATCH, BATCH_BYTES, Added, Record, SQLiteArchive, now_seconds
+from appliance.permalink.archive import BATCH, BATCH_CHARACTERS, Added, Record, SQLiteArchive, now_seconds
 
 if TYPE_CHECKING:
     import argparse
@@ -202,8 +202,9 @@ def import_items(archive: Archive, items: Iterable[Item | interchange.Invalid]) 
                 told.append(f"{item.where}: {item.reason}")
             continue
         batch.append(item)
-        size += item.cell.size_bytes() if isinstance(item, Record) else 0
-        if len(batch) == BATCH or size >= BATCH_BYTES:
+        if isinstance(item, Record):
+            size += len(item.cell.code) + len(item.cell.interacts)
+        if len(batch) == BATCH or size >= BATCH_CHARACTERS:
             archive.add(batch, added)
             batch, size = [], 0
     if batch:

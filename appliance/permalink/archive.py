@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from sqlite3 import Connection
 
-#: Records of one transaction of an import, and bytes of their texts. Ids are spread over the whole index, so that a
-#: larger batch writes fewer pages a record; the role's own writes wait for it, a few tenths of a second.
+#: Records of one transaction of an import, and characters of their texts. Ids are spread over the whole index, so that
+#: a larger batch writes fewer pages a record; the role's own writes wait for it, a few tenths of a second.
 BATCH = 25_000
-BATCH_BYTES = 33_554_432
+BATCH_CHARACTERS = 33_554_432
 
 #: Pages in the write-ahead log after which an import empties it: pages written again and again are copied once.
 _CHECKPOINT_PAGES = 50_000
