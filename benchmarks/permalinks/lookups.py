@@ -30,9 +30,10 @@ SAMPLES = 4000
 #: Seconds of each round over HTTP.
 ROUND_SECONDS = 2.0
 
-#: The role looks through its file after a start; it counts as done when it has computed for less than this share.
-QUIET_SHARE = 0.05
-QUIET_SECONDS = 300.0
+#: The role looks through its file after a start, in a thread that ends then. Among a thousand permalinks that has ended
+#: before the first of these seconds has.
+SETTLE_SECONDS = 1.0
+MAX_SETTLE_SECONDS = 300.0
 
 #: A read among the most permalinks takes at most so many times as long as among the fewest.
 BAR = 2.0
@@ -95,15 +96,17 @@ def sample(database: pathlib.Path) -> list[str]:
         connection.close()
 
 
-def settle(role: Role) -> None:
-    """Wait until the role has looked through its file. Raises `BenchmarkError`."""
-    end = time.monotonic() + QUIET_SECONDS
+def settle(role: Role, threads: int | None) -> int:
+    """Wait until the role has looked through its file: it has ``threads`` then, if that is known; return their number.
+
+    Raises `BenchmarkError`.
+    """
+    end = time.monotonic() + MAX_SETTLE_SECONDS
     while time.monotonic() < end:
-        before = role.cpu_seconds
-        time.sleep(1.0)
-        if role.cpu_seconds - before < QUIET_SHARE:
-            return
-    raise BenchmarkError("the role does not come to rest")
+        time.sleep(SETTLE_SECONDS)
+        if threads is None or role.threads <= threads:
+            return role.threads
+    raise BenchmarkError("the role does not come to the end of its file")
 
 
 def measure(options: argparse.Namespace, directory: pathlib.Path) -> list[dict[str, float]]:
@@ -113,6 +116,7 @@ def measure(options: argparse.Namespace, directory: pathlib.Path) -> list[dict[s
     role.start()  # makes the database
     role.stop()
     rows = []
+    threads: int | None = None
     print(f"\n{'permalinks':>12}{'file':>10}{'in process':>13}{'p99':>10}{'over HTTP':>12}{'p99':>10}{'processor':>12}")
     for size in sizes(options.rows):
         exact = grow(database, size)
@@ -123,7 +127,7 @@ def measure(options: argparse.Namespace, directory: pathlib.Path) -> list[dict[s
         role.socket.unlink(missing_ok=True)
         role.start()
         try:
-            settle(role)
+            threads = settle(role, threads)
             requests = cycle([get_request(f"/permalinks/{permalink_id}") for permalink_id in ids])
             drive(role.socket, 1, 0.5, requests)
             before = role.cpu_seconds

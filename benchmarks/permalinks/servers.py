@@ -11,6 +11,8 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING
 
+import psutil
+
 from benchmarks import processes
 from benchmarks.client import BenchmarkError
 from benchmarks.permalinks.load import ask
@@ -76,6 +78,12 @@ class Server:
         assert self._process is not None
         pids = [self._process.pid, *(child.pid for child in processes.family(self._process.pid))]
         return sum(processes.cpu_seconds(pid) for pid in pids)
+
+    @property
+    def threads(self) -> int:
+        """Number of threads now."""
+        assert self._process is not None
+        return int(psutil.Process(self._process.pid).num_threads())
 
     def stop(self) -> None:
         """End it."""
