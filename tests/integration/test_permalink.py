@@ -117,6 +117,7 @@ def test_cells_are_kept_across_a_clean_stop(role: Role) -> None:
 
 
 @pytest.mark.attack(39, "an acknowledged write is on disk", "kill -9 in the middle of writing")
+@pytest.mark.timeout(60 + 20 * KILL_ROUNDS)
 def test_every_acknowledged_permalink_survives_a_kill_in_the_middle_of_writing(role: Role) -> None:
     """Rounds of load and SIGKILL on the same database; everything that was ever acknowledged is read at the end."""
     acknowledged: dict[str, str] = {}
