@@ -198,8 +198,11 @@ class Nginx(Server):
         return [self._program, "-e", "stderr", "-c", str(self.directory / "nginx" / "nginx.conf")]
 
     def cached(self, requests: list[bytes]) -> list[bytes]:
-        """Return the requests that read through the cache what requests of the role read."""
-        return [request.replace(b"GET /permalinks/", b"GET /api/permalinks/") for request in requests]
+        """Return the requests that read through the cache what requests of the role read, after each was asked once."""
+        found = [request.replace(b"GET /permalinks/", b"GET /api/permalinks/") for request in requests]
+        for request in found:
+            ask(self.socket, request)
+        return found
 
     def files(self, requests: list[bytes]) -> list[bytes]:
         """Put what requests of the role answer into files; return the requests that read those."""
