@@ -92,6 +92,14 @@ class Web:
         "File with terms of service, as HTML without scripts. Visitors must accept them before they evaluate. Empty: "
         "there are none.",
     )
+    analytics_file: str = _key(
+        "",
+        "File with HTML that is put at the end of the page at / to count visits. Empty: nothing is. Embedded cells "
+        "never have it.",
+    )
+    analytics_origins: tuple[str, ...] = _key(
+        (), "Origins (https://HOST) that its scripts may come from, and may tell. Empty: this server alone."
+    )
     sockjs_sessions: int = _key(2000, "SockJS sessions open at once; further ones are refused. One is one page.")
     service_seconds: float = _key(30.0, "Wall time of one POST /service, after which success is false.")
     health_cache_seconds: float = _key(5.0, "How long an answer of /healthz is reused, so that probes cost little.")

@@ -153,6 +153,14 @@ class PoolMetrics(amp.Command):
     errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
 
 
+class Usage(amp.Command):
+    """Ask what a leased kernel has used so far: processor time, and the largest memory it had; 0 is unknown."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"kernel_id", _Unicode())]
+    response: ClassVar[list[tuple[bytes, Any]]] = [(b"cpu_seconds", _Float()), (b"memory_bytes", _Integer())]
+    errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
+
+
 class Drain(amp.Command):
     """Deal no kernel to visitors any more, or deal again; kernels that run go on. For the administrator alone."""
 
@@ -178,11 +186,16 @@ class Overview(amp.Command):
 
 
 class KernelDied(amp.Command):
-    """Pool to web, to each connection that leased or attached the kernel: it ended, and why."""
+    """Pool to web, to each connection that leased or attached the kernel: it ended, why, and what it had used.
+
+    The two last are of an earlier moment, or 0, when it ended before anybody looked.
+    """
 
     arguments: ClassVar[list[tuple[bytes, Any]]] = [
         (b"kernel_id", _Unicode()),
         (b"reason", _Unicode()),
         (b"detail", _Unicode()),
+        (b"cpu_seconds", _Float(optional=True)),
+        (b"memory_bytes", _Integer(optional=True)),
     ]
     response: ClassVar[list[tuple[bytes, Any]]] = []

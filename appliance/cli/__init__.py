@@ -152,6 +152,13 @@ def _stats(arguments: argparse.Namespace) -> int:
     return stats.run(configuration.load(arguments.config), arguments)
 
 
+def _private_network(arguments: argparse.Namespace) -> int:
+    from appliance.cli import private_network
+
+    config = configuration.load(arguments.config) if arguments.verb == "status" else None
+    return private_network.run(config, arguments)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "serve": _serve,
     "doctor": _doctor,
@@ -168,6 +175,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "restart": _restart,
     "permalinks": _permalinks,
     "stats": _stats,
+    "private-network": _private_network,
     "backup": _backup,
     "restore": _restore,
     "support-bundle": _support_bundle,

@@ -23,6 +23,8 @@ EDGE_CHECKS = (
 
 #: Where nginx has its socket, its pid and its temporary files.
 STATIC_RUNTIME = "/run/cell-appliance/static"
+#: ... and what permalinks name.
+CACHE = "/var/cache/cell-appliance"
 
 CHECK_SECONDS = 30.0
 
@@ -78,7 +80,8 @@ def check_edge() -> list[str]:
         # nginx makes its directories when it checks: not in the place of the one that runs
         with tempfile.TemporaryDirectory() as work:
             copy = pathlib.Path(work) / pathlib.Path(file).name
-            copy.write_text(pathlib.Path(file).read_text(encoding="utf-8").replace(STATIC_RUNTIME, work))
+            text = pathlib.Path(file).read_text(encoding="utf-8")
+            copy.write_text(text.replace(STATIC_RUNTIME, work).replace(CACHE, work))
             done = subprocess.run(  # noqa: S603 - a fixed program
                 [program, *options, str(copy)],
                 env=environment,

@@ -6,7 +6,7 @@ import argparse
 
 import appliance
 from appliance import config as configuration
-from appliance.cli import permalinks, stats, tls
+from appliance.cli import permalinks, private_network, stats, tls
 
 DESCRIPTION = "Run Cell Appliance, explain what this host can confine, and operate an installed appliance."
 
@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     permalinks.add_parser(commands, _config_option)
     stats.add_parser(commands, _config_option)
     tls.add_parser(commands)
+    private_network.add_parser(commands, _config_option)
     return top
 
 

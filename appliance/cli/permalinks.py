@@ -14,10 +14,11 @@ from typing import IO, TYPE_CHECKING, Any
 import attrs
 import pysqlite3.dbapi2 as dbapi2
 
+from appliance.cli import edge_cache
 from appliance.cli.effective import effective
 from appliance.errors import ApplianceError, ConfigError
 from appliance.permalink import interchange, rescue
-from appliance.permalink.archive import BATCH, BATCH_BYTES, Added, Record, SQLiteArchive, now_seconds
+from appliance.permalink.archive import BATCH, BATCH_CHARACTERS, Added, Record, SQLiteArchive, now_seconds
 
 if TYPE_CHECKING:
     import argparse
@@ -201,8 +202,9 @@ def import_items(archive: Archive, items: Iterable[Item | interchange.Invalid]) 
                 told.append(f"{item.where}: {item.reason}")
             continue
         batch.append(item)
-        size += item.cell.size_bytes() if isinstance(item, Record) else 0
-        if len(batch) == BATCH or size >= BATCH_BYTES:
+        if isinstance(item, Record):
+            size += len(item.cell.code) + len(item.cell.interacts)
+        if len(batch) == BATCH or size >= BATCH_CHARACTERS:
             archive.add(batch, added)
             batch, size = [], 0
     if batch:
@@ -304,6 +306,11 @@ def _takedown(config: Config, arguments: argparse.Namespace) -> int:
         removed = archive.takedown(arguments.id, arguments.reason, now_seconds())
     for permalink_id in removed:
         print(f"{permalink_id} is taken down")
+    try:
+        edge_cache.clear()
+    except OSError as exc:
+        print(f"cellctl: what nginx keeps could not be removed, it ends within minutes: {exc}", file=sys.stderr)
+        return 1
     return 0
 
 

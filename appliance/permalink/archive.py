@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from sqlite3 import Connection
 
-#: Records of one transaction of an import, and bytes of their texts. Ids are spread over the whole index, so that a
-#: larger batch writes fewer pages a record; the role's own writes wait for it, a few tenths of a second.
-BATCH = 10_000
-BATCH_BYTES = 33_554_432
+#: Records of one transaction of an import, and characters of their texts. Ids are spread over the whole index, so that
+#: a larger batch writes fewer pages a record; the role's own writes wait for it, a few tenths of a second.
+BATCH = 25_000
+BATCH_CHARACTERS = 33_554_432
 
 #: Pages in the write-ahead log after which an import empties it: pages written again and again are copied once.
 _CHECKPOINT_PAGES = 50_000
@@ -175,7 +175,41 @@ class SQLiteArchive:
 
     def add(self, items: Sequence[Item], added: Added) -> None:
         """Store a batch."""
-        self._transaction(lambda: self._add(items, added))
+
+        def run() -> None:
+            if not self._add_new(items, added):
+                self._add(items, added)
+
+        self._transaction(run)
+
+    def _add_new(self, items: Sequence[Item], added: Added) -> bool:
+        """Store a batch of records none of which is here, as almost all are; return whether they were such."""
+        connection = self._connection
+        if connection.execute("SELECT 1 FROM tombstone LIMIT 1").fetchone() or not all(
+            isinstance(item, Record) for item in items
+        ):
+            return False
+        connection.execute("SAVEPOINT new_records")
+        rows = [
+            (item.id, item.cell.code, item.cell.language, item.cell.interacts, item.created)
+            for item in items
+            if isinstance(item, Record)
+        ]
+        stored = connection.executemany(f"{_INSERT} ON CONFLICT (id) DO NOTHING", rows).rowcount
+        if stored < len(items):
+            connection.execute("ROLLBACK TO new_records")
+        else:
+            self._count([item for item in items if isinstance(item, Record) and item.reads])
+            added.added += len(items)
+        connection.execute("RELEASE new_records")
+        return stored == len(items)
+
+    def _count(self, records: Sequence[Record]) -> None:
+        self._connection.executemany(
+            "INSERT INTO access (id, reads, last_read) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+            "reads = max(reads, excluded.reads), last_read = max(last_read, excluded.last_read)",
+            [(record.id, record.reads, record.last_read) for record in records],
+        )
 
     def _add(self, items: Sequence[Item], added: Added) -> None:
         connection = self._connection
@@ -195,7 +229,8 @@ class SQLiteArchive:
                 ids,
             )
         }
-        fresh, counts = [], []
+        fresh: list[tuple[str, str, str, str, int]] = []
+        read: list[Record] = []
         for item in items:
             if item.id in gone:
                 added.removed += 1
@@ -215,15 +250,9 @@ class SQLiteArchive:
                     added.conflicts.append(item.id)
                     continue
                 if item.reads:
-                    counts.append((item.id, item.reads, item.last_read))
-        connection.executemany(
-            "INSERT INTO permalink (id, code, language, interacts, created) VALUES (?, ?, ?, ?, ?)", fresh
-        )
-        connection.executemany(
-            "INSERT INTO access (id, reads, last_read) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-            "reads = max(reads, excluded.reads), last_read = max(last_read, excluded.last_read)",
-            counts,
-        )
+                    read.append(item)
+        connection.executemany(_INSERT, fresh)
+        self._count(read)
 
     def _bury(self, tombstone: Tombstone) -> None:
         connection = self._connection
@@ -284,6 +313,9 @@ _SELECT = (
     "SELECT p.id, p.code, p.language, p.interacts, p.created, coalesce(a.reads, 0), coalesce(a.last_read, 0) "
     "FROM permalink p LEFT JOIN access a ON a.id = p.id"
 )
+
+
+_INSERT = "INSERT INTO permalink (id, code, language, interacts, created) VALUES (?, ?, ?, ?, ?)"
 
 
 def _record(row: Any) -> Record:

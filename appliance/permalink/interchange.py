@@ -27,6 +27,10 @@ COLUMNS = ("id", "code", "language", "interacts", "created", "reads", "last_read
 #: Longest line of JSON, longest field of CSV: two texts at their configured limit are far below it.
 MAX_LINE_CHARACTERS = 67_108_864
 
+_MAX_NUMBER = 2**62
+
+_decode = json.JSONDecoder().decode
+
 #: First bytes of every SQLite database (sqlite.org/fileformat.html, section 1.3).
 SQLITE_MAGIC = b"SQLite format 3\x00"
 
@@ -48,6 +52,8 @@ class Invalid:
 
 
 def _text(value: Any, name: str, max_bytes: int) -> str:
+    if type(value) is str and len(value) <= max_bytes and value.isascii():
+        return value  # as almost all are
     if not isinstance(value, str):
         raise ValueError(f"{name} is not text")
     try:
@@ -60,9 +66,11 @@ def _text(value: Any, name: str, max_bytes: int) -> str:
 
 
 def _number(value: Any, name: str) -> int:
+    if type(value) is int and 0 <= value < _MAX_NUMBER:
+        return value
     if isinstance(value, str):
         value = int(value) if value.isdecimal() else None if value else 0
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**62:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_NUMBER:
         raise ValueError(f"{name} is not a number of seconds or times")
     return int(value)
 
@@ -84,8 +92,9 @@ def item_of(fields: dict[str, Any], max_bytes: int) -> Item:
         language=_text(fields.get("language") or "sage", "language", MAX_LANGUAGE_BYTES),
         interacts=_text(fields.get("interacts") or "[]", "interacts", max_bytes),
     )
-    numbers = (_number(fields.get(name) or 0, name) for name in ("created", "reads", "last_read"))
-    return Record(permalink_id, cell, *numbers)
+    created = _number(fields.get("created") or 0, "created")
+    reads = _number(fields.get("reads") or 0, "reads")
+    return Record(permalink_id, cell, created, reads, _number(fields.get("last_read") or 0, "last_read"))
 
 
 def fields_of(item: Item) -> dict[str, Any]:
@@ -106,7 +115,7 @@ def read_json_lines(stream: IO[bytes], max_bytes: int) -> Iterator[Item | Invali
         if not line.strip():
             continue
         try:
-            document = json.loads(line)
+            document = _decode(line.decode("utf-8-sig" if number == 1 else "utf-8"))
             if not isinstance(document, dict):
                 raise ValueError("not a JSON object")
             yield item_of(document, max_bytes)

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -40,6 +41,16 @@ log = Logger()
 READ_CONNECTIONS = 8
 READ_SECONDS = 3.0
 STATEMENT_MILLISECONDS = 10_000
+
+#: A network that swallows everything must not hold a connection for the quarter of an hour that TCP would try: what was
+#: sent is acknowledged within so many milliseconds, and a silent connection is asked after seconds (libpq, "Parameter
+#: Key Words"; tcp(7)).
+TCP_LIMITS = {
+    "tcp_user_timeout": 3000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+}
 
 #: Version of the schema below.
 SCHEMA_VERSION = 1
@@ -77,12 +88,21 @@ INSERT INTO cell_schema SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM cell_schema);
 Connection = psycopg.Connection[Any]
 
 
+def _bounded(url: str) -> str:
+    """Return the connection's parameters with `TCP_LIMITS`. Raises `ConfigError`."""
+    try:
+        return make_conninfo(url, **TCP_LIMITS)
+    except psycopg.ProgrammingError as exc:
+        raise ConfigError(f"permalink.database: {str(exc).strip()}") from exc
+
+
 def connect(url: str) -> Connection:
     """Return a connection whose commits are on disk when they return, after making the schema if it is missing.
 
-    Raises `ConfigError` when the database is a newer release's, `psycopg.Error` when it cannot be reached.
+    Raises `ConfigError` when the database is a newer release's or ``url`` names none, `psycopg.Error` when it cannot be
+    reached.
     """
-    connection = psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="cell-permalink")
+    connection = psycopg.connect(_bounded(url), autocommit=True, connect_timeout=5, application_name="cell-permalink")
     try:
         connection.execute(f"SET statement_timeout = {STATEMENT_MILLISECONDS}")
         connection.execute("SET synchronous_commit = on")
@@ -220,7 +240,7 @@ class PostgresStore:
             log.error("the permalink database does not answer: {error}", error=str(exc).strip())
             self._writer = None
         self._pool: ConnectionPool[Connection] = ConnectionPool(
-            url,
+            _bounded(url),
             min_size=1,
             max_size=READ_CONNECTIONS,
             timeout=READ_SECONDS,

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Processes of one kernel that are looked at.
 MAX_PROCESSES = 4096
@@ -10,25 +15,33 @@ MAX_PROCESSES = 4096
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def tree(pid: int, proc: str = "/proc") -> Iterator[int]:
+    """Yield a process and its living descendants, up to `MAX_PROCESSES`.
+
+    Children are read from the file ``children`` of each thread (proc_pid_task_tid_children(5)); on a host without it
+    the process is alone.
+    """
+    seen = {pid}
+    waiting = [pid]
+    while waiting:
+        one = waiting.pop()
+        yield one
+        for child in _children(one, proc):
+            if child not in seen and len(seen) < MAX_PROCESSES:
+                seen.add(child)
+                waiting.append(child)
+
+
 def tree_seconds(pid: int, proc: str = "/proc") -> float:
     """Return the processor time of a process and its living descendants, and of those that were waited for.
 
-    Raises `OSError` or `ValueError` when the process is gone. Children are read from the file ``children`` of each
-    thread (proc_pid_task_tid_children(5)); a host without it counts the process alone.
+    Raises `OSError` or `ValueError` when the process is gone.
     """
     total = _own_seconds(pid, proc)
-    seen = {pid}
-    waiting = [pid]
-    while waiting and len(seen) < MAX_PROCESSES:
-        for child in _children(waiting.pop(), proc):
-            if child in seen or len(seen) >= MAX_PROCESSES:
-                continue
-            seen.add(child)
-            try:
-                total += _own_seconds(child, proc)
-            except (OSError, ValueError):
-                continue
-            waiting.append(child)
+    for one in tree(pid, proc):
+        if one != pid:
+            with contextlib.suppress(OSError, ValueError):
+                total += _own_seconds(one, proc)
     return total
 
 

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from appliance.pool.cpu_time import tree_seconds
 from appliance.pool.descriptor import WatchedDescriptor
+from appliance.pool.memory_peak import peak_bytes
 from appliance.zmq_sockets import BoundedConnection, DealerConnection, SendQueueFullError, Sockets
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class KernelProcess:
         self._evaluating = False
         self._cpu_at_start: float | None = None
         self._cpu_seen = 0.0
+        self._memory_seen = 0
         self._pid = 0
 
     @property
@@ -174,6 +176,14 @@ class KernelProcess:
             return tree_seconds(self._pid)
         except (OSError, ValueError):
             return self._cpu_seen
+
+    def memory_peak_bytes(self) -> int:
+        """Return the largest memory that the kernel has had; what was last seen when it is gone."""
+        if not self.ended:
+            with contextlib.suppress(OSError, ValueError):
+                self._pid = self._pid or pid_of(self.pidfd)
+                self._memory_seen = max(self._memory_seen, peak_bytes(self._pid))
+        return self._memory_seen
 
     def connect(self) -> None:
         """Connect heartbeat and status, and send the first beat."""

@@ -26,6 +26,7 @@ from appliance.pool_commands import (
     Release,
     Renew,
     Restart,
+    Usage,
 )
 from appliance.protocol.death import DeathReason
 from appliance.protocol.pool import LeaseRequest, Queued
@@ -151,6 +152,12 @@ class LeaseConnection(amp.AMP):
         """Answer `PoolMetrics`."""
         return {"text": self._pool.metrics.registry.render()}
 
+    @Usage.responder
+    def usage(self, kernel_id: str) -> dict[str, Any]:
+        """Answer `Usage`."""
+        cpu_seconds, memory_bytes = self._pool.usage(_short(kernel_id))
+        return {"cpu_seconds": cpu_seconds, "memory_bytes": memory_bytes}
+
     @Drain.responder
     def drain(self, on: bool) -> dict[str, Any]:
         """Answer `Drain`."""
@@ -210,12 +217,17 @@ class LeaseFactory(Factory):
         """Return whether any web role uses a kernel."""
         return any(connection.holds(kernel_id) for connection in self.connections)
 
-    def announce(self, kernel_id: str, reason: str, detail: str) -> None:
-        """Tell the web roles that use a kernel that it ended."""
+    def announce(self, kernel_id: str, reason: str, detail: str, used: tuple[float, int]) -> None:
+        """Tell the web roles that use a kernel that it ended, and what it had used: seconds, bytes."""
         for connection in [connection for connection in self.connections if connection.holds(kernel_id)]:
             connection.forget(kernel_id)
             calling = connection.callRemote(  # type: ignore[no-untyped-call]
-                KernelDied, kernel_id=kernel_id, reason=reason, detail=detail[:1000]
+                KernelDied,
+                kernel_id=kernel_id,
+                reason=reason,
+                detail=detail[:1000],
+                cpu_seconds=used[0],
+                memory_bytes=used[1],
             )
             calling.addErrback(lambda failure: log.debug("a web role did not take the news: {why}", why=str(failure)))
 

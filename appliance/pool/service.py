@@ -251,6 +251,8 @@ class PoolService(MultiService):
         process = self._processes.get(slot)
         if process is not None and kernel is not None and kernel.leased_at is not None:
             self._pool.cpu_used(slot, process.new_cpu_seconds(), self._now())
+            if self._config.requestlog.enabled:
+                process.memory_peak_bytes()
 
     # -- what web roles ask (T3) --------------------------------------------------------------------------------------
 
@@ -285,6 +287,11 @@ class PoolService(MultiService):
     def record(self, kernel_id: str) -> Record:
         """Return the record of a leased kernel. Raises `errors.UnknownKernel`."""
         return self._processes[self._pool.kernel(kernel_id).slot].record
+
+    def usage(self, kernel_id: str) -> tuple[float, int]:
+        """Return processor time and the largest memory of a leased kernel. Raises `errors.UnknownKernel`."""
+        process = self._processes[self._pool.kernel(self._successors.get(kernel_id, kernel_id)).slot]
+        return process.cpu_seconds(), process.memory_peak_bytes()
 
     def attach(self, kernel_id: str) -> Deferred[Record]:
         """Return the record of a leased kernel, waiting for one of an earlier pool to be taken over.
@@ -629,7 +636,10 @@ class PoolService(MultiService):
         self._interrupts_due.discard(effect.slot)
         self.metrics.ended(effect.slot, effect.reason.value, leased=effect.leased)
         process = self._processes.pop(effect.slot, None)
+        used = (0.0, 0)
         if process is not None:
+            if effect.leased:
+                used = process.cpu_seconds(), process.memory_peak_bytes()
             process.close()
         self._directories.remove(effect.kernel_id)
         self._successors = {old: new for old, new in self._successors.items() if new != effect.kernel_id}
@@ -650,7 +660,7 @@ class PoolService(MultiService):
                     effect.detail,
                 )
             )
-            self._leases.announce(effect.kernel_id, effect.reason.value, effect.detail)
+            self._leases.announce(effect.kernel_id, effect.reason.value, effect.detail, used)
 
     def _signal(self, slot: int, number: signal.Signals) -> bool:
         """Have a zygote signal a kernel; return False when none can now (a new one is told when it connects)."""

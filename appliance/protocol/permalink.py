@@ -48,7 +48,8 @@ class SharedCell:
 
     def size_bytes(self) -> int:
         """Return the number of bytes of all fields in UTF-8."""
-        return sum(len(text.encode()) for text in (self.code, self.language, self.interacts))
+        texts = (self.code, self.language, self.interacts)
+        return sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
 
 
 def _text(document: dict[str, Any], name: str, default: str | None, max_bytes: int) -> str:

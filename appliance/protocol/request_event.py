@@ -27,6 +27,10 @@ MAX_PAGE_CHARACTERS = 500
 MAX_TEXT_CHARACTERS = 100
 MAX_CODE_CHARACTERS = 65_536
 
+#: What no evaluation takes and no machine has.
+MAX_SECONDS = 1e9
+MAX_MEMORY_BYTES = 2.0**60
+
 #: Bits that are kept of a shortened address: what names a network and not a person.
 SHORT_BITS = {4: 24, 6: 48}
 
@@ -42,7 +46,11 @@ _DATA_ID = "request@32473"
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """One event. Empty text is unknown; ``time`` is seconds since 1970-01-01 UTC, ``seconds`` the wall time it took."""
+    """One event. Empty text is unknown; ``time`` is seconds since 1970-01-01 UTC, ``seconds`` the wall time it took.
+
+    ``cpu_seconds`` is the processor time of the kernel meanwhile, ``memory_bytes`` the largest memory that the kernel
+    had had by then; 0 is unknown.
+    """
 
     id: str
     time: float
@@ -53,6 +61,8 @@ class Event:
     language: str = ""
     profile: str = ""
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    memory_bytes: int = 0
     outcome: str = "ok"
     code: str = ""
 
@@ -91,6 +101,8 @@ def render(event: Event) -> bytes:
     fields |= {name: value for name in (*_TEXTS, "code") if (value := getattr(event, name))}
     if event.kind != "permalink":
         fields["seconds"] = round(event.seconds, 4)
+    if event.memory_bytes:
+        fields |= {"cpu_seconds": round(event.cpu_seconds, 4), "memory_bytes": event.memory_bytes}
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
 
 
@@ -101,9 +113,6 @@ def parse(line: bytes) -> Event:
     document = json.loads(line)
     if not isinstance(document, dict):
         raise ValueError("an event is a JSON object")
-    number = document.get("seconds", 0.0)
-    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e9:
-        raise ValueError("seconds is no duration")
     if document.get("kind") not in KINDS:
         raise ValueError(f"kind is none of {', '.join(KINDS)}")
     if not isinstance(document.get("id"), str) or not _ID.fullmatch(document["id"]):
@@ -120,9 +129,18 @@ def parse(line: bytes) -> Event:
         kind=document["kind"],
         page=_text(document, "page", MAX_PAGE_CHARACTERS),
         code=_text(document, "code", MAX_CODE_CHARACTERS),
-        seconds=float(number),
+        seconds=_number(document, "seconds", MAX_SECONDS),
+        cpu_seconds=_number(document, "cpu_seconds", MAX_SECONDS),
+        memory_bytes=int(_number(document, "memory_bytes", MAX_MEMORY_BYTES)),
         **texts,
     )
+
+
+def _number(document: Mapping[str, Any], name: str, limit: float) -> float:
+    value = document.get(name, 0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < limit:
+        raise ValueError(f"{name} is no number of {name.rpartition('_')[2]} below {limit:g}")
+    return float(value)
 
 
 def _text(document: Mapping[str, Any], name: str, limit: int) -> str:
@@ -142,6 +160,8 @@ def syslog(event: Event, host: str) -> bytes:
     """Return an event as one syslog message: fields as structured data, and a line for people."""
     values = {name: getattr(event, name) for name in _TEXTS}
     values |= {"id": event.id, "seconds": f"{event.seconds:.4f}", "code": event.code}
+    if event.memory_bytes:
+        values |= {"cpu_seconds": f"{event.cpu_seconds:.4f}", "memory_bytes": str(event.memory_bytes)}
     data = " ".join(f'{name}="{_escaped(value)}"' for name, value in values.items() if value)
     name = re.sub(r"[^!-~]", "-", host)[:255] or "-"
     text = f"{event.kind} {event.outcome} {event.language} {event.page}".encode("utf-8", "backslashreplace")

@@ -26,6 +26,10 @@ UNKNOWN = "(unknown)"
 #: Upper ends of the classes of durations, in seconds.
 DURATIONS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
+#: Upper ends of the classes of memory, in MiB.
+MEMORY = (64, 128, 256, 512, 1024, 2048)
+
+_MIB = 1_048_576
 _BAR_CHARACTERS = 40
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 
@@ -43,6 +47,8 @@ class Usage:
     languages: Counter[str] = attrs.field(factory=Counter)
     outcomes: Counter[str] = attrs.field(factory=Counter)
     durations: Counter[int] = attrs.field(factory=Counter)
+    cpu_milliseconds: Counter[str] = attrs.field(factory=Counter)
+    memory: Counter[int] = attrs.field(factory=Counter)
 
     def count(self, event: Event) -> None:
         """Count an event that lies between the two times; evaluations alone have outcomes and durations here."""
@@ -56,6 +62,9 @@ class Usage:
             _add(self.languages, event.language)
             _add(self.outcomes, event.outcome)
             self.durations[sum(event.seconds > end for end in DURATIONS)] += 1
+        if event.memory_bytes:
+            _add(self.cpu_milliseconds, event.page, round(1000 * event.cpu_seconds))
+            self.memory[sum(event.memory_bytes > end * _MIB for end in MEMORY)] += 1
 
     def tables(self) -> list[tuple[str, list[tuple[str, int]]]]:
         """Return named rows of counts."""
@@ -66,6 +75,8 @@ class Usage:
             ("languages", _top(self.languages)),
             ("outcomes of evaluations", _top(self.outcomes)),
             ("durations of evaluations", self._durations()),
+            ("processor seconds by page", [(name, round(ms / 1000)) for name, ms in _top(self.cpu_milliseconds)]),
+            ("largest memory of evaluations", self._memory()),
         ]
 
     def _day(self) -> list[tuple[str, int]]:
@@ -78,6 +89,10 @@ class Usage:
         names = [f"up to {end:g} s" for end in DURATIONS] + [f"over {DURATIONS[-1]:g} s"]
         return [(name, self.durations[number]) for number, name in enumerate(names)] if self.durations else []
 
+    def _memory(self) -> list[tuple[str, int]]:
+        names = [f"up to {end} MiB" for end in MEMORY] + [f"over {MEMORY[-1]} MiB"]
+        return [(name, self.memory[number]) for number, name in enumerate(names)] if self.memory else []
+
     def series(self) -> list[tuple[int, int]]:
         """Return every hour from the first to the last with events, and its count."""
         if not self.hours:
@@ -85,9 +100,9 @@ class Usage:
         return [(hour, self.hours[hour]) for hour in range(min(self.hours), max(self.hours) + 1)]
 
 
-def _add(counter: Counter[str], name: str) -> None:
+def _add(counter: Counter[str], name: str, number: int = 1) -> None:
     name = name or UNKNOWN
-    counter[name if name in counter or len(counter) < MAX_COUNTED_NAMES else OTHERS] += 1
+    counter[name if name in counter or len(counter) < MAX_COUNTED_NAMES else OTHERS] += number
 
 
 def _top(counter: Counter[str]) -> list[tuple[str, int]]:

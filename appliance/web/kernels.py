@@ -21,7 +21,7 @@ from appliance.log import kernel_name
 from appliance.protocol.death import DeathReason
 from appliance.protocol.output_budget import OutputLimits
 from appliance.web.live_kernel import LiveKernel
-from appliance.web.pool_client import ANY_KERNEL, NOBODY, Place
+from appliance.web.pool_client import ANY_KERNEL, NOBODY, UNKNOWN_USE, Place
 from appliance.web.request_log import Watch
 from appliance.zmq_sockets import Sockets
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from appliance.config import Config
-    from appliance.web.pool_client import KernelAddress, PoolClient, Visitor, WantedKernel
+    from appliance.web.pool_client import KernelAddress, PoolClient, Used, Visitor, WantedKernel
     from appliance.web.request_log import RequestLog
 
 log = Logger()
@@ -149,7 +149,8 @@ class Kernels(Service):
         if self._request_log is None or kind not in ("visitor", "service"):
             return None
         environment, profile = ("", "") if wanted is None else self._resolve(wanted)
-        return Watch(self._request_log, address.kernel_id, kind, environment, profile, visitor)
+        use_of = self._request_log.use_of(self.pool)
+        return Watch(self._request_log, address.kernel_id, kind, environment, profile, visitor, use_of)
 
     def _idle_seconds(self, timeout_seconds: float) -> float:
         most = self._config.clocks.idle_seconds
@@ -294,8 +295,8 @@ class Kernels(Service):
             del self._ended[next(iter(self._ended))]
         self._ended[kernel.kernel_id] = (kernel, self.clock.seconds() + ENDED_SECONDS)
 
-    def died(self, kernel_id: str, reason: str, detail: str) -> None:
-        """Take the pool's word that a kernel ended."""
+    def died(self, kernel_id: str, reason: str, detail: str, used: Used = UNKNOWN_USE) -> None:
+        """Take the pool's word that a kernel ended, and what it had used."""
         self._owed.pop(kernel_id, None)
         kernel = self._live.get(kernel_id)
         if kernel is None:
@@ -303,7 +304,7 @@ class Kernels(Service):
         log.info(
             "kernel {kernel} ended: {reason} {detail}", kernel=kernel_name(kernel_id), reason=reason, detail=detail
         )
-        kernel.died(_REASONS.get(reason, DeathReason.CRASHED))
+        kernel.died(_REASONS.get(reason, DeathReason.CRASHED), used)
 
     def pool_connected(self) -> None:
         """Tell a pool that may have been restarted which kernels are in use here, and which are not any more."""

@@ -13,6 +13,7 @@ from appliance.protocol import session as machine
 from appliance.protocol.death import DeathReason
 from appliance.protocol.session import Session
 from appliance.web.kernel_connection import KernelConnection
+from appliance.web.pool_client import UNKNOWN_USE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from appliance.protocol.frames import ClientMessage, KernelFrame
     from appliance.protocol.output_budget import OutputLimits
     from appliance.web.kernels import Kernels
-    from appliance.web.pool_client import KernelAddress
+    from appliance.web.pool_client import KernelAddress, Used
     from appliance.web.request_log import Watch
     from appliance.web.websocket import Returning
 
@@ -242,14 +243,18 @@ class LiveKernel:
 
     def kernel_unreachable(self) -> None:
         """Give up a kernel that does not talk."""
-        self._perform(self._session.stop(DeathReason.UNRESPONSIVE))
+        self.stop(DeathReason.UNRESPONSIVE)
 
-    def died(self, reason: DeathReason) -> None:
-        """Take note that the kernel ended."""
+    def died(self, reason: DeathReason, used: Used = UNKNOWN_USE) -> None:
+        """Take note that the kernel ended, having used so much."""
+        if self._watch is not None:
+            self._watch.ending(reason.value, used)
         self._perform(self._session.kernel_died(reason))
 
     def stop(self, reason: DeathReason) -> None:
         """End the kernel."""
+        if self._watch is not None:
+            self._watch.ending(reason.value)
         self._perform(self._session.stop(reason))
 
     def tick(self) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from appliance.errors import BadRequest
 from appliance.protocol.permalink import MAX_LANGUAGE_BYTES, SharedCell, unzip_text
 from appliance.web import preview
+from appliance.web.analytics import Analytics
 from appliance.web.http import HTML_TYPE, NO_STORE, Call, Response, script_json
 from appliance.web.site import Route
 
@@ -28,14 +29,16 @@ _LANGUAGE = re.compile(rf"[A-Za-z0-9_.+-]{{1,{MAX_LANGUAGE_BYTES}}}")
 
 #: Scripts of this server only, none inline. Styles may be inline because the editor makes its own.
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self' ws://{host} wss://{host}; frame-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'self'"
+    "default-src 'none'; script-src 'self'{scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data:{others}; "
+    "font-src 'self'; connect-src 'self' ws://{host} wss://{host}{others}; frame-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'self'"
 )
 
 #: What a browser may do with a page; nothing that the page needs is among it.
 _PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 
+
+NO_ANALYTICS = Analytics()
 
 #: Arguments that say which cell a page shows.
 _NAMING = ("q", "c", "z", "lang", "interacts")
@@ -44,8 +47,15 @@ _NAMING = ("q", "c", "z", "lang", "interacts")
 class Page:
     """The handler, and its address. ``current_name``: the name that a file of the front end has now."""
 
-    def __init__(self, permalinks: PermalinkClient, max_code_bytes: int, current_name: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        permalinks: PermalinkClient,
+        max_code_bytes: int,
+        current_name: Callable[[str], str],
+        analytics: Analytics = NO_ANALYTICS,
+    ) -> None:
         self._permalinks = permalinks
+        self._analytics = analytics
         self._max_code_bytes = max_code_bytes
         self._current_name = current_name
         self._template = string.Template(TEMPLATE.read_text(encoding="utf-8"))
@@ -66,10 +76,12 @@ class Page:
             autoeval="autoeval" if given else "",
             code=script_json(cell.code),
             interacts=script_json(cell.interacts),
+            analytics=self._analytics.snippet,
         )
+        policy = _POLICY.format(host=call.host, scripts=self._analytics.scripts, others=self._analytics.others)
         headers = (
             *NO_STORE,
-            ("Content-Security-Policy", _POLICY.format(host=call.host)),
+            ("Content-Security-Policy", policy),
             ("Permissions-Policy", _PERMISSIONS),
         )
         return Response(200, text.encode("utf-8"), HTML_TYPE, headers)

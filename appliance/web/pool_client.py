@@ -31,6 +31,7 @@ from appliance.pool_commands import (
     PoolStatus,
     Release,
     Restart,
+    Usage,
 )
 
 if TYPE_CHECKING:
@@ -60,6 +61,17 @@ class KernelAddress:
     key: bytes = attrs.field(repr=False)
     directory: str
     environment: str = ""
+
+
+@attrs.frozen
+class Used:
+    """What a kernel has used: processor time, and the largest memory it had; 0 is unknown."""
+
+    cpu_seconds: float = 0.0
+    memory_bytes: int = 0
+
+
+UNKNOWN_USE = Used()
 
 
 @attrs.frozen
@@ -106,9 +118,16 @@ class PoolProtocol(amp.AMP):
     factory: PoolFactory
 
     @KernelDied.responder
-    def kernel_died(self, kernel_id: str, reason: str, detail: str) -> dict[str, Any]:
+    def kernel_died(
+        self,
+        kernel_id: str,
+        reason: str,
+        detail: str,
+        cpu_seconds: float | None = None,
+        memory_bytes: int | None = None,
+    ) -> dict[str, Any]:
         """Take the pool's word that a kernel has ended."""
-        self.factory.on_died(kernel_id, reason, detail)
+        self.factory.on_died(kernel_id, reason, detail, Used(cpu_seconds or 0.0, memory_bytes or 0))
         return {}
 
     def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802 - Twisted
@@ -123,22 +142,22 @@ class PoolFactory(Factory):
     protocol = PoolProtocol  # type: ignore[assignment]
     noisy = False
 
-    def __init__(self, on_died: Callable[[str, str, str], None]) -> None:
+    def __init__(self, on_died: Callable[[str, str, str, Used], None]) -> None:
         self.on_died = on_died
 
 
 class PoolClient(ClientService):
     """The pool, as the web role sees it.
 
-    ``on_died(kernel_id, reason, detail)`` is called when a kernel ends; ``on_connected()`` whenever the link was made:
-    a restarted pool knows nothing of who used which kernel.
+    ``on_died(kernel_id, reason, detail, used)`` is called when a kernel ends; ``on_connected()`` whenever the link was
+    made: a restarted pool knows nothing of who used which kernel.
     """
 
     def __init__(
         self,
         config: Config,
         reactor: Any,
-        on_died: Callable[[str, str, str], None],
+        on_died: Callable[[str, str, str, Used], None],
         on_connected: Callable[[], None],
     ) -> None:
         path = str(config.pool_socket)
@@ -245,6 +264,10 @@ class PoolClient(ClientService):
     async def interrupt(self, kernel_id: str) -> None:
         """Interrupt a kernel; raises `UnknownKernel` or `PoolUnavailable`."""
         await self._ask(ANSWER_SECONDS, None, Interrupt, kernel_id=kernel_id)
+
+    async def usage(self, kernel_id: str) -> Used:
+        """Return what a kernel has used so far; raises `UnknownKernel` or `PoolUnavailable`."""
+        return Used(**await self._ask(ANSWER_SECONDS, None, Usage, kernel_id=kernel_id))
 
     async def pool_status(self) -> dict[str, Any]:
         """Return counts and layers; raises `PoolUnavailable`."""

@@ -27,6 +27,7 @@ from appliance.config import Config, TcpAddress, UnixAddress
 from appliance.errors import ApplianceError
 from appliance.event_sender import EventSender
 from appliance.notify import inherited_socket
+from appliance.web import analytics
 from appliance.web.access import Access
 from appliance.web.health import MAX_FACTOR, MIN_FACTOR, Health
 from appliance.web.jupyter_routes import JupyterRoutes
@@ -184,7 +185,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
     pool = PoolClient(
         config,
         reactor,
-        on_died=lambda kernel_id, reason, detail: kernels.died(kernel_id, reason, detail),
+        on_died=lambda kernel_id, reason, detail, used: kernels.died(kernel_id, reason, detail, used),
         on_connected=lambda: kernels.pool_connected(),
     )
     events = EventSender(config, reactor) if config.requestlog.enabled else None
@@ -202,7 +203,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
         *ServiceRoutes(config, kernels, access, utc_now).routes(),
         *PermalinkRoutes(permalinks, config.permalink.max_code_bytes, request_log).routes(),
         *files.routes(),
-        *Page(permalinks, config.permalink.max_code_bytes, files.current_name).routes(),
+        *Page(permalinks, config.permalink.max_code_bytes, files.current_name, analytics.load(config)).routes(),
         *Health(config, kernels, pool, permalinks, reactor, random_factor, utc_now).routes(),
         *Documents(access).routes(),
         *sockjs.routes(),

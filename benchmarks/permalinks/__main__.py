@@ -130,7 +130,7 @@ def measure(options: argparse.Namespace, directory: pathlib.Path) -> Results:
         results.tables += tables
         results.bars.append(tables[0].bar("reads/s from the role, 64 connections", READ_BAR, (designs[0].label,)))
         cached = [
-            Contender("nginx's cache", nginx, cycle(reads)),
+            Contender("nginx's cache", nginx, cycle(nginx.cached(reads))),
             Contender("nginx, files", nginx, cycle(nginx.files(reads))),
         ]
         tables = contest("cache", "cells read through nginx", cached, 64, rounds, seconds)

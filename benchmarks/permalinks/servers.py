@@ -11,6 +11,8 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING
 
+import psutil
+
 from benchmarks import processes
 from benchmarks.client import BenchmarkError
 from benchmarks.permalinks.load import ask
@@ -39,7 +41,8 @@ def _post(path: str, kind: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
-def _get(path: str) -> bytes:
+def get_request(path: str) -> bytes:
+    """Return a request for a path."""
     return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 
 
@@ -75,6 +78,12 @@ class Server:
         assert self._process is not None
         pids = [self._process.pid, *(child.pid for child in processes.family(self._process.pid))]
         return sum(processes.cpu_seconds(pid) for pid in pids)
+
+    @property
+    def threads(self) -> int:
+        """Number of threads now."""
+        assert self._process is not None
+        return int(psutil.Process(self._process.pid).num_threads())
 
     def stop(self) -> None:
         """End it."""
@@ -112,7 +121,7 @@ class Role(Server):
     def read_requests(self, number: int) -> list[bytes]:
         """Share ``number`` cells and return the requests that read them."""
         ids = [json.loads(ask(self.socket, self.write_request()))["id"] for _ in range(number)]
-        return [_get(f"/permalinks/{permalink_id}") for permalink_id in ids]
+        return [get_request(f"/permalinks/{permalink_id}") for permalink_id in ids]
 
 
 class StandIn(Server):
@@ -136,32 +145,27 @@ class StandIn(Server):
     def read_requests(self, number: int) -> list[bytes]:
         """Share ``number`` cells and return the requests that read them."""
         ids = [json.loads(ask(self.socket, self.write_request()))["query"] for _ in range(number)]
-        return [_get(f"/permalink?q={ident}") for ident in ids]
+        return [get_request(f"/permalink?q={ident}") for ident in ids]
 
 
-_NGINX = """
-daemon off; worker_processes 1; pid {directory}/pid; error_log {directory}/error.log warn; {user}
-events {{ worker_connections 1024; }}
-http {{
-    access_log off; keepalive_requests 1000000000; sendfile on; etag on; default_type application/json;
-    client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fcgi;
-    uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
-    proxy_cache_path {directory}/cache keys_zone=permalinks:8m max_size=256m;
+#: A stand-in for HAProxy's door to the web role, beside the shipped configuration: the role's own addresses.
+_READS = """
+    keepalive_requests 1000000000;
     upstream role {{ server unix:{upstream}; keepalive 16; }}
     server {{
-        listen unix:{socket} backlog=1024;
-        location /files/ {{ alias {directory}/files/; }}
-        location /permalinks/ {{
+        listen unix:{run}/reads/reads.sock backlog=1024;
+        location /api/ {{
+            rewrite ^/api(/.*)$ $1 break;
             proxy_pass http://role; proxy_http_version 1.1; proxy_set_header Connection "";
-            proxy_cache permalinks; proxy_cache_lock on;
         }}
     }}
-}}
-"""
+
+    server {{
+        listen unix:"""
 
 
 class Nginx(Server):
-    """nginx with files, and with a cache before the role."""
+    """The shipped nginx: files of the front end, and permalinks that were read before."""
 
     label = "nginx"
 
@@ -169,26 +173,42 @@ class Nginx(Server):
         super().__init__(directory)
         self._program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         self._role = role
-        (directory / "files").mkdir()
+        for name in ("run/static", "run/reads", "cache", "share/static", "nginx"):
+            (directory / name).mkdir(parents=True)
+        self.socket = directory / "run" / "static" / "nginx.sock"
 
     def command(self) -> list[str]:
         if self._program is None:
             raise BenchmarkError("nginx is not installed")
-        text = _NGINX.format(
-            directory=self.directory,
-            socket=self.socket,
-            upstream=self._role.socket,
-            user="user root;" if os.geteuid() == 0 else "",
-        )
-        config = self.directory / "nginx.conf"
-        config.write_text(text)
-        return [self._program, "-p", str(self.directory), "-c", str(config)]
+        run = self.directory / "run"
+        for source in (ROOT / "nginx").glob("*.conf"):
+            text = source.read_text("utf-8")
+            for old, new in (
+                ("/run/cell-appliance", run),
+                ("/var/cache/cell-appliance", self.directory / "cache"),
+                ("/usr/share/cell-appliance", self.directory / "share"),
+                ("/etc/cell-appliance/nginx", self.directory / "nginx"),
+            ):
+                text = text.replace(old, str(new))
+            if source.name == "nginx.conf":
+                reads = _READS.format(upstream=self._role.socket, run=run)
+                text = text.replace("    server {\n        listen unix:", reads, 1)
+                text = f"user root;\n{text}" if os.geteuid() == 0 else text
+            (self.directory / "nginx" / source.name).write_text(text, "utf-8")
+        return [self._program, "-e", "stderr", "-c", str(self.directory / "nginx" / "nginx.conf")]
+
+    def cached(self, requests: list[bytes]) -> list[bytes]:
+        """Return the requests that read through the cache what requests of the role read, after each was asked once."""
+        found = [request.replace(b"GET /permalinks/", b"GET /api/permalinks/") for request in requests]
+        for request in found:
+            ask(self.socket, request)
+        return found
 
     def files(self, requests: list[bytes]) -> list[bytes]:
         """Put what requests of the role answer into files; return the requests that read those."""
         for number, request in enumerate(requests):
-            (self.directory / "files" / f"{number}.json").write_bytes(ask(self._role.socket, request))
-        return [_get(f"/files/{number}.json") for number in range(len(requests))]
+            (self.directory / "share" / "static" / f"{number}.json").write_bytes(ask(self._role.socket, request))
+        return [get_request(f"/static/{number}.json") for number in range(len(requests))]
 
 
 def cycle(requests: list[bytes]) -> Callable[[], bytes]:

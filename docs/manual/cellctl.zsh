@@ -21,6 +21,7 @@ names=(
     'permalinks:look after the permalink database'
     'stats:tell from the request log what was used'
     'tls:show, install or make the certificate that visitors see'
+    'private-network:join appliances and the database that they share by an encrypted network'
 )
 if (( CURRENT == 2 )); then
   _describe command names
@@ -45,6 +46,7 @@ else
     permalinks) choices=(-h --help stats get import export backup restore check recover migrate takedown) ;;
     stats) choices=(-h --help --config --days --html --json) ;;
     tls) choices=(-h --help status install self-signed off) ;;
+    private-network) choices=(-h --help init join status) ;;
   esac
   compadd -a choices
   _files

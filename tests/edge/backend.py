@@ -19,7 +19,7 @@ WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.
 
 
 async def read_proxy_header(reader: asyncio.StreamReader) -> str | None:
-    """Return the source address of a PROXY v2 header, None for LOCAL (health checks).
+    """Return the source address of a PROXY v2 header, None for LOCAL (health checks) and for no internet address.
 
     Raises ValueError when the connection does not begin with one.
     """
@@ -28,7 +28,7 @@ async def read_proxy_header(reader: asyncio.StreamReader) -> str | None:
         raise ValueError("no PROXY v2 header")
     (length,) = struct.unpack("!H", head[14:16])
     body = await reader.readexactly(length)
-    if head[12] & 0x0F == 0:
+    if head[12] & 0x0F == 0 or head[13] >> 4 not in (1, 2):
         return None
     size = 4 if head[13] >> 4 == 1 else 16
     return str(ipaddress.ip_address(body[:size]))
@@ -41,6 +41,8 @@ class Backend:
         self.socket = socket
         self.healthy = True
         self.requests: list[dict[str, Any]] = []
+        #: Status and further header lines of what a path is answered.
+        self.answers: dict[str, tuple[str, str]] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._server: asyncio.Server | None = None
@@ -102,9 +104,9 @@ class Backend:
             await self._websocket(headers, reader, writer)
             return False
         answer = json.dumps(seen).encode()
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer)
-        )
+        status, more = self.answers.get(path, ("200 OK", ""))
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{more}Content-Length: {len(answer)}\r\n\r\n"
+        writer.write(head.encode() + answer)
         await writer.drain()
         return True
 

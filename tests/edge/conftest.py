@@ -23,6 +23,7 @@ from .backend import Backend
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "/run/cell-appliance"
+CACHE = "/var/cache/cell-appliance"
 START_SECONDS = 15.0
 
 
@@ -127,9 +128,13 @@ class Edge:
         return any(row[:2] == ["web", "web"] and row[17].startswith("UP") for row in rows if len(row) > 17)
 
     def files_are_up(self) -> bool:
-        """Tell whether HAProxy's checks reach nginx."""
+        """Tell whether HAProxy's checks reach nginx, and through it the web role's door for it."""
+        return self.is_up("files") and self.is_up("permalinks")
+
+    def is_up(self, backend: str) -> bool:
+        """Tell whether HAProxy holds nginx for well in one of its two uses."""
         rows = [line.split(",") for line in self.admin("show stat").splitlines()]
-        return any(row[:2] == ["files", "nginx"] and row[17].startswith("UP") for row in rows if len(row) > 17)
+        return any(row[:2] == [backend, "nginx"] and row[17].startswith("UP") for row in rows if len(row) > 17)
 
     def forget(self) -> None:
         """Empty the tables of limits."""
@@ -161,15 +166,16 @@ def lay_out(directory: Path) -> None:
         (static / name).write_text(text)
     (static / "secret-link").symlink_to("/etc/passwd")
     shutil.copy(ROOT / "nginx" / "maintenance.html", directory / "share")
-    for name in ("edge", "static", "web"):
-        (directory / "run" / name).mkdir(parents=True)
-        (directory / "run" / name).chmod(0o777)
+    for name in ("run/edge", "run/static", "run/web", "run/reads", "cache"):
+        (directory / name).mkdir(parents=True)
+        (directory / name).chmod(0o777)
     for kind, names in (("nginx", ("*.conf",)), ("haproxy", ("*.cfg",))):
         (directory / kind).mkdir()
         for source in (file for pattern in names for file in (ROOT / kind).glob(pattern)):
             text = source.read_text()
             for old, new in (
                 (RUN, directory / "run"),
+                (CACHE, directory / "cache"),
                 (f"/etc/cell-appliance/{kind}", directory / kind),
                 ("/usr/share/cell-appliance", directory / "share"),
             ):

@@ -23,7 +23,7 @@ def test_the_real_address_arrives_and_a_claimed_one_does_not(start_edge: StartEd
     edge = start_edge()
     seen = edge.ask(
         "GET",
-        "/permalink?q=abc",
+        "/kernel/0?q=abc",
         source="127.0.0.77",
         headers={
             "X-Forwarded-For": "10.9.9.9",
@@ -33,7 +33,7 @@ def test_the_real_address_arrives_and_a_claimed_one_does_not(start_edge: StartEd
         },
     ).json
     assert seen["source"] == "127.0.0.77"
-    assert seen["path"] == "/permalink?q=abc"
+    assert seen["path"] == "/kernel/0?q=abc"
     assert seen["headers"]["x-forwarded-proto"] == "http"
     assert "10.9.9.9" not in str(seen)
     assert "x-scheme" not in seen["headers"]

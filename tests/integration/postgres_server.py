@@ -24,15 +24,20 @@ class PostgresServer:
 
     def __init__(self) -> None:
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-        self._prefix: list[str] = []
+        self.prefix: list[str] = []
         if os.geteuid() == 0:
             os.chown(self.base, NOBODY, NOBODY)
-            self._prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+            self.prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
         self.base.chmod(0o755)
         self.data = self.base / "data"
         self.url = f"postgresql://cells@/postgres?host={self.base}"
         command = [str(INITDB), "-D", str(self.data), "-U", "cells", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        subprocess.run([*self._prefix, *command, "--locale=C.UTF-8"], check=True, capture_output=True, cwd=self.base)
+        subprocess.run([*self.prefix, *command, "--locale=C.UTF-8"], check=True, capture_output=True, cwd=self.base)
+        self.settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.base),
+            "shared_buffers": "32MB",
+        }
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -40,10 +45,9 @@ class PostgresServer:
         import psycopg
 
         (self.data / "postmaster.pid").unlink(missing_ok=True)
-        settings = ["listen_addresses=", f"unix_socket_directories={self.base}", "shared_buffers=32MB"]
-        options = [part for setting in settings for part in ("-c", setting)]
+        options = [part for setting in self.settings.items() for part in ("-c", "=".join(setting))]
         self.process = subprocess.Popen(
-            [*self._prefix, str(POSTGRES), "-D", str(self.data), *options],
+            [*self.prefix, str(POSTGRES), "-D", str(self.data), *options],
             cwd=self.base,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -117,6 +117,7 @@ def test_cells_are_kept_across_a_clean_stop(role: Role) -> None:
 
 
 @pytest.mark.attack(39, "an acknowledged write is on disk", "kill -9 in the middle of writing")
+@pytest.mark.timeout(60 + 20 * KILL_ROUNDS)
 def test_every_acknowledged_permalink_survives_a_kill_in_the_middle_of_writing(role: Role) -> None:
     """Rounds of load and SIGKILL on the same database; everything that was ever acknowledged is read at the end."""
     acknowledged: dict[str, str] = {}
@@ -203,6 +204,40 @@ def test_a_locked_database_is_a_503_and_passes(role: Role) -> None:
     blocker.execute("ROLLBACK")
     blocker.close()
     assert role.request("POST", "/permalinks", {"code": "x"})[0] == 200
+
+
+@as_root
+def test_a_full_disk_is_a_503_and_passes(role: Role) -> None:
+    place = role.directories.base / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "small", str(place)], check=True)
+    try:
+        database = place / "permalinks.sqlite3"
+        role.config.write_text(role.config.read_text() + f'[permalink]\ndatabase = "{database}"\n')
+        role.start()
+        (place / "other").write_bytes(b"x" * 600_000)
+        acknowledged: dict[str, str] = {}
+        for number in range(200):
+            code = f"{number} " + "x" * 20_000
+            status, answer = role.request("POST", "/permalinks", {"code": code})
+            if status != 200:
+                break
+            acknowledged[answer["id"]] = code
+        assert (status, answer["error"]) == (503, "permalinks_unavailable")
+        assert "full" in answer["message"]
+        assert acknowledged
+        for permalink_id, code in acknowledged.items():
+            assert role.request("GET", f"/permalinks/{permalink_id}")[1]["code"] == code
+        (place / "other").unlink()
+        assert role.request("POST", "/permalinks", {"code": "there is room again"})[0] == 200
+        assert role.stop() == 0
+        with contextlib.closing(sqlite3.connect(database)) as rows:
+            assert rows.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert rows.execute("SELECT count(*) FROM permalink").fetchone() == (len(acknowledged) + 1,)
+    finally:
+        if role.process is not None:
+            role.stop(signal.SIGKILL)
+        subprocess.run(["umount", str(place)], check=True)
 
 
 def test_a_database_that_is_not_ours_ends_the_role_with_a_configuration_status(role: Role) -> None:

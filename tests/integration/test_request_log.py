@@ -252,7 +252,7 @@ def test_an_appliance_writes_down_what_was_asked_for_and_by_which_network(make_r
     appliance = Appliance("[requestlog]\nenabled = true\n[pool]\nready = 1\n")
     try:
         appliance.run("print(1)")
-        appliance.run("1/0")
+        appliance.run("import time\nblock = 'x' * 200_000_000\nwhile time.process_time() < 1.5: pass\n1/0")
         appliance.request("POST", "/permalink", {"code": "secret = 1"})
         folder = appliance.directories.base / "state-requests"
 
@@ -264,6 +264,10 @@ def test_an_appliance_writes_down_what_was_asked_for_and_by_which_network(make_r
         first, second, third = events()
         assert (first["kind"], first["outcome"], first["language"]) == ("service", "ok", "python")
         assert 0 < first["seconds"] < 30
+        assert 0 <= first["cpu_seconds"] < 1
+        assert 10_000_000 < first["memory_bytes"] < 1_000_000_000
+        assert 0.5 < second["cpu_seconds"] < 10
+        assert second["memory_bytes"] > first["memory_bytes"] + 100_000_000
         assert (second["outcome"], third["kind"]) == ("ZeroDivisionError", "permalink")
         assert first["address"] == "127.0.0.0/24"
         assert first["kernel"] != second["kernel"]

@@ -33,7 +33,9 @@ UNITS = (
     "cell-permalink.service",
     "cell-zygote@python.service",
 )
-ACCOUNTS = ("cell-web", "cell-pool", "cell-permalink", "cell-egress", "cell-requestlog", "cell-static", "cell-edge")
+ACCOUNTS = tuple(
+    f"cell-{name}" for name in ("web", "pool", "permalink", "egress", "requestlog", "network", "static", "edge")
+)
 FIRST_ID = 1_879_048_192
 #: Lines at priority "warning" or worse that a healthy run may have.
 EXPECTED_WARNINGS = (

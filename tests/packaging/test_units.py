@@ -26,6 +26,8 @@ EXPOSURE = {
     "cell-healthcheck.service": 2.0,
     "cell-requestlog.service": 2.0,
     "cell-haproxy.service": 2.0,
+    # makes an interface
+    "cell-private-network.service": 3.0,
     "cell-nginx.service": 1.0,
 }
 UNIT_SUFFIXES = (".service", ".socket", ".target", ".slice", ".timer", ".mount")
@@ -37,6 +39,8 @@ EXECUTABLES = (
     "usr/lib/cell-appliance/bin/python",
     "usr/sbin/nginx",
     "usr/sbin/haproxy",
+    "usr/sbin/tincd",
+    "usr/sbin/nft",
     "bin/kill",
     "usr/bin/cellctl",
 )
@@ -121,6 +125,7 @@ def test_accounts_and_directories(tmp_path: Path) -> None:
         "cell-permalink",
         "cell-egress",
         "cell-requestlog",
+        "cell-network",
         "cell-static",
         "cell-edge",
     }
@@ -135,6 +140,7 @@ def test_accounts_and_directories(tmp_path: Path) -> None:
     assert modes == {
         "web": "0o750",
         "metrics": "0o750",
+        "reads": "0o750",
         "pool": "0o2750",
         "kernels": "0o2750",
         "permalink": "0o2750",

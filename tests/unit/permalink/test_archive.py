@@ -54,6 +54,13 @@ def test_what_is_there_is_never_changed(archive: SQLiteArchive) -> None:
     assert (again.added, again.present, again.conflicts) == (0, 1, ["b"])
 
 
+def test_a_batch_of_new_records_with_one_that_comes_twice_is_stored_once(archive: SQLiteArchive) -> None:
+    new = [Record(str(number), CELL, 5, number % 2, number % 2) for number in range(20)]
+    added = add(archive, *new, new[3])
+    assert (added.added, added.present, added.conflicts) == (20, 1, [])
+    assert sorted(new, key=lambda record: record.id) == list(archive.items())
+
+
 def test_a_takedown_removes_the_text_under_all_its_own_ids_and_from_the_file(
     archive: SQLiteArchive, path: pathlib.Path
 ) -> None:

@@ -16,6 +16,8 @@ EVENT = Event(
     kernel="abcd",
     language="python",
     seconds=1.5,
+    cpu_seconds=0.25,
+    memory_bytes=150_000_000,
     outcome="NameError",
     code="print('x')\n",
 )
@@ -27,6 +29,7 @@ def test_an_event_is_a_line_of_json_and_comes_back() -> None:
     document = json.loads(line)
     assert document["time"] == "2027-01-15T08:00:00.250Z"
     assert "profile" not in document
+    assert (document["cpu_seconds"], document["memory_bytes"]) == (0.25, 150_000_000)
     assert parse(line) == EVENT
     assert "seconds" not in json.loads(render(Event(id="0" * 32, time=0.0, kind="permalink")))
 
@@ -39,9 +42,12 @@ def test_an_event_is_a_line_of_json_and_comes_back() -> None:
         ({"time": "yesterday"}, "Invalid isoformat"),
         ({"time": "2027-01-15T08:00:00"}, "no zone"),
         ({"time": 5}, "time is missing"),
-        ({"seconds": "1"}, "no duration"),
-        ({"seconds": -1}, "no duration"),
-        ({"seconds": True}, "no duration"),
+        ({"seconds": "1"}, "seconds is no number"),
+        ({"seconds": -1}, "seconds is no number"),
+        ({"seconds": True}, "seconds is no number"),
+        ({"cpu_seconds": -1}, "cpu_seconds is no number of seconds"),
+        ({"memory_bytes": "1 GB"}, "memory_bytes is no number of bytes"),
+        ({"memory_bytes": 1e30}, "memory_bytes is no number of bytes"),
         ({"page": 5}, "page is not text"),
     ],
 )
@@ -91,6 +97,7 @@ def test_syslog_has_the_fields_as_structured_data() -> None:
     message = syslog(EVENT, "host 1")
     assert message.startswith(b"<134>1 2027-01-15T08:00:00.250Z host-1 cell-appliance - evaluate [request@32473 page=")
     assert message.endswith("\ufeffevaluate NameError python https://a.example/é".encode())
+    assert b'cpu_seconds="0.2500" memory_bytes="150000000"' in message
     assert b"code=\"print('x') \"" in message
     assert framed(b"abc") == b"3 abc"
 

@@ -36,8 +36,24 @@ def test_events_are_counted_by_what_they_say() -> None:
         "up to 0.1 s": 1,
         "up to 3 s": 1,
     }
+    assert tables["processor seconds by page"] == []
+    assert tables["largest memory of evaluations"] == []
     assert found.series()[0] == (1, 2)
     assert len(found.series()) == 25
+
+
+def test_processor_time_and_memory_are_counted_where_they_are_known() -> None:
+    found = counted(
+        event(0.0, page="https://a", cpu_seconds=1.5, memory_bytes=100_000_000),
+        event(0.0, page="https://a", cpu_seconds=1.5, memory_bytes=3_000_000_000),
+        event(0.0, page="https://b"),
+    )
+    tables = dict(found.tables())
+    assert tables["processor seconds by page"] == [("https://a", 3)]
+    assert {name: number for name, number in tables["largest memory of evaluations"] if number} == {
+        "up to 128 MiB": 1,
+        "over 2048 MiB": 1,
+    }
 
 
 def test_what_is_outside_is_not_counted() -> None:

@@ -13,7 +13,17 @@ from zope.interface import implementer
 
 from appliance import errors
 from appliance.config import Config, Users
-from appliance.pool_commands import Attach, Claim, Interrupt, KernelDied, Lease, LeaveQueue, PoolStatus, Release
+from appliance.pool_commands import (
+    Attach,
+    Claim,
+    Interrupt,
+    KernelDied,
+    Lease,
+    LeaveQueue,
+    PoolStatus,
+    Release,
+    Usage,
+)
 from appliance.web import pool_client
 from appliance.web.pool_client import (
     ANSWER_SECONDS,
@@ -22,6 +32,7 @@ from appliance.web.pool_client import (
     KernelAddress,
     Place,
     PoolClient,
+    Used,
     Visitor,
     retry_seconds,
 )
@@ -67,6 +78,10 @@ class Server(amp.AMP):
     @Interrupt.responder
     def interrupt(self, **arguments):
         return self._answer("interrupt", arguments)
+
+    @Usage.responder
+    def usage(self, **arguments):
+        return self._answer("usage", arguments)
 
     @PoolStatus.responder
     def status(self):
@@ -179,10 +194,13 @@ def test_the_other_commands(world):
     world.begin(world.client.release("k", "released"))
     world.begin(world.client.interrupt("k"))
     assert world.begin(world.client.pool_status()) == [{"leased": 3}]
+    world.answers["usage"] = {"cpu_seconds": 1.5, "memory_bytes": 1000}
+    assert world.begin(world.client.usage("k")) == [Used(1.5, 1000)]
     assert world.calls == [
         ("attach", {"kernel_id": "k"}),
         ("release", {"kernel_id": "k", "reason": "released"}),
         ("interrupt", {"kernel_id": "k"}),
+        ("usage", {"kernel_id": "k"}),
     ]
 
 
@@ -204,8 +222,11 @@ def test_a_bug_in_the_pool_is_the_pool_being_away(world):
 
 def test_a_death_is_passed_on(world):
     world.server.callRemote(KernelDied, kernel_id="k", reason="idle", detail="d")
+    world.server.callRemote(
+        KernelDied, kernel_id="l", reason="memory_limit", detail="", cpu_seconds=1.5, memory_bytes=1000
+    )
     world.flush()
-    assert world.deaths == [("k", "idle", "d")]
+    assert world.deaths == [("k", "idle", "d", Used()), ("l", "memory_limit", "", Used(1.5, 1000))]
 
 
 def lose_link(world):

@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from appliance.config import RequestLog as Settings
+from appliance.errors import PoolUnavailable
 from appliance.protocol.frames import KernelFrame, make_client_message
-from appliance.web.pool_client import Visitor
+from appliance.web.pool_client import Used, Visitor
 from appliance.web.request_log import GONE, MAX_OPEN, RequestLog, Watch
 
 VISITOR = Visitor("p", "192.0.2.7", "https://a.example/x")
@@ -87,3 +89,59 @@ def test_what_is_followed_is_bounded():
         watch.sent(request(str(number)))
     watch.ended()
     assert len(world.events) == MAX_OPEN
+
+
+class Pool:
+    """Answers what a kernel has used, when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = []
+
+    def use_of(self, kernel_id):
+        self.asked.append(Deferred())
+        return self.asked[-1]
+
+
+def test_an_event_tells_what_the_kernel_used_meanwhile():
+    world, pool = World(), Pool()
+    watch = Watch(world.log, "id", "visitor", "python", "default", VISITOR, pool.use_of)
+    watch.sent(request("a"))
+    watch.sent(request("b"))
+    for asked in pool.asked:
+        asked.callback(Used(1.0, 50))
+    watch.delivered(frame("a", "execute_reply", status="ok"))
+    world.now = 9.0
+    assert world.events == []
+    pool.asked[-1].callback(Used(3.0, 100))
+    watch.delivered(frame("b", "execute_reply", status="ok"))
+    pool.asked[-1].callback(Used(3.5, 200))
+    assert [(event.cpu_seconds, event.memory_bytes) for event in world.events] == [(2.0, 100), (0.5, 200)]
+
+
+def test_an_evaluation_whose_kernel_was_ended_tells_why_and_what_was_seen_last():
+    world, pool = World(), Pool()
+    watch = Watch(world.log, "id", "visitor", "python", "default", VISITOR, pool.use_of)
+    watch.sent(request("a"))
+    pool.asked[0].callback(Used(1.0, 50))
+    watch.ending("memory_limit", Used(4.0, 1000))
+    watch.delivered(frame("a", "execute_reply", status="error", ename="KernelDied"))
+    (event,) = world.events
+    assert (event.outcome, event.cpu_seconds, event.memory_bytes) == ("memory_limit", 3.0, 1000)
+    assert len(pool.asked) == 1
+
+
+def test_an_event_without_an_answer_of_the_pool_is_still_one():
+    world, pool = World(), Pool()
+    watch = Watch(world.log, "id", "visitor", "python", "default", VISITOR, pool.use_of)
+    watch.sent(request("a"))
+    watch.sent(request("b"))
+    watch.delivered(frame("a", "execute_reply", status="ok"))
+    for asked in pool.asked:
+        asked.errback(PoolUnavailable())
+    watch.ended()
+    assert [(event.outcome, event.memory_bytes) for event in world.events] == [("ok", 0), (GONE, 0)]
+
+
+def test_without_a_log_the_pool_is_not_asked():
+    pool = Pool()
+    assert RequestLog(Settings(), None, lambda: 0.0, lambda: 0.0).use_of(pool) is None
