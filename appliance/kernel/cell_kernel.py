@@ -250,9 +250,10 @@ class CellKernel(IPythonKernel):
         return [message for _, message in self._queue]
 
     def next_saved_interact(self) -> dict[str, Any]:
-        """Return the values with which the client wants the next interact of this cell to begin.
+        """Return what the client wants the next interact of this cell to begin with.
 
-        They come with the evaluation, in metadata ``interacts``: ``{"state": {...}}`` for each in order of creation.
+        It comes with the evaluation, in metadata ``interacts``: for each interact in order of creation
+        ``{"state": {...}, "bookmarks": [{"name", "state"}]}``, both of which may be missing.
         """
         parent = self.get_parent("shell") or {}
         message_id = parent.get("header", {}).get("msg_id", "")
@@ -261,8 +262,7 @@ class CellKernel(IPythonKernel):
         self._saved_interacts = (message_id, number)
         saved = parent.get("metadata", {}).get("interacts")
         entry = saved[number] if isinstance(saved, list) and number < len(saved) else None
-        state = entry.get("state") if isinstance(entry, dict) else None
-        return state if isinstance(state, dict) else {}
+        return entry if isinstance(entry, dict) else {}
 
     def read_waiting_requests(self) -> None:
         """Queue what already waits in the socket: after an error those executions are aborted."""

@@ -51,8 +51,8 @@ def test_functions_expressions_and_magics(visitor):
 
 def test_cell_magics_and_decorators_inside_one_another(visitor):
     answer = visitor.evaluate(
-        "def run(code): get_ipython().run_cell(code)\ndef say(text): print('said', text)\n"
-        '%run "A"\nprint(1)\n%say "B"\nx\nB\nA\n'
+        "def nested(code): get_ipython().run_cell(code)\ndef say(text): print('said', text)\n"
+        '%nested "A"\nprint(1)\n%say "B"\nx\nB\nA\n'
         "%%capture caught\n%say caught this",
         modern=True,
     )

@@ -2,7 +2,7 @@
 
 import { Connection } from "./connection.js";
 import { commRequest, executeRequest, inputReply, interruptRequest, randomId, shellRequest, textOf } from "./messages.js";
-import type { Json, KernelMessage, Request } from "./messages.js";
+import type { Extras, Json, KernelMessage, Request } from "./messages.js";
 import { ServerError } from "./server.js";
 import type { Patience, Server } from "./server.js";
 
@@ -120,8 +120,8 @@ export class Kernel {
   }
 
   /** Run code; the listener hears every message that belongs to it. Returns what stops listening. */
-  execute(code: string, listener: Listener): () => void {
-    return this.request(executeRequest(this.session, code), listener);
+  execute(code: string, listener: Listener, extras: Extras = {}): () => void {
+    return this.request(executeRequest(this.session, code, extras), listener);
   }
 
   /** Answer a question of the running program (`input_request`). */
