@@ -198,6 +198,8 @@ class CellKernel(IPythonKernel):
         self.set_parent(idents, message)
         self._publish_status("busy", "shell")
         kind = message["header"]["msg_type"]
+        if kind == "execute_request":
+            self.session.buffers_as_text = message["metadata"].get("widgets") is True
         if kind == "execute_request" and self._abort:
             self._send_abort_reply(self._shell_socket, message, idents)
         else:

@@ -118,9 +118,18 @@ export function inputReply(session: string, value: string): Request {
   return request("stdin", "input_reply", session, { value, status: "ok" });
 }
 
-/** Make a message of a widget (Jupyter messaging, "Custom messages") with an id that its sender chose. */
-export function commRequest(session: string, type: string, id: string, content: Json): Request {
-  const message = request("shell", type, session, content);
+/**
+ * Make a message of a widget (Jupyter messaging, "Custom messages") with an id that its sender chose. The connection
+ * carries text: buffers travel in base64 in the metadata, in both directions.
+ */
+export function commRequest(
+  session: string,
+  type: string,
+  id: string,
+  content: Json,
+  buffers: readonly string[] = [],
+): Request {
+  const message = request("shell", type, session, content, buffers.length > 0 ? { buffers } : {});
   return { ...message, header: { ...message.header, msg_id: id } };
 }
 

@@ -74,7 +74,7 @@ class OutputFrame {
 
   /** What answers a widget's message is shown here as well, and the widget hears that its message was handled. */
   private tell(report: CommReport): void {
-    this.kernel?.comm(report.message, report.id, report.content, {
+    this.kernel?.comm(report, {
       message: (message) => {
         const item = outputOf(message);
         if (item) this.push(item);
