@@ -31,8 +31,10 @@ from appliance.kernel import hidden_checks
 from appliance.kernel.formatting import CellDisplayFormatter
 from appliance.kernel.interacts.sage_face import UPDATE, UPDATE_REPLY, update
 from appliance.kernel.publisher import Publisher
+from appliance.kernel.session_files import SessionFiles
 from appliance.kernel.streams import Stream, Ticker
 from appliance.kernel.string_decorators import StringDecorators, resolved
+from appliance.zygote import sandbox
 
 #: Messages taken from the shell socket before they are run; the rest waits in ZeroMQ.
 MAX_QUEUED_MESSAGES = 100
@@ -127,6 +129,7 @@ class CellKernel(IPythonKernel):
         #: The interacts of visitors' programs; set when the kernel is built.
         self.runs: Any = None
         self.shell_handlers[UPDATE] = self.update_interact
+        self._files = SessionFiles(sandbox.HOME)
         self._ticker = Ticker(self.flush_streams)
         self.stdout = Stream("stdout", 1, self._publish_stream, self._ticker.wake)
         self.stderr = Stream("stderr", 2, self._publish_stream, self._ticker.wake)
@@ -235,6 +238,8 @@ class CellKernel(IPythonKernel):
         reply = await self.do_execute(
             code, silent, store_history, content.get("user_expressions"), bool(content.get("allow_stdin", False))
         )
+        if not silent and parent["metadata"].get("widgets") is True:
+            self._show_files()
         self.flush_streams()
         self.session.send(stream, "execute_reply", json_clean(reply), parent, ident=ident)
         if not silent and reply["status"] == "error" and content.get("stop_on_error", True):
@@ -325,6 +330,12 @@ class CellKernel(IPythonKernel):
         reply["payload"] = shell.payload_manager.read_payload()
         shell.payload_manager.clear_payload()
         return reply
+
+    def _show_files(self) -> None:
+        """Bring what the program wrote to a page that has a place for it."""
+        shown = self._files.display()
+        if shown is not None:
+            self.publish_display(shown)
 
     def _run_checks(self) -> None:
         """Run the checks that came with the evaluation, and show their verdicts."""

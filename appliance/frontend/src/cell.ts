@@ -22,6 +22,7 @@ import { OutputView } from "./output_view.js";
 import { ServerError } from "./server.js";
 import type { Server, Wanted } from "./server.js";
 import { FreshSession } from "./session.js";
+import { filesOf, save, sizeText } from "./session_files.js";
 import type { LinkedSession } from "./session.js";
 import { Summary } from "./summary.js";
 
@@ -272,6 +273,7 @@ export class Cell {
     const { evaluation } = this;
     this.summary = new Summary();
     this.view.showNotice(undefined);
+    this.view.showFiles(undefined);
     this.view.announce("Running.");
     this.outputs.begin();
     this.startedAt = performance.now();
@@ -352,6 +354,11 @@ export class Cell {
       this.ask(textOf(content.prompt), content.password === true);
       return;
     }
+    const listing = filesOf(message);
+    if (listing) {
+      this.view.showFiles(listing);
+      return;
+    }
     const item = outputOf(message);
     if (!item) return;
     this.summary.add(item);
@@ -416,7 +423,7 @@ export class Cell {
   private offer(file: OfferedFile): void {
     const run = (): void => {
       this.view.showNotice(undefined);
-      save(file);
+      save(file.name, new Blob([file.bytes], { type: "application/octet-stream" }));
     };
     const text = `The output offers a file: ${file.name} (${sizeText(file.bytes.byteLength)}).`;
     this.view.showNotice({ tone: "info", text, action: { label: "Save", run } });
@@ -491,19 +498,6 @@ export class Cell {
     });
     return select;
   }
-}
-
-/** Return a size as people say it: "40 kB". */
-function sizeText(bytes: number): string {
-  return bytes < 1_000_000 ? `${Math.max(1, Math.round(bytes / 1_000))} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
-}
-
-/** Have the browser save a file. As a type that is only ever saved: what is in it came from a kernel. */
-function save(file: OfferedFile): void {
-  const address = URL.createObjectURL(new Blob([file.bytes], { type: "application/octet-stream" }));
-  const link = make("a", "", { href: address, download: file.name });
-  link.click();
-  URL.revokeObjectURL(address);
 }
 
 /** Return a duration as people say it: "40 ms", "1.4 s". */

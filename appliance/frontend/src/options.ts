@@ -13,6 +13,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   share: "share",
   permalink: "share",
   output: "output",
+  sessionFiles: "files",
 };
 
 function strings(value: unknown): string[] {
