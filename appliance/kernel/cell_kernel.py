@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import functools
+import linecache
 import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+from ipykernel.compiler import XCachingCompiler
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.jsonutil import json_clean
 from ipykernel.zmqshell import ZMQInteractiveShell
@@ -24,10 +27,14 @@ from IPython.core.async_helpers import _asyncio_runner, _pseudo_sync_runner
 from IPython.core.error import UsageError
 from traitlets import Type
 
+from appliance.kernel import hidden_checks
 from appliance.kernel.formatting import CellDisplayFormatter
 from appliance.kernel.interacts.sage_face import UPDATE, UPDATE_REPLY, update
 from appliance.kernel.publisher import Publisher
+from appliance.kernel.session_files import SessionFiles
 from appliance.kernel.streams import Stream, Ticker
+from appliance.kernel.string_decorators import StringDecorators, resolved
+from appliance.zygote import sandbox
 
 #: Messages taken from the shell socket before they are run; the rest waits in ZeroMQ.
 MAX_QUEUED_MESSAGES = 100
@@ -39,8 +46,41 @@ KEEP_SECONDS = 86_400
 _ASYNC_WORDS = (b"await", b"async")
 
 
+class CellCompiler(XCachingCompiler):
+    """ipykernel's compiler; tracebacks show string decorators as the visitor wrote them."""
+
+    def cache(self, transformed_code: str, number: int = 0, raw_code: str | None = None) -> str:
+        """Return the name under which code is compiled, its lines kept for tracebacks."""
+        name: str = super().cache(transformed_code, number, raw_code)
+        if raw_code is not None and "string_decorator(" in transformed_code:
+            lines = raw_code.splitlines(keepends=True)
+            while lines and not lines[0].strip():
+                del lines[0]
+            if len(lines) == len(transformed_code.splitlines()):
+                linecache.cache[name] = (len(raw_code), None, lines, name)
+        return name
+
+
 class CellShell(ZMQInteractiveShell):
     """ipykernel's shell on a machine without a screen."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        magics = self.magics_manager.magics
+        self.input_transformers_cleanup.append(StringDecorators(magics["line"], magics["cell"]))
+
+    def string_decorator(self, expression: str, evaluate: Callable[[], Any], words: str = "") -> Callable[[str], Any]:
+        """Return what a string decorator calls with the text below it.
+
+        ``words``: what stands behind the decorator and begins a function's text; for a cell magic, its arguments.
+        """
+        magic = None
+        if expression in self.magics_manager.magics["cell"]:
+            magic = functools.partial(self.run_cell_magic, expression, words)
+        found = resolved(expression, evaluate, magic)
+        if found is magic or not words:
+            return found
+        return lambda text: found(f"{words}\n{text}" if text else words)
 
     def enable_gui(self, gui: str | None = None) -> None:
         """Accept the event loops that need no screen; raise `UsageError` for the others."""
@@ -54,20 +94,27 @@ class CellShell(ZMQInteractiveShell):
         self.configurables.append(formatter)
 
     def _get_exc_info(self, exc_tuple: Any = None) -> Any:
-        """Return what is to be shown of an error: the visitor's frames, not those of the kernel that lie below."""
+        """Return what is to be shown of an error: the visitor's frames, not those of the kernel below or between."""
         kind, value, traceback = super()._get_exc_info(exc_tuple)
         node = traceback
         while node is not None and node.tb_next is not None:
             if node.tb_next.tb_frame.f_globals.get("__name__", "").startswith(("appliance.", "ipykernel.")):
-                node.tb_next = None
+                node.tb_next = self._next_of_visitor(node.tb_next)
             node = node.tb_next
         return kind, value, traceback
+
+    def _next_of_visitor(self, node: Any) -> Any:
+        """Return the first part of a traceback, from ``node`` on, that lies in a cell."""
+        while node is not None and node.tb_frame.f_code.co_filename not in self.compile._filename_map:
+            node = node.tb_next
+        return node
 
 
 class CellKernel(IPythonKernel):
     """One kernel: built in the zygote, brought to life in a fork by `start_in`."""
 
     shell_class = Type(CellShell)
+    compiler_class = Type(CellCompiler)
     # ipykernel types both as optional; a kernel has them from its construction on.
     session: Any
     shell: Any
@@ -82,6 +129,7 @@ class CellKernel(IPythonKernel):
         #: The interacts of visitors' programs; set when the kernel is built.
         self.runs: Any = None
         self.shell_handlers[UPDATE] = self.update_interact
+        self._files = SessionFiles(sandbox.HOME)
         self._ticker = Ticker(self.flush_streams)
         self.stdout = Stream("stdout", 1, self._publish_stream, self._ticker.wake)
         self.stderr = Stream("stderr", 2, self._publish_stream, self._ticker.wake)
@@ -153,6 +201,8 @@ class CellKernel(IPythonKernel):
         self.set_parent(idents, message)
         self._publish_status("busy", "shell")
         kind = message["header"]["msg_type"]
+        if kind == "execute_request":
+            self.session.buffers_as_text = message["metadata"].get("widgets") is True
         if kind == "execute_request" and self._abort:
             self._send_abort_reply(self._shell_socket, message, idents)
         else:
@@ -188,6 +238,8 @@ class CellKernel(IPythonKernel):
         reply = await self.do_execute(
             code, silent, store_history, content.get("user_expressions"), bool(content.get("allow_stdin", False))
         )
+        if not silent and parent["metadata"].get("widgets") is True:
+            self._show_files()
         self.flush_streams()
         self.session.send(stream, "execute_reply", json_clean(reply), parent, ident=ident)
         if not silent and reply["status"] == "error" and content.get("stop_on_error", True):
@@ -205,9 +257,10 @@ class CellKernel(IPythonKernel):
         return [message for _, message in self._queue]
 
     def next_saved_interact(self) -> dict[str, Any]:
-        """Return the values with which the client wants the next interact of this cell to begin.
+        """Return what the client wants the next interact of this cell to begin with.
 
-        They come with the evaluation, in metadata ``interacts``: ``{"state": {...}}`` for each in order of creation.
+        It comes with the evaluation, in metadata ``interacts``: for each interact in order of creation
+        ``{"state": {...}, "bookmarks": [{"name", "state"}]}``, both of which may be missing.
         """
         parent = self.get_parent("shell") or {}
         message_id = parent.get("header", {}).get("msg_id", "")
@@ -216,8 +269,7 @@ class CellKernel(IPythonKernel):
         self._saved_interacts = (message_id, number)
         saved = parent.get("metadata", {}).get("interacts")
         entry = saved[number] if isinstance(saved, list) and number < len(saved) else None
-        state = entry.get("state") if isinstance(entry, dict) else None
-        return state if isinstance(state, dict) else {}
+        return entry if isinstance(entry, dict) else {}
 
     def read_waiting_requests(self) -> None:
         """Queue what already waits in the socket: after an error those executions are aborted."""
@@ -261,6 +313,8 @@ class CellKernel(IPythonKernel):
         try:
             with self._interruptible():
                 result = await self._run_cell(code, silent, store_history)
+                if result.success and not silent:
+                    self._run_checks()
         finally:
             self._restore_input()
         error = result.error_before_exec or result.error_in_exec
@@ -276,6 +330,26 @@ class CellKernel(IPythonKernel):
         reply["payload"] = shell.payload_manager.read_payload()
         shell.payload_manager.clear_payload()
         return reply
+
+    def _show_files(self) -> None:
+        """Bring what the program wrote to a page that has a place for it."""
+        shown = self._files.display()
+        if shown is not None:
+            self.publish_display(shown)
+
+    def _run_checks(self) -> None:
+        """Run the checks that came with the evaluation, and show their verdicts."""
+        checks = hidden_checks.wanted((self.get_parent("shell") or {}).get("metadata", {}))
+        if not checks:
+            return
+        shell = self.shell
+
+        def compiled(code: str) -> Any:
+            return compile(shell.transform_cell(code), "<check>", "exec")
+
+        with contextlib.suppress(KeyboardInterrupt):
+            verdicts = [hidden_checks.judged(title, code, shell.user_ns, compiled) for title, code in checks]
+            self.publish_display(hidden_checks.shown(verdicts))
 
     async def _run_cell(self, code: str, silent: bool, store_history: bool) -> Any:
         """Run a cell once transformed; await only what must be."""

@@ -87,6 +87,8 @@ def build(preload: list[str]) -> Template:
 
     from appliance.kernel import channels
     from appliance.kernel.cell_kernel import CellKernel
+    from appliance.kernel.exercise import Exercises
+    from appliance.kernel.interacts.color_control import color_class
     from appliance.kernel.wire import KernelSession
 
     config = Config()
@@ -99,7 +101,8 @@ def build(preload: list[str]) -> Template:
     if "ipywidgets" in sys.modules:
         importlib.import_module("appliance.kernel.interacts.widget_face")
     sage_api.install(kernel)
-    names = {"sys": sys, "os": os, **interacts.NAMES}
+    own = {"Color": color_class(), "exercise": Exercises(kernel).exercise}
+    names = {"sys": sys, "os": os, **interacts.NAMES, **own}
     kernel.shell.user_ns.update(names)
     kernel.shell.user_ns_hidden.update(names)
     if "matplotlib" in sys.modules:

@@ -8,6 +8,7 @@ came, since nothing here reads them. Format: Jupyter messaging, "The Wire Protoc
 
 from __future__ import annotations
 
+import base64
 import hmac
 import itertools
 import json
@@ -39,16 +40,30 @@ def pack(value: Any) -> bytes:
 OUTPUT_TYPES = frozenset({"stream", "display_data", "update_display_data", "execute_result", "error"})
 
 
+#: Key of the metadata that holds buffers as text.
+BUFFERS = "buffers"
+
+
+def _from_text(metadata: dict[str, Any]) -> list[memoryview]:
+    """Return the buffers in a message's metadata. Raises `ValueError`, `TypeError`."""
+    texts = metadata.get(BUFFERS)
+    if not isinstance(texts, list):
+        return []
+    return [memoryview(base64.b64decode(text, validate=True)) for text in texts]
+
+
 class KernelSession(Session):
     """A session whose key, id and process id are set anew after a fork by `adopt`.
 
-    ``output_metadata``: metadata of all output. ``outputs``: how many of `OUTPUT_TYPES` were sent.
+    ``output_metadata``: metadata of all output. ``outputs``: how many of `OUTPUT_TYPES` were sent. ``buffers_as_text``:
+    the client's connection carries JSON only, and buffers travel in base64 in the metadata, in both directions.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(pack=pack, **kwargs)
         self.output_metadata: dict[str, Any] = {}
         self.outputs = 0
+        self.buffers_as_text = False
         self._forget()
 
     def adopt(self, session_id: str, key: bytes) -> None:
@@ -85,6 +100,7 @@ class KernelSession(Session):
         if signature in self.digest_history:
             raise ValueError("Duplicate signature")
         self._add_digest(signature)
+        buffers = [memoryview(part) for part in msg_list[5:]] or _from_text(metadata)
         return {
             "header": header,
             "msg_id": header["msg_id"],
@@ -92,7 +108,7 @@ class KernelSession(Session):
             "parent_header": parent_header,
             "metadata": metadata,
             "content": body,
-            "buffers": [memoryview(part) for part in msg_list[5:]],
+            "buffers": buffers,
         }
 
     def send(
@@ -108,6 +124,9 @@ class KernelSession(Session):
         metadata: Any = None,
     ) -> Any:
         """Send a message; return it only on the ordinary way, on the short one ``{"content": content}``."""
+        if buffers and self.buffers_as_text:
+            metadata = {**(metadata or {}), BUFFERS: [base64.b64encode(buffer).decode("ascii") for buffer in buffers]}
+            buffers = None
         whole = type(msg_or_type) is dict and not msg_or_type.get("buffers")
         special = buffers or header is not None or not (whole or type(msg_or_type) is str)
         if special or stream is None or not self._raw_key:

@@ -62,7 +62,7 @@ REVALIDATE = "public, max-age=0, must-revalidate"
 #: ARCHITECTURE.md.
 FRAME_FILE = "output_frame.html"
 _FRAME_POLICY = (
-    "sandbox allow-scripts; default-src 'none'; script-src {origin} 'unsafe-inline' 'unsafe-eval'; "
+    "sandbox allow-scripts; default-src 'none'; script-src {origin} blob: 'unsafe-inline' 'unsafe-eval'; "
     "style-src {origin} 'unsafe-inline'; img-src data: blob:; media-src data: blob:; font-src {origin} data:; "
     "connect-src 'none'; form-action 'none'; base-uri 'none'"
 )

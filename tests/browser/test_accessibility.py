@@ -39,6 +39,8 @@ STATES = {
     "Markdown": "from IPython.display import Markdown; Markdown('# Title\\n\\n- one\\n- [two](#x)')",
     "JSON": "display({'application/json': {'a': [1, {'b': None}]}}, raw=True)",
     "colours": "for n in range(8): print(f'\\x1b[3{n}mtext \\x1b[4{n}m\\x1b[30mground\\x1b[0m')",
+    "files": "for name in ('a.txt', 'b.csv'):\n    open(name, 'w').write('a')\nopen('c', 'wb').write(bytes(5_000_000))",
+    "an exercise": "%exercise\ntitle = 'Sums'\nquestion = 'What is $1 + 1$?'\nanswer = 2",
     "output that scrolls": "for n in range(100): print(n, 'x' * 200)",
 }
 

@@ -91,7 +91,7 @@ def test_a_link_to_a_file_offers_it_and_the_visitor_saves_it(cell, page):
         'HTML(\'<a download="../a\\u202eb.csv" href="data:text/csv;base64,MSwyCg==">table</a>\')'
     )
     cell.output.get_by_text("table").click()
-    expect(cell.notice).to_contain_text("The output offers a file: ab.csv (1 kB).")
+    expect(cell.notice).to_contain_text("The output offers a file: ab.csv (4 bytes).")
     with page.expect_download() as download:
         cell.button("Save").click()
     assert download.value.suggested_filename == "ab.csv"

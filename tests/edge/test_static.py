@@ -57,7 +57,7 @@ def test_the_output_frame_is_shut_in(edge: Edge) -> None:
     assert policy(answer.headers) == {
         "sandbox": ["allow-scripts"],
         "default-src": ["'none'"],
-        "script-src": [origin, "'unsafe-inline'", "'unsafe-eval'"],
+        "script-src": [origin, "blob:", "'unsafe-inline'", "'unsafe-eval'"],
         "style-src": [origin, "'unsafe-inline'"],
         "img-src": ["data:", "blob:"],
         "media-src": ["data:", "blob:"],
@@ -72,7 +72,7 @@ def test_the_output_frame_is_shut_in(edge: Edge) -> None:
 def test_a_host_header_cannot_write_the_policy(edge: Edge, host: str) -> None:
     answer = edge.ask("GET", "/static/output_frame.html", headers={"Host": host})
     if answer.status == 200:
-        assert policy(answer.headers)["script-src"] == ["'unsafe-inline'", "'unsafe-eval'"]
+        assert policy(answer.headers)["script-src"] == ["blob:", "'unsafe-inline'", "'unsafe-eval'"]
     else:
         assert answer.status == 400
 

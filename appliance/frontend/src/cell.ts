@@ -9,17 +9,20 @@ import { make } from "./dom.js";
 import { createEditor, replaceCode, setLanguage } from "./editor.js";
 import { IDLE, step } from "./evaluation.js";
 import type { Effect, Evaluation, Happening, Outcome } from "./evaluation.js";
-import type { Ending, Kernel } from "./kernel.js";
+import type { SavedInteract } from "./interacts.js";
+import type { Ending, Kernel, Listener } from "./kernel.js";
 import { environmentFor, labelOf, notInstalled, titleOf } from "./languages.js";
 import type { Environment } from "./languages.js";
 import { textOf } from "./messages.js";
 import type { KernelMessage } from "./messages.js";
 import { outputOf, pagesOf } from "./output_items.js";
+import type { Check } from "./options.js";
 import type { OfferedFile } from "./output_items.js";
 import { OutputView } from "./output_view.js";
 import { ServerError } from "./server.js";
 import type { Server, Wanted } from "./server.js";
 import { FreshSession } from "./session.js";
+import { filesOf, save, sizeText } from "./session_files.js";
 import type { LinkedSession } from "./session.js";
 import { Summary } from "./summary.js";
 
@@ -30,6 +33,10 @@ export interface CellOptions {
   readonly input: ParentNode & Node;
   readonly output: ParentNode & Node;
   readonly code: string;
+  /** Interacts with whose values the first evaluation of `code` begins. */
+  readonly interacts: readonly SavedInteract[];
+  /** Programs that judge what the visitor's program did. */
+  readonly checks: readonly Check[];
   /** Languages to choose from; the first is chosen at the beginning. At least one. */
   readonly languages: readonly [string, ...string[]];
   /** Environment and profile of the server; "" is what the language needs, and the default profile. */
@@ -86,6 +93,11 @@ export class Cell {
   private before: number | undefined;
   private summary = new Summary();
   private connected = true;
+  private readonly checks: readonly Check[];
+  /** Interacts of a permalink, until its code is evaluated. */
+  private restored: { readonly code: string; readonly interacts: readonly SavedInteract[] } | undefined;
+  /** The code whose output is shown. */
+  private evaluated: string | undefined;
   private asked: Promise<void> | undefined;
   private readonly labels = new Map<string, HTMLElement>();
 
@@ -95,6 +107,8 @@ export class Cell {
     this.fresh = new FreshSession(options.server);
     this.language = options.languages[0];
     this.wanted = options.wanted;
+    this.checks = options.checks;
+    this.restored = { code: options.code, interacts: options.interacts };
     this.view = new CellView(
       {
         input: options.input,
@@ -259,6 +273,7 @@ export class Cell {
     const { evaluation } = this;
     this.summary = new Summary();
     this.view.showNotice(undefined);
+    this.view.showFiles(undefined);
     this.view.announce("Running.");
     this.outputs.begin();
     this.startedAt = performance.now();
@@ -287,7 +302,11 @@ export class Cell {
     this.outputs.connect(this.kernel, (ending) => {
       this.tell("info", `${ending.sentence} ${CONTROLS_LOST}`);
     });
-    this.silence = this.kernel.execute(this.code, {
+    const { code } = this;
+    const interacts = this.restored?.code === code ? this.restored.interacts : [];
+    this.restored = undefined;
+    this.evaluated = code;
+    const listener: Listener = {
       message: (message) => {
         if (evaluation === this.evaluation) this.receive(message);
       },
@@ -300,7 +319,14 @@ export class Cell {
       ended: (ending) => {
         if (evaluation === this.evaluation) this.happen({ type: "ended", ending });
       },
-    });
+    };
+    this.silence = this.kernel.execute(code, listener, { interacts, checks: this.checks });
+  }
+
+  /** What a permalink of the present code holds of interacts. */
+  private get savedInteracts(): readonly SavedInteract[] {
+    if (this.restored) return this.restored.code === this.code ? this.restored.interacts : [];
+    return this.evaluated === this.code ? this.outputs.savedInteracts : [];
   }
 
   /** The kernel of linked cells, which knows their variables, when no cell is using it. */
@@ -326,6 +352,11 @@ export class Cell {
     }
     if (message.type === "input_request") {
       this.ask(textOf(content.prompt), content.password === true);
+      return;
+    }
+    const listing = filesOf(message);
+    if (listing) {
+      this.view.showFiles(listing);
       return;
     }
     const item = outputOf(message);
@@ -392,7 +423,7 @@ export class Cell {
   private offer(file: OfferedFile): void {
     const run = (): void => {
       this.view.showNotice(undefined);
-      save(file);
+      save(file.name, new Blob([file.bytes], { type: "application/octet-stream" }));
     };
     const text = `The output offers a file: ${file.name} (${sizeText(file.bytes.byteLength)}).`;
     this.view.showNotice({ tone: "info", text, action: { label: "Save", run } });
@@ -437,7 +468,7 @@ export class Cell {
   private async share(): Promise<void> {
     this.view.setSharing(true);
     try {
-      const permalink = await this.server.store(this.code, this.language);
+      const permalink = await this.server.store(this.code, this.language, this.savedInteracts);
       this.view.sharePanel.show(this.server.links(permalink, this.language));
     } catch (error) {
       this.showFailure(asError(error), () => {
@@ -467,19 +498,6 @@ export class Cell {
     });
     return select;
   }
-}
-
-/** Return a size as people say it: "40 kB". */
-function sizeText(bytes: number): string {
-  return bytes < 1_000_000 ? `${Math.max(1, Math.round(bytes / 1_000))} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
-}
-
-/** Have the browser save a file. As a type that is only ever saved: what is in it came from a kernel. */
-function save(file: OfferedFile): void {
-  const address = URL.createObjectURL(new Blob([file.bytes], { type: "application/octet-stream" }));
-  const link = make("a", "", { href: address, download: file.name });
-  link.click();
-  URL.revokeObjectURL(address);
 }
 
 /** Return a duration as people say it: "40 ms", "1.4 s". */

@@ -2,6 +2,8 @@
 
 import { adoptStyles, icon, make } from "./dom.js";
 import type { Phase } from "./evaluation.js";
+import { FilesPanel } from "./session_files.js";
+import type { Listing } from "./session_files.js";
 import { SharePanel } from "./share_panel.js";
 
 const PLAY = "M5 3.5v9l7.5-4.5z";
@@ -9,7 +11,7 @@ const SQUARE = "M4.5 4.5h7v7h-7z";
 const LINK = "M6.5 9.5l3-3M7 4.5l1-1a3 3 0 0 1 4.2 4.2l-1.4 1.4M9 11.5l-1 1a3 3 0 0 1-4.2-4.2l1.4-1.4";
 
 /** Parts that `hide` can name. */
-export type Part = "editor" | "evalButton" | "language" | "share" | "output";
+export type Part = "editor" | "evalButton" | "language" | "share" | "output" | "files";
 
 export type Tone = "info" | "warning" | "error";
 
@@ -51,8 +53,10 @@ const PHASES: Record<Phase, { status: string; stop: string }> = {
 export class CellView {
   readonly editor = make("div", "ca-editor");
   readonly frames = make("div", "ca-frames");
+  private readonly files = new FilesPanel();
   readonly sharePanel: SharePanel;
 
+  private readonly filesHidden: boolean;
   private readonly input: HTMLElement;
   private readonly output: HTMLElement;
   private readonly run: HTMLButtonElement;
@@ -95,7 +99,7 @@ export class CellView {
     const hint = make("span", "ca-hint", { "aria-hidden": "true" }, "Shift+Enter evaluates · Esc, then Tab leaves the editor");
     const bar = make("div", "ca-bar", {}, this.run, this.stop, this.status, hint, make("span", "ca-meta", {}, language, restart, this.share));
     this.input = make("section", "ca-scope ca-input", { "aria-label": "Code cell" }, this.editor, bar, this.sharePanel.element, this.live);
-    this.output = make("section", "ca-scope ca-output", { "aria-label": "Output of the code cell" }, this.activity, this.frames, this.question, this.notice);
+    this.output = make("section", "ca-scope ca-output", { "aria-label": "Output of the code cell" }, this.activity, this.frames, this.files.element, this.question, this.notice);
     this.output.hidden = true;
     this.input.dataset.phase = "idle";
 
@@ -105,6 +109,7 @@ export class CellView {
     language.hidden = hidden.has("language");
     this.share.hidden = hidden.has("share");
     this.frames.hidden = hidden.has("output");
+    this.filesHidden = hidden.has("files");
     bar.hidden = this.run.hidden && language.hidden && this.share.hidden && hidden.has("editor");
     this.addAliases(options.aliases);
 
@@ -173,6 +178,13 @@ export class CellView {
     field.focus();
   }
 
+  /** List the files of an evaluation; `undefined` takes the list away. */
+  showFiles(listing: Listing | undefined): void {
+    if (listing === undefined || this.filesHidden) this.files.clear();
+    else this.files.show(listing);
+    this.showOutput(this.input.dataset.phase !== "idle");
+  }
+
   askNoMore(): void {
     this.question.hidden = true;
     this.question.replaceChildren();
@@ -194,7 +206,7 @@ export class CellView {
 
   /** An output section without anything in it is not shown. */
   private showOutput(busy: boolean): void {
-    this.output.hidden = !busy && this.notice.hidden && this.frames.childElementCount === 0;
+    this.output.hidden = !busy && this.notice.hidden && this.files.element.hidden && this.frames.childElementCount === 0;
   }
 
   private place(part: HTMLElement, parent: ParentNode & Node): void {

@@ -1,7 +1,8 @@
 /** `<code-cell>`: a cell as an element. */
 
 import { Cell } from "./cell.js";
-import { codeIn, languagesOf, partsOf } from "./options.js";
+import { savedIn } from "./interacts.js";
+import { checksOf, codeIn, interactsIn, languagesOf, partsOf } from "./options.js";
 import type { Server } from "./server.js";
 import { linkedSession } from "./session.js";
 
@@ -80,6 +81,8 @@ export function defineElement(serverAt: (root: string | null) => Server): void {
         input: shadow,
         output: shadow,
         code,
+        interacts: savedIn(interactsIn(this)),
+        checks: checksOf(undefined, this),
         languages: languagesOf(this.getAttribute("languages"), this.getAttribute("language"), "python"),
         wanted: { environment: this.getAttribute("environment") ?? "", profile: this.getAttribute("profile") ?? "" },
         readOnly: flag(this, "readonly"),

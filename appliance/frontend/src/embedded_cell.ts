@@ -2,9 +2,10 @@
 
 import { Cell } from "./cell.js";
 import { defineElement } from "./element.js";
+import { savedIn } from "./interacts.js";
 import { isObject } from "./messages.js";
 import type { Json } from "./messages.js";
-import { codeOf, elementsOf, languagesOf, linkKeyOf, partsOf, wantedOf, withTemplate } from "./options.js";
+import { checksOf, codeOf, elementsOf, languagesOf, linkKeyOf, partsOf, wantedOf, withTemplate } from "./options.js";
 import { findRoot, rememberScript } from "./root.js";
 import { Server } from "./server.js";
 import { linkedSession } from "./session.js";
@@ -42,6 +43,7 @@ function makeCell(given: unknown): CellHandle {
   const server = new Server(findRoot(options.root, PROPERTY, FILE));
   const key = linkKeyOf(options, `call ${calls}`);
   const code = codeOf(options, element);
+  const checks = checksOf(options.checks, element);
   const hide = partsOf(options.hide);
   if (key !== undefined) hide.add("share");
   element.textContent = "";
@@ -53,6 +55,8 @@ function makeCell(given: unknown): CellHandle {
     input,
     output: outputElement && outputElement !== element ? shadowIn(outputElement) : input,
     code,
+    interacts: savedIn(options.interacts),
+    checks,
     languages: languagesOf(options.languages, options.language, "python"),
     wanted: wantedOf(options),
     readOnly: options.readonly === true,

@@ -1,9 +1,10 @@
 /** `window.sagecell`: the embedding interface of SageMathCell over our cell, for pages written against it. */
 
 import { Cell } from "./cell.js";
+import { savedIn } from "./interacts.js";
 import { isObject } from "./messages.js";
 import type { Json } from "./messages.js";
-import { codeOf, elementsOf, languagesOf, linkKeyOf, partsOf, wantedOf, withTemplate } from "./options.js";
+import { checksOf, codeOf, elementsOf, languagesOf, linkKeyOf, partsOf, wantedOf, withTemplate } from "./options.js";
 import { findRoot, rememberScript } from "./root.js";
 import { provideJQuery } from "./small_jquery.js";
 import type { Part } from "./cell_view.js";
@@ -74,6 +75,7 @@ function build(info: CellInfo, location: HTMLElement, options: Json, key: string
   infos.set(location, info);
   const server = new Server(findRoot(window.sagecell?.root, "sagecell-root", FILE));
   const code = codeOf(options, location).trim();
+  const checks = checksOf(options.checks, location);
   const holder = holderOf(location);
   const output = elementsOf(options.outputLocation)[0] ?? holder;
   holder.textContent = "";
@@ -87,6 +89,8 @@ function build(info: CellInfo, location: HTMLElement, options: Json, key: string
     input: holder,
     output,
     code,
+    interacts: savedIn(options.interacts),
+    checks,
     languages: languagesOf(options.languages, options.defaultLanguage, "sage"),
     wanted: wantedOf(options),
     readOnly: typeof editor === "string" && editor.endsWith("-readonly"),

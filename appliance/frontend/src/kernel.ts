@@ -2,7 +2,8 @@
 
 import { Connection } from "./connection.js";
 import { commRequest, executeRequest, inputReply, interruptRequest, randomId, shellRequest, textOf } from "./messages.js";
-import type { Json, KernelMessage, Request } from "./messages.js";
+import type { Extras, Json, KernelMessage, Request } from "./messages.js";
+import type { CommReport } from "./output_items.js";
 import { ServerError } from "./server.js";
 import type { Patience, Server } from "./server.js";
 
@@ -120,8 +121,8 @@ export class Kernel {
   }
 
   /** Run code; the listener hears every message that belongs to it. Returns what stops listening. */
-  execute(code: string, listener: Listener): () => void {
-    return this.request(executeRequest(this.session, code), listener);
+  execute(code: string, listener: Listener, extras: Extras = {}): () => void {
+    return this.request(executeRequest(this.session, code, extras), listener);
   }
 
   /** Answer a question of the running program (`input_request`). */
@@ -148,10 +149,10 @@ export class Kernel {
   }
 
   /** Send a message of a widget; the listener hears what answers it. */
-  comm(type: string, id: string, content: Json, listener: Listener): void {
+  comm({ message, id, content, buffers }: CommReport, listener: Listener): void {
     if (this.ending || this.router.has(id)) return;
     this.router.add(id, listener);
-    this.connection.send(commRequest(this.session, type, id, content));
+    this.connection.send(commRequest(this.session, message, id, content, buffers));
   }
 
   interrupt(): void {

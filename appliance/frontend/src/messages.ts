@@ -66,7 +66,7 @@ export function randomId(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-function request(channel: Request["channel"], type: string, session: string, content: Json): Request {
+function request(channel: Request["channel"], type: string, session: string, content: Json, metadata: Json = {}): Request {
   return {
     channel,
     header: {
@@ -78,22 +78,33 @@ function request(channel: Request["channel"], type: string, session: string, con
       version: MESSAGING_VERSION,
     },
     parent_header: {},
-    // What this page can show: interacts come as widgets, not in the messages of older clients.
-    metadata: type === "execute_request" ? { widgets: true } : {},
+    metadata,
     content,
     buffers: [],
   };
 }
 
+/** What goes with code: the interacts that it begins with, and checks of what it did. */
+export interface Extras {
+  readonly interacts?: readonly unknown[];
+  readonly checks?: readonly unknown[];
+}
+
 /** Make an `execute_request` (Jupyter messaging, "Execute"). */
-export function executeRequest(session: string, code: string): Request {
-  return request("shell", "execute_request", session, {
+export function executeRequest(session: string, code: string, { interacts = [], checks = [] }: Extras = {}): Request {
+  const content = {
     code,
     silent: false,
     store_history: false,
     user_expressions: { _sagecell_files: "sys._sage_.new_files()" },
     allow_stdin: true,
     stop_on_error: true,
+  };
+  return request("shell", "execute_request", session, content, {
+    // What this page can show: interacts come as widgets, not in the messages of older clients.
+    widgets: true,
+    ...(interacts.length > 0 ? { interacts } : {}),
+    ...(checks.length > 0 ? { checks } : {}),
   });
 }
 
@@ -107,9 +118,18 @@ export function inputReply(session: string, value: string): Request {
   return request("stdin", "input_reply", session, { value, status: "ok" });
 }
 
-/** Make a message of a widget (Jupyter messaging, "Custom messages") with an id that its sender chose. */
-export function commRequest(session: string, type: string, id: string, content: Json): Request {
-  const message = request("shell", type, session, content);
+/**
+ * Make a message of a widget (Jupyter messaging, "Custom messages") with an id that its sender chose. The connection
+ * carries text: buffers travel in base64 in the metadata, in both directions.
+ */
+export function commRequest(
+  session: string,
+  type: string,
+  id: string,
+  content: Json,
+  buffers: readonly string[] = [],
+): Request {
+  const message = request("shell", type, session, content, buffers.length > 0 ? { buffers } : {});
   return { ...message, header: { ...message.header, msg_id: id } };
 }
 

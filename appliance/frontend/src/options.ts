@@ -13,6 +13,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   share: "share",
   permalink: "share",
   output: "output",
+  sessionFiles: "files",
 };
 
 function strings(value: unknown): string[] {
@@ -52,11 +53,41 @@ export function trimLines(code: string): string {
   return code.replace(/^(?:[ \t]*\r?\n)+/, "").replace(/\s+$/, "");
 }
 
+/** A program that judges what the visitor's program did; its title is shown, the program is not. */
+export interface Check {
+  readonly title: string;
+  readonly code: string;
+}
+
+/** `<script>` children that are not the code. */
+const CHECK = 'script[type="text/x-check"]';
+const INTERACTS = "script.cell-interacts";
+
+/** Return the checks that an element holds, or that options give as a list. */
+export function checksOf(given: unknown, element: Element): Check[] {
+  const listed = Array.isArray(given) ? given.filter(isObject) : [];
+  const held = [...element.querySelectorAll<HTMLScriptElement>(CHECK)];
+  return [
+    ...listed.map((check) => ({ title: textOf(check.title), code: trimLines(textOf(check.code)) })),
+    ...held.map((script) => ({ title: script.dataset.title ?? "", code: trimLines(script.textContent) })),
+  ];
+}
+
+/** Return the state of interacts that an element holds, as JSON. */
+export function interactsIn(element: Element): string {
+  return element.querySelector(INTERACTS)?.textContent ?? "[]";
+}
+
 /** Return the code in an element: a textarea's value, a `<script>` child, or its text. Its script may hold a JSON string. */
 export function codeIn(element: Element): string {
   if (element instanceof HTMLTextAreaElement) return trimLines(element.value);
-  const script = element instanceof HTMLScriptElement ? element : element.querySelector<HTMLScriptElement>("script[type]");
-  if (!script) return trimLines(element.textContent);
+  const scripts = `script[type]:not(${CHECK}, ${INTERACTS})`;
+  const script = element instanceof HTMLScriptElement ? element : element.querySelector<HTMLScriptElement>(scripts);
+  if (!script) {
+    const rest = element.cloneNode(true) as Element;
+    for (const other of rest.querySelectorAll(`${CHECK}, ${INTERACTS}`)) other.remove();
+    return trimLines(rest.textContent);
+  }
   if (script.type === "application/json") {
     try {
       return textOf(JSON.parse(script.textContent) as unknown);

@@ -29,12 +29,15 @@ export interface CommReport {
   readonly id: string;
   readonly message: CommType;
   readonly content: Json;
+  /** In base64. */
+  readonly buffers: readonly string[];
 }
 
-/** Largest message of a widget, in characters of its JSON; the server takes about as many bytes. */
+/** Largest message of a widget, in characters of its JSON and its buffers; the server takes about as many bytes. */
 export const MAX_COMM_CHARACTERS = 1_000_000;
 
 const COMM_TYPES: ReadonlySet<string> = new Set<CommType>(["comm_open", "comm_msg", "comm_close"]);
+const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 const MESSAGE_ID = /^[0-9a-f]{32}$/;
 
 /** Return a widget's message in a message event's data, or `undefined`. A visitor's script may have made it. */
@@ -43,8 +46,12 @@ export function commOf(data: unknown): CommReport | undefined {
   const { id, message, content } = data;
   if (typeof id !== "string" || !MESSAGE_ID.test(id)) return undefined;
   if (typeof message !== "string" || !COMM_TYPES.has(message)) return undefined;
-  if (JSON.stringify(content).length > MAX_COMM_CHARACTERS) return undefined;
-  return { type: "comm", id, message: message as CommType, content };
+  const given: unknown[] = Array.isArray(data.buffers) ? data.buffers : [];
+  const buffers = given.filter((buffer): buffer is string => typeof buffer === "string" && BASE64.test(buffer));
+  if (buffers.length !== given.length) return undefined;
+  const characters = buffers.reduce((sum, buffer) => sum + buffer.length, JSON.stringify(content).length);
+  if (characters > MAX_COMM_CHARACTERS) return undefined;
+  return { type: "comm", id, message: message as CommType, content, buffers };
 }
 
 /** Page to frame: show these. `dropped` counts characters left out before them. */
@@ -153,6 +160,6 @@ export function sizeOf(item: OutputItem): number {
     case "clear":
       return 0;
     case "comm":
-      return JSON.stringify(item.content).length;
+      return JSON.stringify([item.content, item.metadata]).length;
   }
 }

@@ -6,6 +6,8 @@
  */
 
 import type { Ending, Kernel } from "./kernel.js";
+import { InteractStates } from "./interacts.js";
+import type { SavedInteract } from "./interacts.js";
 import { commOf, fileOf, outputOf, reportOf } from "./output_items.js";
 import type { CommReport, OfferedFile, OutputItem } from "./output_items.js";
 import { OutputQueue } from "./output_queue.js";
@@ -19,6 +21,7 @@ const COVER_MILLISECONDS = 80;
 /** One sandboxed frame and the output that waits for it. */
 class OutputFrame {
   readonly element: HTMLIFrameElement;
+  readonly interacts = new InteractStates();
   private readonly queue = new OutputQueue();
   private ready = false;
   private busy = false;
@@ -51,7 +54,10 @@ class OutputFrame {
   }
 
   push(item: OutputItem): void {
-    if (item.kind === "comm" && item.type === "comm_open") this.hasWidgets = true;
+    if (item.kind === "comm") {
+      if (item.type === "comm_open") this.hasWidgets = true;
+      this.interacts.hear(item);
+    }
     this.queue.push(item);
     this.send();
   }
@@ -68,7 +74,7 @@ class OutputFrame {
 
   /** What answers a widget's message is shown here as well, and the widget hears that its message was handled. */
   private tell(report: CommReport): void {
-    this.kernel?.comm(report.message, report.id, report.content, {
+    this.kernel?.comm(report, {
       message: (message) => {
         const item = outputOf(message);
         if (item) this.push(item);
@@ -149,6 +155,11 @@ export class OutputView {
 
   push(item: OutputItem): void {
     (this.next ?? this.current)?.push(item);
+  }
+
+  /** The interacts in the output, with the values that their controls have now. */
+  get savedInteracts(): SavedInteract[] {
+    return (this.next ?? this.current)?.interacts.saved ?? [];
   }
 
   /** The evaluation shows something of its own beside its output: the output before it goes now. */

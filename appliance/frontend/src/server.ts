@@ -1,6 +1,7 @@
 /** The server's HTTP addresses, and the failures its answers may carry. */
 
 import { assetName } from "./assets.js";
+import type { SavedInteract } from "./interacts.js";
 import { environmentsOf } from "./languages.js";
 import type { Environment } from "./languages.js";
 import { isObject, randomId, textOf } from "./messages.js";
@@ -75,6 +76,8 @@ export interface Permalink {
   readonly zip: string;
   /** Id under which the server keeps the code. */
   readonly query: string;
+  /** State of its interacts, compressed; "" if there are none. */
+  readonly interacts: string;
 }
 
 /** Return the root of the server for the address of one of its scripts, with a slash at the end. */
@@ -200,17 +203,18 @@ export class Server {
     await this.fetch(`kernel/${encodeURIComponent(id)}`, { method: "DELETE", keepalive: true });
   }
 
-  /** Store code under a permalink. */
-  async store(code: string, language: string): Promise<Permalink> {
+  /** Store code and the state of its interacts under a permalink. */
+  async store(code: string, language: string, interacts: readonly SavedInteract[] = []): Promise<Permalink> {
     const body = new FormData();
     body.set("code", code);
     body.set("language", language);
-    body.set("interacts", "[]");
+    body.set("interacts", JSON.stringify(interacts));
     const answer = await this.json("permalink", { method: "POST", body });
     const zip = isObject(answer) ? textOf(answer.zip) : "";
     const query = isObject(answer) ? textOf(answer.query) : "";
     if (zip === "" || query === "") throw new ServerError(UNEXPECTED);
-    return { zip, query };
+    const state = interacts.length > 0 && isObject(answer) ? textOf(answer.interacts) : "";
+    return { zip, query, interacts: state };
   }
 
   /** Return the two addresses at which shared code opens: kept by the server, and holding the code itself. */
@@ -218,7 +222,8 @@ export class Server {
     const stored = new URL(this.root);
     stored.search = new URLSearchParams({ q: permalink.query }).toString();
     const complete = new URL(this.root);
-    complete.search = new URLSearchParams({ z: permalink.zip, lang: language }).toString();
+    const state: Record<string, string> = permalink.interacts === "" ? {} : { interacts: permalink.interacts };
+    complete.search = new URLSearchParams({ z: permalink.zip, lang: language, ...state }).toString();
     return { stored: stored.href, complete: complete.href };
   }
 

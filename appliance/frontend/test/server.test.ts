@@ -24,7 +24,7 @@ describe("normalizeRoot", () => {
 });
 
 describe("links", () => {
-  const links = new Server("https://cell.example/base/").links({ zip: "eJwz0DQAAAP2AWI=", query: "ab/c?" }, "python");
+  const links = new Server("https://cell.example/base/").links({ zip: "eJwz0DQAAAP2AWI=", query: "ab/c?", interacts: "" }, "python");
 
   it("names the stored code by its id", () => {
     expect(links.stored).toBe("https://cell.example/base/?q=ab%2Fc%3F");

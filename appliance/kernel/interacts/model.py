@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import uuid
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from appliance.kernel.interacts.choice_controls import UpdateButton
 from appliance.kernel.interacts.guess import automatic_control
@@ -23,6 +23,26 @@ if TYPE_CHECKING:
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+class Saved(NamedTuple):
+    """What a permalink holds of an interact: values of its controls, and bookmarks."""
+
+    state: dict[str, Any]
+    bookmarks: list[tuple[str, dict[str, Any]]]
+
+
+def saved(entry: dict[str, Any]) -> Saved:
+    """Return what is in ``entry``, written by a client; of what is not as it should be, nothing."""
+    state, bookmarks = entry.get("state"), entry.get("bookmarks")
+    named = [
+        (bookmark["name"], bookmark["state"])
+        for bookmark in (bookmarks if isinstance(bookmarks, list) else [])
+        if isinstance(bookmark, dict)
+        and isinstance(bookmark.get("name"), str)
+        and isinstance(bookmark.get("state"), dict)
+    ]
+    return Saved(state if isinstance(state, dict) else {}, named)
 
 
 class Face(Protocol):
@@ -62,8 +82,8 @@ class Runner(Protocol):
     def face_for(self, interact: Interact) -> Face:
         """Return a face that the client understands."""
 
-    def restored_state(self) -> dict[str, Any]:
-        """Return the values that a permalink holds for the next interact."""
+    def restored(self) -> Saved:
+        """Return what a permalink holds for the next interact."""
 
     def run(self, interact: Interact) -> None:
         """Run it, its output where it belongs."""
@@ -220,12 +240,16 @@ def build(
         automatic_labels=automatic_labels,
         runner=runner,
     )
-    for name, value in runner.restored_state().items():
+    restored = runner.restored()
+    for name, value in restored.state.items():
         # A state that was saved from another version of the program: what does not fit is left as it is.
         with contextlib.suppress(ValueError, TypeError):
             interact.receive({name: value}, run=False)
     interact.proxy._changed = list(made)
     interact.face.show(interact)
+    for name, state in restored.bookmarks:
+        with contextlib.suppress(ValueError, TypeError):
+            interact.proxy._bookmark(name, state)
     interact.run()
     return interact.proxy
 

@@ -77,12 +77,9 @@ class Runs:
 
         return WidgetFace(interact, self.kernel)
 
-    def restored_state(self) -> dict[str, Any]:
-        """Return the values that the client wants the next interact to begin with; those inside others have none."""
-        if self._running:
-            return {}
-        state: dict[str, Any] = self.kernel.next_saved_interact()
-        return state
+    def restored(self) -> model.Saved:
+        """Return what the client wants the next interact to begin with; those inside others begin as they are made."""
+        return model.saved({} if self._running else self.kernel.next_saved_interact())
 
     def changed(self, interact: Interact) -> None:
         """Run it once the present message is handled."""

@@ -5,6 +5,7 @@ The output of a run goes into an ``Output`` widget by its ``msg_id``: the client
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,15 @@ MAX_BOOKMARKS = 100
 _CLASS = re.compile(r"[^A-Za-z0-9_-]+")
 
 
+def _is_json(value: Any) -> bool:
+    """Return whether a link can hold a value: those of widgets from other libraries may be anything."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
 class Frame(ipywidgets.VBox):  # type: ignore[misc]
     """The whole interact. ``interact``: what the client needs for permalinks and for places outside of it."""
 
@@ -39,6 +49,7 @@ class WidgetFace:
         self._nested = False
         self._output = ipywidgets.Output()
         self._bookmarks = ipywidgets.HBox([])
+        self._bookmarked: list[tuple[str, dict[str, Any]]] = []
         self._frame = Frame([])
         self._made: list[Any] = [self._output, self._bookmarks, self._frame]
         self._closed = False
@@ -96,6 +107,9 @@ class WidgetFace:
         """Add a button that sets the values and runs once."""
         if len(self._bookmarks.children) >= MAX_BOOKMARKS:
             raise ValueError(f"an interact has at most {MAX_BOOKMARKS} bookmarks")
+        if any(name == other for other, _ in self._bookmarked):
+            return
+        self._bookmarked.append((name, values))
         button = ipywidgets.Button(description=name)
 
         def press(_: object) -> None:
@@ -108,6 +122,7 @@ class WidgetFace:
         self._made.append(button)
         self._bookmarks.children = (*self._bookmarks.children, button)
         self._arrange()
+        self._describe()
 
     def concerns(self, message: dict[str, Any]) -> bool:
         """Return whether this is a change of a control that runs the function."""
@@ -181,5 +196,12 @@ class WidgetFace:
     def _describe(self) -> None:
         """Tell the client what a permalink would hold."""
         controls = self._interact.controls
-        state = {name: control.value for name, control in controls.items() if control.lasting}
-        self._frame.interact = {"id": self._interact.id, "inner": self._interact.inner, "state": state}
+        state = {
+            name: control.value for name, control in controls.items() if control.lasting and _is_json(control.value)
+        }
+        self._frame.interact = {
+            "id": self._interact.id,
+            "inner": self._interact.inner,
+            "state": state,
+            "bookmarks": [{"name": name, "state": values} for name, values in self._bookmarked],
+        }

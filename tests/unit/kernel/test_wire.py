@@ -146,3 +146,31 @@ def test_every_fork_has_its_own_session(session):
     session.send(socket, "status", {})
     other = Session(key=b"k" * 32)
     assert other.deserialize(other.feed_identities(socket.sent[0])[1])["header"]["session"] == "b" * 32
+
+
+def test_buffers_travel_as_text_for_a_client_whose_connection_is_text(session):
+    socket = Socket()
+    session.send(socket, "comm_msg", {"comm_id": "a"}, parent=PARENT, buffers=[b"\x00\xff", memoryview(b"ab")])
+    session.buffers_as_text = True
+    session.send(socket, "comm_msg", {"comm_id": "a"}, parent=PARENT, metadata={"k": 1}, buffers=[b"\x00\xff"])
+    (_, binary), (_, text) = map(received, socket.sent)
+    assert [bytes(buffer) for buffer in binary["buffers"]] == [b"\x00\xff", b"ab"]
+    assert text["buffers"] == []
+    assert text["metadata"] == {"k": 1, "buffers": ["AP8="]}
+
+
+@pytest.mark.parametrize(("texts", "expected"), [(["AP8=", ""], [b"\x00\xff", b""]), ("none", []), (None, [])])
+def test_buffers_in_the_metadata_are_taken_as_such(session, texts, expected):
+    socket = Socket()
+    Session(key=KEY).send(socket, "comm_msg", {}, metadata={"buffers": texts})
+    _, parts = session.feed_identities(socket.sent[0])
+    assert [bytes(buffer) for buffer in session.deserialize(parts)["buffers"]] == expected
+
+
+@pytest.mark.parametrize("texts", [["not base64"], [5], [None]])
+def test_what_is_no_buffer_is_no_message(session, texts):
+    socket = Socket()
+    Session(key=KEY).send(socket, "comm_msg", {}, metadata={"buffers": texts})
+    _, parts = session.feed_identities(socket.sent[0])
+    with pytest.raises((ValueError, TypeError)):
+        session.deserialize(parts)

@@ -65,9 +65,9 @@ class WidgetMessages {
 
   private host(): Host {
     return {
-      send: (message: CommType, content) => {
+      send: (message: CommType, content, buffers) => {
         const id = randomId();
-        this.post({ type: "comm", id, message, content });
+        this.post({ type: "comm", id, message, content, buffers });
         return id;
       },
       outputElement: (id) => this.areas?.element(id),

@@ -7,13 +7,16 @@ import { MessageLoop } from "@lumino/messaging";
 import { Widget } from "@lumino/widgets";
 
 import { isObject, textOf } from "../messages.js";
+import { AnyModel, AnyView } from "./any_widget.js";
+import { fromBase64, toBase64 } from "./base64.js";
+import type { Buffer } from "./base64.js";
 import type { Json } from "../messages.js";
 import type { CommItem, CommType } from "../output_items.js";
 
 /** What the manager needs of the frame. */
 export interface Host {
-  /** Send a message to the kernel; returns its id. */
-  send(message: CommType, content: Json): string;
+  /** Send a message to the kernel, with buffers in base64; returns its id. */
+  send(message: CommType, content: Json, buffers: readonly string[]): string;
   /** Return the element that holds the output of an `Output` widget. */
   outputElement(id: string): HTMLElement | undefined;
 }
@@ -38,8 +41,8 @@ class Comm implements base.IClassicComm {
     return this.say("comm_open", { target_name: this.target_name, data, metadata }, callbacks);
   }
 
-  send(data: unknown, callbacks?: base.ICallbacks): string {
-    return this.say("comm_msg", { data }, callbacks);
+  send(data: unknown, callbacks?: base.ICallbacks, _metadata?: unknown, buffers?: readonly Buffer[]): string {
+    return this.say("comm_msg", { data }, callbacks, buffers);
   }
 
   close(data?: unknown, callbacks?: base.ICallbacks): string {
@@ -58,8 +61,8 @@ class Comm implements base.IClassicComm {
     (type === "comm_close" ? this.onClose : this.onMessage)(message);
   }
 
-  private say(type: CommType, content: Json, callbacks: base.ICallbacks | undefined): string {
-    const id = this.host.send(type, { ...content, comm_id: this.comm_id });
+  private say(type: CommType, content: Json, callbacks?: base.ICallbacks, buffers: readonly Buffer[] = []): string {
+    const id = this.host.send(type, { ...content, comm_id: this.comm_id }, buffers.map(toBase64));
     // A widget waits for this before it sends again. The kernel would say it when the program has run; said earlier,
     // a newer value can overtake a run that is already stale.
     setTimeout(() => {
@@ -99,6 +102,7 @@ const MODULES: Readonly<Record<string, Json>> = {
   "@jupyter-widgets/base": base,
   "@jupyter-widgets/controls": controls,
   "@jupyter-widgets/output": { OutputModel, OutputView },
+  anywidget: { AnyModel, AnyView },
 };
 
 type WidgetClass = typeof base.WidgetModel | typeof base.WidgetView;
@@ -119,7 +123,8 @@ export class WidgetManager extends ManagerBase {
   /** Handle a message of the kernel; resolves when the models are made that it opens. */
   async receive({ type, content, metadata, parent }: CommItem & { readonly parent?: string }): Promise<void> {
     const id = textOf(content.comm_id);
-    const message = { content, metadata, parent_header: { msg_id: parent ?? "" }, header: { msg_type: type }, buffers: [] };
+    const buffers = Array.isArray(metadata.buffers) ? metadata.buffers.map((text) => fromBase64(textOf(text))) : [];
+    const message = { content, metadata, parent_header: { msg_id: parent ?? "" }, header: { msg_type: type }, buffers };
     if (type === "comm_open") {
       const comm = new Comm(id, this.host);
       this.comms.set(id, comm);

@@ -53,13 +53,14 @@ class FakeRunner:
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         self.face = FakeFace()
         self.state = state or {}
+        self.bookmarks: Any = []
         self.due: list[Any] = []
 
     def face_for(self, interact: Any) -> FakeFace:
         return self.face
 
-    def restored_state(self) -> dict[str, Any]:
-        return self.state
+    def restored(self) -> model.Saved:
+        return model.saved({"state": self.state, "bookmarks": self.bookmarks})
 
     def run(self, interact: Any) -> None:
         interact.call()

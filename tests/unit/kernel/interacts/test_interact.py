@@ -134,6 +134,21 @@ def test_values_restored_are_there_in_the_first_run():
     assert seen == [(4.0, False), 0.0]
 
 
+def test_bookmarks_restored_are_offered_and_those_that_do_not_fit_are_not():
+    runner = FakeRunner()
+    runner.bookmarks = [
+        {"name": "low", "state": {"a": 1}},
+        {"name": "of another program", "state": {"z": 1}},
+        {"name": 5, "state": {}},
+        {"name": "stateless"},
+        "none",
+    ]
+    make(lambda a=(0, 10): None, runner=runner)
+    assert [note for note in runner.face.notes if note[0] == "bookmark"] == [("bookmark", "low", {"a": 1.0})]
+    runner.bookmarks = "no list"
+    make(lambda a=(0, 10): None, runner=runner)
+
+
 def test_proxy_reads_sets_adds_and_deletes():
     runner = FakeRunner()
     proxy = make(lambda **named: None, [("n", (0, 10)), ("s", "text")], runner=runner)

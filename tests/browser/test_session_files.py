@@ -1,0 +1,62 @@
+"""Files that a program writes, saved by the visitor when its kernel is gone."""
+
+from __future__ import annotations
+
+import pathlib
+import zipfile
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.cells import CellOnPage
+
+
+@pytest.fixture
+def cell(page, site):
+    page.goto(site + "/")
+    return CellOnPage(page)
+
+
+def test_files_are_listed_and_saved_one_by_one_and_together(cell, page):
+    cell.evaluate(
+        "import os\nos.mkdir('tables')\nopen('tables/a.csv', 'w').write('1,2\\n')\n"
+        "open('note.txt', 'w').write('ünïcode')\nopen('big.bin', 'wb').write(bytes(5_000_000))\n"
+        "open('.hidden', 'w').write('x')\nprint('written')"
+    )
+    files = cell.root.get_by_role("region", name="Files")
+    expect(files.get_by_role("listitem")).to_have_text(
+        [
+            "big.bin 5.0 MB · application/octet-stream · too large to be brought here",
+            "note.txt 9 bytes · text/plain",
+            "tables/a.csv 4 bytes · text/csv",
+        ]
+    )
+    with page.expect_download() as download:
+        files.get_by_role("button", name="Save tables/a.csv").click()
+    assert download.value.suggested_filename == "a.csv"
+    assert pathlib.Path(download.value.path()).read_text() == "1,2\n"
+    with page.expect_download() as download:
+        files.get_by_role("button", name="Save all (zip)").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None
+        assert {name: archive.read(name).decode() for name in archive.namelist()} == {
+            "note.txt": "ünïcode",
+            "tables/a.csv": "1,2\n",
+        }
+    cell.evaluate("print('nothing written')")
+    expect(files).to_be_hidden()
+
+
+def test_linked_cells_are_told_what_changed_since(page, foreign, site):
+    page.goto(
+        foreign.publish(
+            f'<script src="{site}/static/embedded_cell.js"></script>',
+            "<code-cell linked>open('a', 'w').write('1'); open('b', 'w').write('1')</code-cell>"
+            "<code-cell linked id=second>open('b', 'w').write('22'); 1 / 0</code-cell>",
+        )
+    )
+    first, second = CellOnPage(page), CellOnPage(page, "#second")
+    first.evaluate()
+    expect(first.root.locator(".ca-files li")).to_have_count(2)
+    second.evaluate()
+    expect(second.root.locator(".ca-files li")).to_have_text("b 2 bytes · application/octet-stream")

@@ -1,0 +1,127 @@
+"""Widgets that bring a front end of their own, and data that is no text."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.cells import CellOnPage
+
+
+@pytest.fixture
+def cell(page, site):
+    page.goto(site + "/")
+    return CellOnPage(page)
+
+
+COUNTER = '''import anywidget, traitlets
+class Counter(anywidget.AnyWidget):
+    _esm = """
+    export default {
+      initialize({ model }) { model.set("started", model.get("started") + 1); model.save_changes(); },
+      render({ model, el }) {
+        const button = document.createElement("button");
+        const show = () => { button.textContent = `count is ${model.get("value")}`; };
+        button.addEventListener("click", () => { model.set("value", model.get("value") + 1); model.save_changes(); });
+        model.on("change:value", show);
+        show();
+        el.append(button);
+        return () => { document.title = "taken away"; };
+      },
+    };
+    """
+    _css = "button { color: rgb(0, 0, 255); }"
+    value = traitlets.Int(0).tag(sync=True)
+    started = traitlets.Int(0).tag(sync=True)
+'''
+
+
+def test_a_counter_of_anywidget_works_without_the_network(cell, watch):
+    cell.evaluate(
+        COUNTER + "counter = Counter(value=5)\ndisplay(counter)\n"
+        "counter.observe(lambda change: print('Python has', change.new, counter.started), 'value')"
+    )
+    button = cell.output.get_by_role("button", name="count is 5")
+    expect(button).to_have_css("color", "rgb(0, 0, 255)")
+    button.click()
+    expect(cell.output.get_by_text("Python has 6 1")).to_be_visible()
+    cell.output.get_by_role("button", name="count is 6").click()
+    expect(cell.output.get_by_text("Python has 7 1")).to_be_visible()
+    assert watch.strangers == []
+
+
+def test_a_widget_of_anywidget_is_a_control_of_an_interact(cell):
+    cell.evaluate(COUNTER + "@interact\ndef f(counter=Counter(value=2)):\n    print('twice is', 2 * counter)")
+    cell.output.get_by_role("button", name="count is 2").click()
+    expect(cell.output.locator(".widget-output")).to_have_text("twice is 6\n")
+
+
+def test_a_widget_is_cleaned_up_when_it_goes(cell):
+    cell.evaluate(
+        COUNTER + "from IPython.display import clear_output\nimport ipywidgets\n"
+        "counter = Counter()\nbutton = ipywidgets.Button(description='Close')\n"
+        "button.on_click(lambda _: counter.close())\ndisplay(counter, button)"
+    )
+    cell.output.get_by_role("button", name="Close").click()
+    expect(cell.output.get_by_role("button", name="count is 0")).to_have_count(0)
+    assert cell.frame.evaluate("document.title") == "taken away"
+
+
+@pytest.mark.parametrize(
+    ("module", "sentence"),
+    [
+        ("export default { render( }", "SyntaxError"),
+        ("export default { render() { throw new Error('no picture today'); } }", "no picture today"),
+        ("import x from 'https://example.org/x.js'; export default {}", "Failed to fetch dynamically imported module"),
+    ],
+)
+def test_a_module_that_fails_is_told_in_its_place(cell, watch, module, sentence):
+    watch.expected += ["example.org", "no picture today", "SyntaxError"]
+    cell.evaluate(
+        f"import anywidget\nclass Broken(anywidget.AnyWidget):\n    _esm = {module!r}\ndisplay(Broken())\nprint('on')"
+    )
+    expect(cell.output.locator(".error")).to_contain_text("This widget's own program failed")
+    if sentence != "SyntaxError":
+        expect(cell.output.locator(".error")).to_contain_text(sentence)
+    expect(cell.output.get_by_text("on", exact=True)).to_be_visible()
+
+
+def test_commands_and_bytes_travel_both_ways(cell):
+    cell.evaluate(
+        '''import anywidget, traitlets
+from ipywidgets.widgets.trait_types import CByteMemoryView
+class Bytes(anywidget.AnyWidget):
+    _esm = """
+    export default {
+      async render({ model, el, experimental }) {
+        const data = new Uint8Array(model.get("data").buffer);
+        model.set("back", new DataView(data.map((byte) => 255 - byte).buffer));
+        model.save_changes();
+        const [answer, buffers] = await experimental.invoke("_double", 21, { buffers: [new Uint8Array([7]).buffer] });
+        el.textContent = `${answer} ${buffers[0].getUint8(0)}`;
+      },
+    };
+    """
+    data = traitlets.Bytes(b"").tag(sync=True)
+    back = CByteMemoryView(b"").tag(sync=True)
+
+    @anywidget.experimental.command
+    def _double(self, message, buffers):
+        return 2 * message, [bytes(buffers[0]) ]
+
+widget = Bytes(data=bytes([0, 1, 254, 255]))
+widget.observe(lambda change: print("back", list(change.new)), "back")
+display(widget)'''
+    )
+    expect(cell.output.get_by_text("back [255, 254, 1, 0]")).to_be_visible()
+    expect(cell.output.get_by_text("42 7")).to_be_visible()
+
+
+def test_a_picture_as_a_widget(cell):
+    cell.evaluate(
+        "import io, ipywidgets, matplotlib.pyplot as plt\n"
+        "plt.figure(figsize=(1, 1)); plt.savefig(b := io.BytesIO()); plt.close()\n"
+        "display(ipywidgets.Image(value=b.getvalue()))"
+    )
+    image = cell.output.locator("img.widget-image")
+    assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 100
