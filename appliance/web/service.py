@@ -33,6 +33,7 @@ from appliance.web.jupyter_routes import JupyterRoutes
 from appliance.web.jupyter_sessions import JupyterSessions
 from appliance.web.kernel_routes import KernelRoutes
 from appliance.web.kernels import Kernels
+from appliance.web.lease_routes import LeaseRoutes
 from appliance.web.metrics import MetricsRoutes, WebMetrics
 from appliance.web.page import Page
 from appliance.web.permalink_client import PermalinkClient
@@ -195,6 +196,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
     permalinks = PermalinkClient(config, reactor)
     access = Access(config)
     sockjs = SockJsRoutes(config, kernels, access, reactor, utc_now)
+    leases = LeaseRoutes(config, kernels, access, reactor, utc_now)
     jupyter = JupyterRoutes(config, kernels, access, reactor, utc_now)
     routes = (
         *KernelRoutes(config, kernels, access, reactor, utc_now).routes(),
@@ -205,6 +207,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
         *Health(config, kernels, pool, permalinks, reactor, random_factor, utc_now).routes(),
         *Documents(access).routes(),
         *sockjs.routes(),
+        *leases.routes(),
         *jupyter.routes(),
         *JupyterSessions(kernels, access, jupyter).routes(),
     )
@@ -221,6 +224,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
         metrics_listening = StreamServerEndpointService(door, watched)  # type: ignore[no-untyped-call]
         metrics_listening._raiseSynchronously = True
         metrics_listening.setServiceParent(service)  # type: ignore[no-untyped-call]
-    for part in (*([events] if events is not None else []), sockjs, kernels, pool, _Closing(permalinks), listening):
+    before = [events] if events is not None else []
+    for part in (*before, sockjs, leases, kernels, pool, _Closing(permalinks), listening):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service

@@ -12,8 +12,9 @@ import type { Effect, Evaluation, Happening, Outcome } from "./evaluation.js";
 import type { Ending, Kernel } from "./kernel.js";
 import { environmentFor, labelOf, notInstalled, titleOf } from "./languages.js";
 import type { Environment } from "./languages.js";
-import { textOf } from "./messages.js";
-import type { KernelMessage } from "./messages.js";
+import { prepareLease } from "./lease_socket.js";
+import { PAGE_SESSION, executeRequest, textOf } from "./messages.js";
+import type { KernelMessage, Request } from "./messages.js";
 import { outputOf, pagesOf } from "./output_items.js";
 import type { OfferedFile } from "./output_items.js";
 import { OutputView } from "./output_view.js";
@@ -78,6 +79,7 @@ export class Cell {
   /** Number of the evaluation; whatever belongs to an earlier one is ignored. */
   private evaluation = 0;
   private kernel: Kernel | undefined;
+  private request: Request | undefined;
   private silence: () => void = () => undefined;
   private patience: ReturnType<typeof setTimeout> | undefined;
   private clock: ReturnType<typeof setInterval> | undefined;
@@ -143,6 +145,12 @@ export class Cell {
       },
     });
     this.askForEnvironments(options.languages);
+    prepareLease(this.server);
+    for (const near of ["pointerover", "focusin"]) {
+      this.view.input.addEventListener(near, () => {
+        this.prepare();
+      });
+    }
     this.leaveLink = this.linked?.join((ending) => {
       if (this.kernel) this.linkLost(ending);
     });
@@ -163,6 +171,13 @@ export class Cell {
   /** Lay the editor out again, after it was hidden or moved. */
   refresh(): void {
     this.editor.requestMeasure();
+  }
+
+  /** Somebody is near: have a connection and a frame for output there before the click. */
+  private prepare(): void {
+    if (this.state.phase !== "idle") return;
+    prepareLease(this.server);
+    this.outputs.prepare();
   }
 
   evaluate(): void {
@@ -269,7 +284,9 @@ export class Cell {
     const waiting = (before: number): void => {
       if (evaluation === this.evaluation) this.showPlace(before);
     };
-    (this.linked ?? this.fresh).open(waiting, { ...this.wanted, environment: this.environment ?? "" }).then(
+    const request = executeRequest(PAGE_SESSION, this.code);
+    this.request = request;
+    (this.linked ?? this.fresh).open(waiting, { ...this.wanted, environment: this.environment ?? "" }, request).then(
       (kernel) => {
         if (evaluation !== this.evaluation) return;
         this.kernel = kernel;
@@ -282,12 +299,12 @@ export class Cell {
   }
 
   private execute(): void {
-    if (!this.kernel) return;
+    if (!this.kernel || !this.request) return;
     const { evaluation } = this;
     this.outputs.connect(this.kernel, (ending) => {
       this.tell("info", `${ending.sentence} ${CONTROLS_LOST}`);
     });
-    this.silence = this.kernel.execute(this.code, {
+    this.silence = this.kernel.execute(this.request, {
       message: (message) => {
         if (evaluation === this.evaluation) this.receive(message);
       },

@@ -53,7 +53,7 @@ export class CellView {
   readonly frames = make("div", "ca-frames");
   readonly sharePanel: SharePanel;
 
-  private readonly input: HTMLElement;
+  readonly input: HTMLElement;
   private readonly output: HTMLElement;
   private readonly run: HTMLButtonElement;
   private readonly stop: HTMLButtonElement;
@@ -194,7 +194,7 @@ export class CellView {
 
   /** An output section without anything in it is not shown. */
   private showOutput(busy: boolean): void {
-    this.output.hidden = !busy && this.notice.hidden && this.frames.childElementCount === 0;
+    this.output.hidden = !busy && this.notice.hidden && this.frames.querySelector(".ca-frame:not(.ca-frame-ahead)") === null;
   }
 
   private place(part: HTMLElement, parent: ParentNode & Node): void {

@@ -115,9 +115,13 @@ class OutputFrame {
   }
 }
 
+/** Who has a frame ahead of time. */
+let owner: OutputView | undefined;
+
 export class OutputView {
   private current: OutputFrame | undefined;
   private next: OutputFrame | undefined;
+  private ahead: OutputFrame | undefined;
 
   constructor(
     private readonly container: HTMLElement,
@@ -131,9 +135,30 @@ export class OutputView {
     },
   ) {}
 
+  /** Have the frame of the next evaluation there before it starts. A page has one such frame, where its visitor was last. */
+  prepare(): void {
+    if (this.ahead || this.next) return;
+    owner?.unprepare();
+    owner = this;
+    this.ahead = this.make();
+    this.ahead.element.classList.add("ca-frame-ahead");
+  }
+
+  private unprepare(): void {
+    this.ahead?.remove();
+    this.ahead = undefined;
+    if (owner === this) owner = undefined;
+  }
+
   /** A new evaluation starts. */
   begin(): void {
     this.next?.remove();
+    this.next = this.ahead ?? this.make();
+    this.next.element.classList.remove("ca-frame-ahead");
+    this.ahead = undefined;
+  }
+
+  private make(): OutputFrame {
     const frame = new OutputFrame(this.address, this.label, {
       shown: () => {
         this.show(frame);
@@ -143,8 +168,8 @@ export class OutputView {
       },
       offered: this.on.offered,
     });
-    this.next = frame;
     this.container.append(frame.element);
+    return frame;
   }
 
   push(item: OutputItem): void {
@@ -180,6 +205,7 @@ export class OutputView {
 
   /** Remove all output. */
   clear(): void {
+    this.unprepare();
     this.next?.remove();
     this.current?.remove();
     this.next = undefined;
@@ -203,6 +229,7 @@ export class OutputView {
     frame.remove();
     if (frame === this.current) this.current = undefined;
     if (frame === this.next) this.next = undefined;
+    if (frame === this.ahead) this.ahead = undefined;
     this.on.gone();
   }
 }

@@ -3,6 +3,7 @@
 import { environmentsOf } from "./languages.js";
 import type { Environment } from "./languages.js";
 import { isObject, randomId, textOf } from "./messages.js";
+import type { Json, Request } from "./messages.js";
 
 /** What a visitor is told when the server gave no sentence of its own. */
 const UNREACHABLE = "The server could not be reached. Check the network connection, then try again.";
@@ -12,7 +13,7 @@ const UNEXPECTED = "The server gave an answer that this page does not understand
 const MAX_RETRY_AFTER_SECONDS = 3600;
 
 /** Kernels of one page are counted together by the server; the id is no secret. */
-const PAGE_ID = randomId();
+export const PAGE_ID = randomId();
 
 /** A request that failed, with the sentence a visitor reads. */
 export class ServerError extends Error {
@@ -41,6 +42,8 @@ export interface Patience {
   /** Gives the place in the line back when it is aborted. */
   readonly signal: AbortSignal;
   readonly wanted?: Wanted;
+  /** What the kernel is to run first; it is sent along where that is possible. */
+  readonly requests?: readonly Request[];
 }
 
 /** Which kernel is wanted, by names that the server knows; "" is its default. */
@@ -103,6 +106,13 @@ export function failureOf(status: number, body: string, retryAfter: string | nul
   const seconds = Number(retryAfter ?? Number.NaN);
   const wait = seconds > 0 ? Math.min(Math.ceil(seconds), MAX_RETRY_AFTER_SECONDS) : undefined;
   return new ServerError(sentence, status, wait);
+}
+
+/** Return the failure that the server tells over a connection instead of a kernel. */
+export function refusalOf(content: Json): ServerError {
+  const status = Number(content.status) || 0;
+  const wait = content.retry_after === undefined ? null : String(content.retry_after);
+  return failureOf(status, JSON.stringify({ message: textOf(content.message) }), wait);
 }
 
 /** Return the place in the line that an answer gives instead of a kernel. */
@@ -168,10 +178,16 @@ export class Server {
     return { id, channels: `${base}kernel/${id}/channels` };
   }
 
+  /** Return the address of a WebSocket of the server. */
+  socket(path: string): URL {
+    const url = new URL(this.root + path);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    return url;
+  }
+
   /** Return the address of the connection for completions. */
   questions(environment: string): string {
-    const url = new URL(`${this.root}sockjs/websocket`);
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    const url = this.socket("sockjs/websocket");
     url.search = new URLSearchParams({ CellSessionID: PAGE_ID, accepted_tos: "true", environment }).toString();
     return url.href;
   }
@@ -189,9 +205,9 @@ export class Server {
     return known;
   }
 
-  /** End a kernel. It is gone when this returns; one that had already ended is no error. */
-  async end(id: string): Promise<void> {
-    await this.fetch(`kernel/${encodeURIComponent(id)}`, { method: "DELETE", keepalive: true });
+  /** End a kernel; `session` names our connection to it. It is gone when this returns; one that had already ended is no error. */
+  async end(id: string, session: string): Promise<void> {
+    await this.fetch(`kernel/${encodeURIComponent(id)}?session_id=${session}`, { method: "DELETE", keepalive: true });
   }
 
   /** Store code under a permalink. */
