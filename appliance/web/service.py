@@ -35,6 +35,7 @@ from appliance.web.kernel_routes import KernelRoutes
 from appliance.web.kernels import Kernels
 from appliance.web.lease_routes import LeaseRoutes
 from appliance.web.metrics import MetricsRoutes, WebMetrics
+from appliance.web.openapi import Description
 from appliance.web.page import Page
 from appliance.web.permalink_client import PermalinkClient
 from appliance.web.permalink_routes import PermalinkRoutes
@@ -198,6 +199,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
     sockjs = SockJsRoutes(config, kernels, access, reactor, utc_now)
     leases = LeaseRoutes(config, kernels, access, reactor, utc_now)
     jupyter = JupyterRoutes(config, kernels, access, reactor, utc_now)
+    description = Description()
     routes = (
         *KernelRoutes(config, kernels, access, reactor, utc_now).routes(),
         *ServiceRoutes(config, kernels, access, utc_now).routes(),
@@ -208,9 +210,11 @@ def make_service(config: Config, reactor: Any) -> WebService:
         *Documents(access).routes(),
         *sockjs.routes(),
         *leases.routes(),
+        *description.routes(),
         *jupyter.routes(),
         *JupyterSessions(kernels, access, jupyter).routes(),
     )
+    description.describe(routes)
     metrics.watch(kernels, events)
     router = Router(config, routes, metrics, reactor.seconds)
     site = CellSite(router, config.web.max_body_bytes, reactor)
