@@ -13,6 +13,9 @@ import { OutputQueue } from "./output_queue.js";
 /** Tallest frame, in CSS pixels; longer output scrolls inside. */
 export const MAX_FRAME_HEIGHT = 640;
 
+/** Tallest frame on paper: about ten pages. */
+const MAX_PRINTED_HEIGHT = 10_000;
+
 /** How long the old frame covers the new one, which may need a moment for its first paint. */
 const COVER_MILLISECONDS = 80;
 
@@ -23,6 +26,8 @@ class OutputFrame {
   private ready = false;
   private busy = false;
   private loads = 0;
+  /** Height of the content, which may scroll inside. */
+  private full = 0;
   private kernel: Kernel | undefined;
   private hasWidgets = false;
 
@@ -43,6 +48,8 @@ class OutputFrame {
       if (this.loads > 1) this.on.gone();
     });
     window.addEventListener("message", this.receive);
+    window.addEventListener("beforeprint", this.unroll);
+    window.addEventListener("afterprint", this.fit);
     this.element = frame;
   }
 
@@ -79,6 +86,8 @@ class OutputFrame {
 
   remove(): void {
     window.removeEventListener("message", this.receive);
+    window.removeEventListener("beforeprint", this.unroll);
+    window.removeEventListener("afterprint", this.fit);
     this.element.remove();
   }
 
@@ -95,9 +104,9 @@ class OutputFrame {
       if (file) this.on.offered(file);
       return;
     }
-    const height = Math.min(Math.ceil(report.height), MAX_FRAME_HEIGHT);
-    this.element.style.setProperty("height", `${height}px`);
-    this.element.classList.toggle("ca-frame-empty", height === 0);
+    this.full = Math.ceil(report.height);
+    this.fit();
+    this.element.classList.toggle("ca-frame-empty", this.full === 0);
     if (report.type === "ready") {
       this.ready = true;
     } else if (report.type === "shown") {
@@ -105,6 +114,15 @@ class OutputFrame {
       this.on.shown();
     }
     this.send();
+  };
+
+  private readonly fit = (): void => {
+    this.element.style.setProperty("height", `${Math.min(this.full, MAX_FRAME_HEIGHT)}px`);
+  };
+
+  /** Paper does not scroll. */
+  private readonly unroll = (): void => {
+    this.element.style.setProperty("height", `${Math.min(this.full, MAX_PRINTED_HEIGHT)}px`);
   };
 
   /** One batch at a time: the next goes when the frame has shown the last, however fast the kernel prints. */
@@ -115,8 +133,8 @@ class OutputFrame {
   }
 }
 
-/** Who has a frame ahead of time. */
-let owner: OutputView | undefined;
+/** Takes the frame away that a cell of this page has ahead of time. */
+let takeAhead = (): void => undefined;
 
 export class OutputView {
   private current: OutputFrame | undefined;
@@ -138,8 +156,10 @@ export class OutputView {
   /** Have the frame of the next evaluation there before it starts. A page has one such frame, where its visitor was last. */
   prepare(): void {
     if (this.ahead || this.next) return;
-    owner?.unprepare();
-    owner = this;
+    takeAhead();
+    takeAhead = () => {
+      this.unprepare();
+    };
     this.ahead = this.make();
     this.ahead.element.classList.add("ca-frame-ahead");
   }
@@ -147,7 +167,6 @@ export class OutputView {
   private unprepare(): void {
     this.ahead?.remove();
     this.ahead = undefined;
-    if (owner === this) owner = undefined;
   }
 
   /** A new evaluation starts. */

@@ -6,8 +6,8 @@ import { isObject, randomId, textOf } from "./messages.js";
 import type { Json, Request } from "./messages.js";
 
 /** What a visitor is told when the server gave no sentence of its own. */
-const UNREACHABLE = "The server could not be reached. Check the network connection, then try again.";
-const UNEXPECTED = "The server gave an answer that this page does not understand.";
+const UNREACHABLE = { sentence: "The server could not be reached. Check the network connection, then try again.", code: "unreachable" };
+const UNEXPECTED = { sentence: "The server gave an answer that this page does not understand.", code: "unexpected" };
 
 /** Longest Retry-After that is repeated to the visitor. */
 const MAX_RETRY_AFTER_SECONDS = 3600;
@@ -25,6 +25,8 @@ export class ServerError extends Error {
     readonly status = 0,
     /** Pause the server asked for, when it did. */
     readonly retryAfterSeconds?: number,
+    /** What went wrong, by a name that the server or this page gives it; "" when it has none. */
+    readonly code = "",
     options?: ErrorOptions,
   ) {
     super(sentence, options);
@@ -96,23 +98,34 @@ export function normalizeRoot(root: string, base: string): string {
 /** Return the sentence and the wait that an error response carries. */
 export function failureOf(status: number, body: string, retryAfter: string | null): ServerError {
   let sentence = "";
+  let code = "";
   try {
     const value: unknown = JSON.parse(body);
-    if (isObject(value)) sentence = textOf(value.message);
+    if (isObject(value)) {
+      sentence = textOf(value.message);
+      code = textOf(value.error);
+    }
   } catch {
     // Proxies in between answer with pages of their own: the sentence below stands for those.
   }
-  if (sentence === "") sentence = status === 503 ? "The server is busy." : `The server refused the request (${status}).`;
+  if (sentence === "") {
+    sentence = status === 503 ? "The server is busy." : `The server refused the request (${status}).`;
+    code = status === 503 ? "busy" : "";
+  }
   const seconds = Number(retryAfter ?? Number.NaN);
   const wait = seconds > 0 ? Math.min(Math.ceil(seconds), MAX_RETRY_AFTER_SECONDS) : undefined;
-  return new ServerError(sentence, status, wait);
+  return new ServerError(sentence, status, wait, code);
 }
 
 /** Return the failure that the server tells over a connection instead of a kernel. */
 export function refusalOf(content: Json): ServerError {
   const status = Number(content.status) || 0;
-  const wait = content.retry_after === undefined ? null : String(content.retry_after);
-  return failureOf(status, JSON.stringify({ message: textOf(content.message) }), wait);
+  const wait = typeof content.retry_after === "number" ? String(content.retry_after) : null;
+  return failureOf(status, JSON.stringify(content), wait);
+}
+
+function unexpected(options?: ErrorOptions): ServerError {
+  return new ServerError(UNEXPECTED.sentence, 0, undefined, UNEXPECTED.code, options);
 }
 
 /** Return the place in the line that an answer gives instead of a kernel. */
@@ -174,7 +187,7 @@ export class Server {
     }
     const id = isObject(answer) ? textOf(answer.id) : "";
     const base = isObject(answer) ? textOf(answer.ws_url) : "";
-    if (!/^[\w-]{1,64}$/.test(id) || !/^wss?:\/\//.test(base)) throw new ServerError(UNEXPECTED);
+    if (!/^[\w-]{1,64}$/.test(id) || !/^wss?:\/\//.test(base)) throw unexpected();
     return { id, channels: `${base}kernel/${id}/channels` };
   }
 
@@ -219,7 +232,7 @@ export class Server {
     const answer = await this.json("permalink", { method: "POST", body });
     const zip = isObject(answer) ? textOf(answer.zip) : "";
     const query = isObject(answer) ? textOf(answer.query) : "";
-    if (zip === "" || query === "") throw new ServerError(UNEXPECTED);
+    if (zip === "" || query === "") throw unexpected();
     return { zip, query };
   }
 
@@ -237,7 +250,7 @@ export class Server {
     try {
       return (await response.json()) as unknown;
     } catch (error) {
-      throw new ServerError(UNEXPECTED, 0, undefined, { cause: error });
+      throw unexpected({ cause: error });
     }
   }
 
@@ -246,7 +259,7 @@ export class Server {
     try {
       response = await fetch(this.root + path, { ...init, credentials: "omit" });
     } catch (error) {
-      throw new ServerError(UNREACHABLE, 0, undefined, { cause: error });
+      throw new ServerError(UNREACHABLE.sentence, 0, undefined, UNREACHABLE.code, { cause: error });
     }
     if (!response.ok) {
       const body = await response.text().catch(() => "");

@@ -84,7 +84,7 @@ export class LinkedSession implements Session {
   /** Raises `ServerError` also when the kernel that there is already runs something else. */
   open(waiting?: Waiting, wanted: Wanted = ANY_KERNEL, request?: Request): Promise<Kernel> {
     if (this.current && (wanted.environment !== this.wanted.environment || wanted.profile !== this.wanted.profile)) {
-      return Promise.reject(new ServerError(DIFFERENT));
+      return Promise.reject(new ServerError(DIFFERENT, 409, undefined, "different_kernel"));
     }
     if (waiting) this.waiting.add(waiting);
     if (this.current) return this.current;
