@@ -100,6 +100,9 @@ class Web:
     analytics_origins: tuple[str, ...] = _key(
         (), "Origins (https://HOST) that its scripts may come from, and may tell. Empty: this server alone."
     )
+    waiting_connections: int = _key(
+        2000, "Connections of pages on which nobody has evaluated yet; further pages ask for kernels by POST."
+    )
     sockjs_sessions: int = _key(2000, "SockJS sessions open at once; further ones are refused. One is one page.")
     service_seconds: float = _key(30.0, "Wall time of one POST /service, after which success is false.")
     health_cache_seconds: float = _key(5.0, "How long an answer of /healthz is reused, so that probes cost little.")

@@ -505,13 +505,17 @@ class Pool:
     # -- how it decides ---------------------------------------------------------------------------------------------
 
     def _check_quota(self, request: LeaseRequest, now: float) -> None:
-        """Raise `errors.QuotaExceeded`; kernels count until they are gone, requests from when they wait."""
+        """Raise `errors.QuotaExceeded`; requests count from when they wait.
+
+        Kernels count until they are gone for an address, and until they are told to end for a page.
+        """
         holders = [*self._holders(), *(waiting.request for waiting in self._waiting), *self._line.wishes]
         self._check_kernels(request, holders)
         check_cpu(self._settings.quota, self._cpu, request.address, now)
 
     def _check_kernels(self, request: LeaseRequest, holders: list[Kernel | LeaseRequest]) -> None:
-        page = sum(1 for holder in holders if holder.page == request.page) if request.page else 0
+        # a page names itself, and ends a kernel before it asks for the next; an address cannot choose who it is
+        page = sum(holder.page == request.page and not _is_ending(holder) for holder in holders) if request.page else 0
         address = sum(1 for holder in holders if holder.address == request.address) if request.address else 0
         check_kernels(self._settings.quota, page, address, self._settings.retry_after)
 
@@ -706,3 +710,8 @@ class Pool:
 
     def _refusal(self, request: LeaseRequest, error: type[errors.ApplianceError]) -> Refuse:
         return Refuse(request.token, error(retry_after_seconds=self._settings.retry_after))
+
+
+def _is_ending(holder: Kernel | LeaseRequest) -> bool:
+    """Return whether this is a kernel that was told to end."""
+    return isinstance(holder, Kernel) and holder.state is State.ENDING

@@ -32,6 +32,9 @@ NO_STORE: Headers = (("Cache-Control", "no-store"),)
 #: Seconds that a browser may keep the answer to a preflight; the longest that Chromium takes is two hours.
 PREFLIGHT_SECONDS = 7200
 
+#: Answers after which the same request may be made again, in so many seconds.
+RETRY_STATUSES = frozenset({PoolExhausted.http_status, QuotaExceeded.http_status})
+
 #: Host of the request as it may be put into a URL or a header.
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
@@ -144,7 +147,7 @@ def error_response(error: ApplianceError, retry_after_seconds: int) -> Response:
     Errors with status 503 and 429 pass; they carry Retry-After.
     """
     headers: Headers = NO_STORE
-    if error.http_status in (PoolExhausted.http_status, QuotaExceeded.http_status):
+    if error.http_status in RETRY_STATUSES:
         seconds = error.retry_after_seconds or retry_after_seconds
         headers = (*headers, ("Retry-After", str(max(1, math.ceil(seconds)))))
     return json_response({"error": error.code, "message": error.message}, error.http_status, headers)

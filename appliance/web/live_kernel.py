@@ -151,6 +151,12 @@ class LiveKernel:
         self._returning[self._made + 1] = returning
         return self.add_client(client)
 
+    def add_new_client(self, client: Client, returning: Returning) -> int:
+        """Take in a client that has heard nothing yet, and comes back by itself if its connection breaks."""
+        self.resumable = True
+        self._returning[self._made + 1] = returning
+        return self.add_client(client)
+
     def _catch_up(self, client: Client, returning: Returning) -> None:
         missed, complete = self._missed(returning.after, returning.after_kernel)
         for frame in missed:

@@ -34,7 +34,9 @@ from appliance.web.jupyter_routes import JupyterRoutes
 from appliance.web.jupyter_sessions import JupyterSessions
 from appliance.web.kernel_routes import KernelRoutes
 from appliance.web.kernels import Kernels
+from appliance.web.lease_routes import LeaseRoutes
 from appliance.web.metrics import MetricsRoutes, WebMetrics
+from appliance.web.openapi import Description
 from appliance.web.page import Page
 from appliance.web.permalink_client import PermalinkClient
 from appliance.web.permalink_routes import PermalinkRoutes
@@ -196,8 +198,10 @@ def make_service(config: Config, reactor: Any) -> WebService:
     permalinks = PermalinkClient(config, reactor)
     access = Access(config)
     sockjs = SockJsRoutes(config, kernels, access, reactor, utc_now)
+    leases = LeaseRoutes(config, kernels, access, reactor, utc_now)
     jupyter = JupyterRoutes(config, kernels, access, reactor, utc_now)
     files = StaticFiles(config.static_path)
+    description = Description()
     routes = (
         *KernelRoutes(config, kernels, access, reactor, utc_now).routes(),
         *ServiceRoutes(config, kernels, access, utc_now).routes(),
@@ -207,9 +211,12 @@ def make_service(config: Config, reactor: Any) -> WebService:
         *Health(config, kernels, pool, permalinks, reactor, random_factor, utc_now).routes(),
         *Documents(access).routes(),
         *sockjs.routes(),
+        *leases.routes(),
+        *description.routes(),
         *jupyter.routes(),
         *JupyterSessions(kernels, access, jupyter).routes(),
     )
+    description.describe(routes)
     metrics.watch(kernels, events)
     router = Router(config, routes, metrics, reactor.seconds)
     site = CellSite(router, config.web.max_body_bytes, reactor)
@@ -223,6 +230,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
         metrics_listening = StreamServerEndpointService(door, watched)  # type: ignore[no-untyped-call]
         metrics_listening._raiseSynchronously = True
         metrics_listening.setServiceParent(service)  # type: ignore[no-untyped-call]
-    for part in (*([events] if events is not None else []), sockjs, kernels, pool, _Closing(permalinks), listening):
+    before = [events] if events is not None else []
+    for part in (*before, sockjs, leases, kernels, pool, _Closing(permalinks), listening):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service

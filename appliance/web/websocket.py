@@ -331,7 +331,7 @@ class ChannelsSocket(BrowserSocket):
 
     def __init__(
         self,
-        kernel: LiveKernel,
+        kernel: LiveKernel | None,
         channel: Any,
         clock: Any,
         now: Callable[[], str],
@@ -339,6 +339,7 @@ class ChannelsSocket(BrowserSocket):
         framing: Framing,
         returning: Returning | None = None,
     ) -> None:
+        """Begin; without a kernel, whoever makes this one sees to it that there is one before a message comes."""
         super().__init__(channel, clock, max_bytes)
         self._kernel = kernel
         self._returning = returning
@@ -349,6 +350,8 @@ class ChannelsSocket(BrowserSocket):
 
     def opened(self) -> None:
         """Join the session, where this client left it if it did."""
+        if self._kernel is None:
+            return
         if self._returning is None:
             self._number = self._kernel.add_client(self)
         else:
@@ -366,6 +369,8 @@ class ChannelsSocket(BrowserSocket):
             self._take(self._framing.decode_binary, data)
 
     def _take(self, decode: Callable[[Any, str], ClientMessage], data: str | bytes) -> None:
+        if self._kernel is None:
+            return
         try:
             message = decode(data, self._now())
         except InvalidMessage as exc:
@@ -389,11 +394,13 @@ class ChannelsSocket(BrowserSocket):
 
     def left(self) -> None:
         """Leave the session."""
-        self._kernel.remove_client(self._number, lost=not self._said_goodbye)
+        if self._kernel is not None:
+            self._kernel.remove_client(self._number, lost=not self._said_goodbye)
 
     def full(self, *, full: bool) -> None:
         """Stop the kernel's messages, or let them come again."""
-        self._kernel.client_full(self._number, full=full)
+        if self._kernel is not None:
+            self._kernel.client_full(self._number, full=full)
 
 
 class FarewellSocket(BrowserSocket):

@@ -14,7 +14,7 @@ def address(site: str, **arguments: str) -> str:
 
 
 #: A frame that new output has just replaced may stand there for another moment.
-FRAMES = "iframe.ca-frame:not(.ca-frame-last)"
+FRAMES = "iframe.ca-frame:not(.ca-frame-last, .ca-frame-ahead)"
 
 
 def output_in(root: Locator) -> FrameLocator:

@@ -17,6 +17,12 @@ def cell(page, site):
     return CellOnPage(page)
 
 
+def ask_by_post(cell):
+    """Load the page again, without a connection before the click."""
+    cell.page.route_web_socket(lambda url: "/lease" in url, lambda socket: socket.close())
+    cell.page.reload()
+
+
 def test_two_and_two_is_four(cell):
     cell.evaluate("2+2")
     expect(cell.output.get_by_text("4", exact=True)).to_be_visible()
@@ -115,6 +121,7 @@ def test_a_full_server_says_so_and_can_be_tried_again(cell, watch, site):
         "headers": {"Retry-After": "7"},
         "json": {"error": "pool_exhausted", "message": "All kernels of this server are in use."},
     }
+    ask_by_post(cell)
     cell.page.route(f"{site}/kernel?*", lambda route: route.fulfill(**refusal), times=1)
     cell.write("print('at last')")
     cell.start()
@@ -125,6 +132,7 @@ def test_a_full_server_says_so_and_can_be_tried_again(cell, watch, site):
 
 def test_a_server_that_is_away_is_said_to_be(cell, watch, site):
     watch.expected.append(FAILED_LOAD)
+    ask_by_post(cell)
     cell.page.route(f"{site}/kernel?*", lambda route: route.abort(), times=1)
     cell.start()
     expect(cell.notice).to_contain_text("could not be reached")

@@ -114,6 +114,48 @@ def test_names_that_are_gone_from_sagemathcell_do_no_harm(page, foreign, sagecel
     assert page.evaluate("[sagecell.kernels.length, sagecell.quietMode, typeof sagecell.modes]") == [0, False, "object"]
 
 
+def test_cells_in_content_that_is_added_later(page, foreign, sagecell_script):
+    page.goto(
+        foreign.publish(
+            sagecell_script,
+            "<div class='sage'>print('first')</div><div id='more'></div><script>"
+            "const options = {inputLocation: '.sage', languages: ['python'], linkKey: 'k'};"
+            "const info = sagecell.makeSagecell(options);</script>",
+        )
+    )
+    page.evaluate(
+        """() => {
+          const more = document.getElementById('more');
+          more.innerHTML = '<section><div class="sage" id="late">print("late")</div></section>';
+          // tools that make cells of what they add do so as before, once more
+          sagecell.makeSagecell(options);
+        }"""
+    )
+    late = CellOnPage(page, "#late")
+    late.evaluate()
+    expect(late.output.get_by_text("late")).to_be_visible()
+    page.evaluate(
+        """() => { document.getElementById('more').innerHTML = '<div class="sage" id="later">6 * 7</div>'; }"""
+    )
+    later = CellOnPage(page, "#later")
+    later.evaluate()
+    expect(later.output.get_by_text("42")).to_be_visible()
+    assert page.locator(".sagecell_input").count() == 2
+    page.evaluate("sagecell.deleteSagecell(info)")
+    expect(page.locator(".sagecell_input")).to_have_count(0)
+
+
+def test_making_cells_twice_is_harmless(page, foreign, sagecell_script):
+    twice = sagecell_script * 2 + MAKE.replace("<script>", "<script>addEventListener('load', () => {").replace(
+        "</script>", "});</script>"
+    )
+    page.goto(foreign.publish(twice, f"<div id='cell'>print(7)</div>{MAKE}"))
+    cell = CellOnPage(page, "#cell")
+    cell.evaluate()
+    expect(cell.output.get_by_text("7")).to_be_visible()
+    assert page.locator(".sagecell_input").count() == 1
+
+
 def test_b10_a_form_that_was_moved_is_restored(page, foreign, sagecell_script):
     page.goto(
         foreign.publish(

@@ -205,3 +205,38 @@ def test_output_wears_the_colours_of_the_page(page, site, scheme):
     ground = cell.root.locator(".ca-output").evaluate("part => getComputedStyle(part).backgroundColor.match(/[0-9]+/g)")
     assert (red + green + blue > 384) == (scheme == "dark")
     assert (sum(map(int, ground[:3])) > 384) == (scheme == "light")
+
+
+def test_paper_shows_all_of_a_long_output_and_no_buttons(cell, page):
+    cell.evaluate("for n in range(100): print('line', n)")
+    expect(cell.output.get_by_text("line 99")).to_be_visible()
+    assert cell.frame_height == 640
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert cell.frame_height > 1500
+    expect(cell.root.locator(".ca-bar")).to_be_hidden()
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert cell.frame_height == 640
+
+
+def test_a_hundred_thousand_lines_scroll(cell):
+    cell.evaluate("for n in range(100_000): print(n)")
+    frame = cell.frame
+    frame.get_by_text("99999").wait_for()
+    assert frame.evaluate("document.documentElement.scrollHeight") > 1_000_000
+    assert (
+        frame.evaluate("document.body.innerText.split('\\n').filter((line) => /^\\d+$/.test(line)).length") == 100_000
+    )
+    # scrolling is quick: two frames pass within the time in which a visitor sees no stutter
+    milliseconds = frame.evaluate(
+        """async () => {
+          const began = performance.now();
+          for (const top of [0, 700_000]) {
+            document.documentElement.scrollTop = top;
+            await new Promise((resolve) => requestAnimationFrame(resolve));
+          }
+          return performance.now() - began;
+        }"""
+    )
+    assert milliseconds < 1000

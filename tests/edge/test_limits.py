@@ -55,6 +55,16 @@ def test_rate_per_address_then_in_total(start_edge: StartEdge, path: str, name: 
     assert statuses(edge, path, 1, "127.0.0.1") == [200]
 
 
+@pytest.mark.attack(27, "HAProxy: connections for an evaluation count as one", "leases over WebSockets, uncounted")
+def test_connections_that_wait_for_a_click_are_counted_with_computations(start_edge: StartEdge) -> None:
+    edge = start_edge(COMPUTATIONS)
+    answers = [edge.ask("GET", f"/{name}?session_id=a").status for name in ("lease", "l%65ase", "lease")]
+    assert answers == [200] * 3
+    assert statuses(edge, "/kernel", 4, "127.0.0.1") == [200] * 2 + [429] * 2
+    assert edge.ask("GET", "/lease?session_id=a").status == 429
+    assert edge.ask("GET", "/lease?session_id=a", source="127.0.0.2").status == 200
+
+
 def burst(edge: Edge, count: int, source: str) -> tuple[collections.Counter[int], float]:
     """POST ``count`` times as fast as sixteen clients can; return how often each status came, and how long it took."""
     began = time.monotonic()

@@ -48,6 +48,16 @@ def test_b2_an_error_leaves_nothing_in_the_metadata_of_what_follows(appliance):
     appliance.request("DELETE", f"/kernel/{client.kernel_id}")
 
 
+def test_b2_an_interact_that_raises_keeps_its_id_to_itself(appliance):
+    with SageClient(appliance.url) as client:
+        first = client.run("@interact\ndef f(n=(1, 5)):\n    print(n)\n    1 / 0")
+        ids = {message["metadata"].get("interact_id") for message in first.messages} - {None}
+        assert len(ids) == 1
+        answer = client.run("print('after')")
+        assert [message["metadata"].get("interact_id") for message in answer.messages] == [None] * len(answer.messages)
+    appliance.request("DELETE", f"/kernel/{client.kernel_id}")
+
+
 @pytest.mark.parametrize("mode", ["sage", "gap", "r", "python", "singular"])
 def test_b3_completion_and_help_answer_in_every_mode_and_the_connection_lives(appliance, mode):
     connection = websocket.create_connection(f"ws://127.0.0.1:{appliance.port}/sockjs/websocket", timeout=20)

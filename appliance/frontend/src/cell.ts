@@ -13,17 +13,21 @@ import type { SavedInteract } from "./interacts.js";
 import type { Ending, Kernel, Listener } from "./kernel.js";
 import { environmentFor, labelOf, notInstalled, titleOf } from "./languages.js";
 import type { Environment } from "./languages.js";
-import { textOf } from "./messages.js";
-import type { KernelMessage } from "./messages.js";
+import { prepareLease } from "./lease_socket.js";
+import { PAGE_SESSION, executeRequest, textOf } from "./messages.js";
+import type { KernelMessage, Request } from "./messages.js";
 import { outputOf, pagesOf } from "./output_items.js";
 import type { Check } from "./options.js";
 import type { OfferedFile } from "./output_items.js";
+import { Transcript, notebookOf, snippetOf } from "./notebook.js";
 import { OutputView } from "./output_view.js";
 import { ServerError } from "./server.js";
 import type { Server, Wanted } from "./server.js";
 import { FreshSession } from "./session.js";
 import { filesOf, save, sizeText } from "./session_files.js";
 import type { LinkedSession } from "./session.js";
+import { languageOf, stringsFor, told } from "./strings/catalogue.js";
+import type { Strings } from "./strings/catalogue.js";
 import { Summary } from "./summary.js";
 
 export interface CellOptions {
@@ -42,16 +46,21 @@ export interface CellOptions {
   /** Environment and profile of the server; "" is what the language needs, and the default profile. */
   readonly wanted: Wanted;
   readonly readOnly: boolean;
-  readonly evaluateLabel: string;
+  readonly evaluateLabel: string | undefined;
   readonly hide: ReadonlySet<Part>;
   readonly aliases: Readonly<Record<string, string>>;
   readonly changed: (code: string) => void;
+  /** Language in which the cell speaks; without it that of the page around it. */
+  readonly speaks?: string | undefined;
 }
 
 /** A kernel that has not reacted to an interrupt after this long may be ended. */
 const INTERRUPT_MILLISECONDS = 2_000;
 
 const CLOCK_MILLISECONDS = 1_000;
+
+/** After an evaluation, the next one is prepared when the page has shown this one. */
+const AGAIN_MILLISECONDS = 300;
 
 /** How loud the end of a kernel is, by the server's code of the reason. */
 const TONES: Readonly<Record<string, Tone>> = {
@@ -63,12 +72,6 @@ const TONES: Readonly<Record<string, Tone>> = {
   crashed: "error",
 };
 
-const CONNECTION_LOST = "Connection lost, connecting again. The program goes on.";
-const OUTPUT_LOST = "\n[Output was lost while the connection was down.]\n";
-const CONTROLS_LOST = "The controls above no longer do anything: evaluate again to use them.";
-
-const VARIABLES_LOST = "The session of the linked cells is lost with it: evaluating any of them starts a new one, without their variables.";
-
 export class Cell {
   private readonly server: Server;
   private readonly linked: LinkedSession | undefined;
@@ -77,6 +80,7 @@ export class Cell {
   private readonly editor: EditorView;
   private readonly outputs: OutputView;
   private readonly leaveLink: (() => void) | undefined;
+  private readonly texts: Strings;
 
   private language: string;
   private readonly wanted: Wanted;
@@ -85,13 +89,15 @@ export class Cell {
   /** Number of the evaluation; whatever belongs to an earlier one is ignored. */
   private evaluation = 0;
   private kernel: Kernel | undefined;
+  private request: Request | undefined;
   private silence: () => void = () => undefined;
   private patience: ReturnType<typeof setTimeout> | undefined;
   private clock: ReturnType<typeof setInterval> | undefined;
   private startedAt = 0;
   /** How many visitors are before this one while all kernels are taken. */
   private before: number | undefined;
-  private summary = new Summary();
+  private summary = new Summary("");
+  private transcript = new Transcript();
   private connected = true;
   private readonly checks: readonly Check[];
   /** Interacts of a permalink, until its code is evaluated. */
@@ -103,6 +109,7 @@ export class Cell {
 
   constructor(options: CellOptions) {
     this.server = options.server;
+    this.texts = stringsFor(options.speaks, languageOf(options.input));
     this.linked = options.linked;
     this.fresh = new FreshSession(options.server);
     this.language = options.languages[0];
@@ -113,11 +120,12 @@ export class Cell {
       {
         input: options.input,
         output: options.output,
-        evaluateLabel: options.evaluateLabel,
+        evaluateLabel: options.evaluateLabel ?? this.texts.evaluate,
         language: this.languageElement(options.languages),
         hidden: options.hide,
         aliases: options.aliases,
         restart: options.linked !== undefined,
+        texts: this.texts,
       },
       {
         evaluate: () => {
@@ -132,6 +140,9 @@ export class Cell {
         share: () => {
           void this.share();
         },
+        download: () => {
+          this.download();
+        },
       },
     );
     this.editor = createEditor({
@@ -139,7 +150,8 @@ export class Cell {
       root: this.view.root,
       code: options.code,
       language: this.language,
-      label: `Code, ${titleOf(this.language)}`,
+      label: this.texts.code(titleOf(this.language)),
+      keys: this.texts.editorKeys,
       modes: this.server.asset("modes.js"),
       readOnly: options.readOnly,
       complete: (context) => complete(context, this.server, this.environment ?? "", this.idleKernel),
@@ -148,15 +160,21 @@ export class Cell {
       },
       changed: options.changed,
     });
-    this.outputs = new OutputView(this.view.frames, this.server.outputFrame, "Output", {
+    this.outputs = new OutputView(this.view.frames, this.server.outputFrame, this.texts.frame, {
       gone: () => {
-        this.view.showNotice({ tone: "warning", text: "The output tried to replace itself by another page, and was removed." });
+        this.view.showNotice({ tone: "warning", text: this.texts.outputLeft });
       },
       offered: (file) => {
         this.offer(file);
       },
     });
     this.askForEnvironments(options.languages);
+    prepareLease(this.server);
+    for (const near of ["pointerover", "focusin"]) {
+      this.view.input.addEventListener(near, () => {
+        this.prepare();
+      });
+    }
     this.leaveLink = this.linked?.join((ending) => {
       if (this.kernel) this.linkLost(ending);
     });
@@ -179,13 +197,20 @@ export class Cell {
     this.editor.requestMeasure();
   }
 
+  /** Somebody is near: have a connection and a frame for output there before the click. */
+  private prepare(): void {
+    if (this.state.phase !== "idle") return;
+    prepareLease(this.server);
+    this.outputs.prepare();
+  }
+
   evaluate(): void {
     if (this.asked === undefined) {
       this.happen({ type: "evaluate" });
       return;
     }
     void this.asked.then(() => {
-      if (this.environment === undefined) this.tell("error", notInstalled(this.language, this.environments));
+      if (this.environment === undefined) this.tell("error", notInstalled(this.language, this.environments, this.texts));
       else this.happen({ type: "evaluate" });
     });
   }
@@ -200,7 +225,7 @@ export class Cell {
     if (this.wanted.environment !== "" || languages.every((language) => language === "python")) return;
     this.asked = this.server.environments().then((environments) => {
       this.environments = environments;
-      for (const [language, element] of this.labels) element.textContent = labelOf(language, environments);
+      for (const [language, element] of this.labels) element.textContent = labelOf(language, environments, this.texts);
     });
   }
 
@@ -245,7 +270,7 @@ export class Cell {
         this.kernel?.interrupt();
         this.patience = setTimeout(() => {
           this.happen({ type: "interruptIgnored" });
-          this.view.announce("The code does not react. Press the button again to end the kernel.");
+          this.view.announce(this.texts.stubbornSaid);
         }, INTERRUPT_MILLISECONDS);
         break;
       case "endKernel":
@@ -271,10 +296,11 @@ export class Cell {
   private lease(): void {
     this.abandon();
     const { evaluation } = this;
-    this.summary = new Summary();
+    this.summary = new Summary(this.texts.picture);
+    this.transcript = new Transcript();
     this.view.showNotice(undefined);
     this.view.showFiles(undefined);
-    this.view.announce("Running.");
+    this.view.announce(`${this.texts.running}.`);
     this.outputs.begin();
     this.startedAt = performance.now();
     this.before = undefined;
@@ -284,7 +310,13 @@ export class Cell {
     const waiting = (before: number): void => {
       if (evaluation === this.evaluation) this.showPlace(before);
     };
-    (this.linked ?? this.fresh).open(waiting, { ...this.wanted, environment: this.environment ?? "" }).then(
+    const { code } = this;
+    const interacts = this.restored?.code === code ? this.restored.interacts : [];
+    this.restored = undefined;
+    this.evaluated = code;
+    const request = executeRequest(PAGE_SESSION, code, { interacts, checks: this.checks });
+    this.request = request;
+    (this.linked ?? this.fresh).open(waiting, { ...this.wanted, environment: this.environment ?? "" }, request).then(
       (kernel) => {
         if (evaluation !== this.evaluation) return;
         this.kernel = kernel;
@@ -297,15 +329,13 @@ export class Cell {
   }
 
   private execute(): void {
-    if (!this.kernel) return;
+    if (!this.kernel || !this.request) return;
     const { evaluation } = this;
     this.outputs.connect(this.kernel, (ending) => {
-      this.tell("info", `${ending.sentence} ${CONTROLS_LOST}`);
+      // the next evaluation ends the kernel of the last: its controls are about to be replaced
+      if (this.state.phase === "starting") return;
+      this.tell("info", `${this.why(ending)} ${this.texts.controlsLost}`);
     });
-    const { code } = this;
-    const interacts = this.restored?.code === code ? this.restored.interacts : [];
-    this.restored = undefined;
-    this.evaluated = code;
     const listener: Listener = {
       message: (message) => {
         if (evaluation === this.evaluation) this.receive(message);
@@ -314,13 +344,13 @@ export class Cell {
         if (evaluation === this.evaluation) this.showConnection(up);
       },
       lost: () => {
-        if (evaluation === this.evaluation) this.outputs.push({ kind: "stream", name: "stderr", text: OUTPUT_LOST });
+        if (evaluation === this.evaluation) this.outputs.push({ kind: "stream", name: "stderr", text: `\n[${this.texts.outputLost}]\n` });
       },
       ended: (ending) => {
         if (evaluation === this.evaluation) this.happen({ type: "ended", ending });
       },
     };
-    this.silence = this.kernel.execute(code, listener, { interacts, checks: this.checks });
+    this.silence = this.kernel.execute(this.request, listener);
   }
 
   /** What a permalink of the present code holds of interacts. */
@@ -362,36 +392,42 @@ export class Cell {
     const item = outputOf(message);
     if (!item) return;
     this.summary.add(item);
+    this.transcript.add(item);
     this.outputs.push(item);
   }
 
   private finish(outcome: Outcome): void {
     this.abandon();
+    // a hand that is still here may evaluate again
+    setTimeout(() => {
+      if (this.view.input.matches(":hover, :focus-within")) this.prepare();
+    }, AGAIN_MILLISECONDS);
     if (outcome.type === "failed" || outcome.type === "cancelled") this.outputs.cancel();
     else this.outputs.end();
     const elapsed = durationText(performance.now() - this.startedAt);
+    const { texts } = this;
     switch (outcome.type) {
       case "ok": {
         const output = this.summary.toString();
-        this.view.showStatus(`Finished in ${elapsed}`);
-        this.view.announce(output === "" ? "Finished without output." : `Finished. Output: ${output}`);
+        this.view.showStatus(texts.finished(elapsed));
+        this.view.announce(output === "" ? texts.finishedSilently : texts.finishedWith(output));
         break;
       }
       case "error":
-        this.view.showStatus(`Error after ${elapsed}`);
-        this.view.announce(`Error. ${outcome.reply.ename}: ${outcome.reply.evalue}`);
+        this.view.showStatus(texts.errorAfter(elapsed));
+        this.view.announce(texts.error(`${outcome.reply.ename}: ${outcome.reply.evalue}`));
         break;
       case "interrupted":
-        this.view.showStatus(`Stopped after ${elapsed}`);
-        this.view.announce("Stopped.");
+        this.view.showStatus(texts.stoppedAfter(elapsed));
+        this.view.announce(`${texts.stopped}.`);
         break;
       case "cancelled":
-        this.view.showStatus("Stopped");
-        this.view.announce("Stopped.");
+        this.view.showStatus(texts.stopped);
+        this.view.announce(`${texts.stopped}.`);
         break;
       case "ended":
-        this.view.showStatus(`Ended after ${elapsed}`);
-        this.tell(TONES[outcome.ending.reason] ?? "warning", outcome.ending.sentence);
+        this.view.showStatus(texts.endedAfter(elapsed));
+        this.tell(TONES[outcome.ending.reason] ?? "warning", this.why(outcome.ending));
         break;
       case "failed":
         this.view.showStatus("");
@@ -409,13 +445,13 @@ export class Cell {
       this.outputs.push({ kind: "stream", name: "stdout", text: `${prompt}${secret ? "·".repeat(8) : value}\n` });
       this.kernel?.answer(value);
     });
-    this.view.announce(`The program asks: ${prompt}`);
+    this.view.announce(this.texts.asks(prompt));
   }
 
   private showConnection(up: boolean): void {
     this.connected = up;
-    if (!up) this.view.showStatus(CONNECTION_LOST);
-    this.view.announce(up ? "Connected again." : CONNECTION_LOST);
+    if (!up) this.view.showStatus(this.texts.connectionLost);
+    this.view.announce(up ? this.texts.connectedAgain : this.texts.connectionLost);
     if (up) this.showElapsed();
   }
 
@@ -425,14 +461,18 @@ export class Cell {
       this.view.showNotice(undefined);
       save(file.name, new Blob([file.bytes], { type: "application/octet-stream" }));
     };
-    const text = `The output offers a file: ${file.name} (${sizeText(file.bytes.byteLength)}).`;
-    this.view.showNotice({ tone: "info", text, action: { label: "Save", run } });
+    const text = this.texts.offers(file.name, sizeText(file.bytes.byteLength));
+    this.view.showNotice({ tone: "info", text, action: { label: this.texts.save, run } });
     this.view.announce(text);
   }
 
   private linkLost(ending: Ending): void {
     this.kernel = undefined;
-    this.tell(TONES[ending.reason] ?? "warning", `${ending.sentence} ${VARIABLES_LOST}`);
+    this.tell(TONES[ending.reason] ?? "warning", `${this.why(ending)} ${this.texts.variablesLost}`);
+  }
+
+  private why(ending: Ending): string {
+    return told(this.texts.endings, ending.reason, ending.sentence);
   }
 
   private tell(tone: Tone, text: string): void {
@@ -443,9 +483,11 @@ export class Cell {
   private showFailure(error: Error, again: () => void): void {
     const failure = error instanceof ServerError ? error : undefined;
     const wait = failure?.retryAfterSeconds;
-    const advice = wait === undefined ? "" : ` The server asks to wait ${wait} ${wait === 1 ? "second" : "seconds"}.`;
-    const text = failure ? failure.message + advice : `Something went wrong in this page: ${error.message}`;
-    const action = failure?.temporary ? { action: { label: "Try again", run: again } } : {};
+    const advice = wait === undefined ? "" : ` ${this.texts.wait(wait)}`;
+    const text = failure
+      ? told(this.texts.errors, failure.code, failure.message) + advice
+      : this.texts.broken(error.message);
+    const action = failure?.temporary ? { action: { label: this.texts.tryAgain, run: again } } : {};
     this.view.showNotice({ tone: failure?.temporary ? "warning" : "error", text, ...action });
     this.view.announce(text);
   }
@@ -453,14 +495,14 @@ export class Cell {
   private showElapsed(): void {
     if (!this.connected || (this.state.phase !== "running" && this.state.phase !== "starting")) return;
     if (this.state.phase === "starting" && this.before !== undefined) return;
-    const words = this.state.phase === "running" ? "Running" : "Starting a kernel";
+    const words = this.state.phase === "running" ? this.texts.running : this.texts.starting;
     this.view.showStatus(`${words} · ${Math.round((performance.now() - this.startedAt) / 1000)} s`);
   }
 
   private showPlace(before: number): void {
     if (before === this.before) return;
     this.before = before;
-    const text = `Waiting for a free kernel: ${before === 0 ? "you are next" : `${before} before you`}`;
+    const text = this.texts.waiting(before);
     this.view.showStatus(text);
     this.view.announce(`${text}.`);
   }
@@ -469,7 +511,8 @@ export class Cell {
     this.view.setSharing(true);
     try {
       const permalink = await this.server.store(this.code, this.language, this.savedInteracts);
-      this.view.sharePanel.show(this.server.links(permalink, this.language));
+      const snippet = snippetOf(this.server.root, this.code, this.language);
+      this.view.sharePanel.show({ ...this.server.links(permalink, this.language), snippet });
     } catch (error) {
       this.showFailure(asError(error), () => {
         this.view.showNotice(undefined);
@@ -480,13 +523,19 @@ export class Cell {
     }
   }
 
+  /** Save program and output as a notebook. */
+  private download(): void {
+    const notebook = notebookOf(this.code, this.language, this.transcript.list);
+    save("cell.ipynb", new Blob([notebook], { type: "application/octet-stream" }));
+  }
+
   private languageElement(languages: readonly string[]): HTMLElement {
     if (languages.length === 1) {
       const only = make("span", "", {}, titleOf(this.language));
       this.labels.set(this.language, only);
       return only;
     }
-    const select = make("select", "ca-select", { "aria-label": "Language" });
+    const select = make("select", "ca-select", { "aria-label": this.texts.language });
     for (const language of languages) {
       const option = make("option", "", { value: language }, titleOf(language));
       this.labels.set(language, option);
@@ -494,7 +543,8 @@ export class Cell {
     }
     select.addEventListener("change", () => {
       this.language = select.value;
-      setLanguage(this.editor, this.language, `Code, ${titleOf(this.language)}`, this.server.asset("modes.js"));
+      const label = this.texts.code(titleOf(this.language));
+      setLanguage(this.editor, this.language, label, this.texts.editorKeys, this.server.asset("modes.js"));
     });
     return select;
   }

@@ -5,6 +5,7 @@ import type { Phase } from "./evaluation.js";
 import { FilesPanel } from "./session_files.js";
 import type { Listing } from "./session_files.js";
 import { SharePanel } from "./share_panel.js";
+import type { Strings } from "./strings/catalogue.js";
 
 const PLAY = "M5 3.5v9l7.5-4.5z";
 const SQUARE = "M4.5 4.5h7v7h-7z";
@@ -31,6 +32,7 @@ export interface ViewOptions {
   readonly restart: boolean;
   /** Further class names, by the cell's own; for pages that style or script another product's names. */
   readonly aliases: Readonly<Record<string, string>>;
+  readonly texts: Strings;
 }
 
 export interface ViewEvents {
@@ -38,30 +40,45 @@ export interface ViewEvents {
   readonly stop: () => void;
   readonly restart: () => void;
   readonly share: () => void;
+  readonly download: () => void;
 }
 
 /** Words beside the buttons, and the label of the Stop button, in each phase. */
-const PHASES: Record<Phase, { status: string; stop: string }> = {
-  idle: { status: "", stop: "Stop" },
-  starting: { status: "Starting a kernel", stop: "Stop" },
-  running: { status: "Running", stop: "Stop" },
-  interrupting: { status: "Stopping", stop: "Stopping" },
-  stubborn: { status: "Still running: the code does not react to Stop", stop: "End the kernel" },
-  ending: { status: "Ending the kernel", stop: "Ending" },
-};
+function phaseTexts(texts: Strings): Record<Phase, { status: string; stop: string }> {
+  return {
+    idle: { status: "", stop: texts.stop },
+    starting: { status: texts.starting, stop: texts.stop },
+    running: { status: texts.running, stop: texts.stop },
+    interrupting: { status: texts.stopping, stop: texts.stopping },
+    stubborn: { status: texts.stubborn, stop: texts.endKernel },
+    ending: { status: texts.endingKernel, stop: texts.endingKernel },
+  };
+}
+
+/** Where the number of the page's cells is, for both of our scripts. */
+const CELLS = Symbol.for("cell-appliance.cells");
+
+/** Return the number of a new cell on its page. */
+function nextNumber(): number {
+  const page = window as { [CELLS]?: number };
+  page[CELLS] = (page[CELLS] ?? 0) + 1;
+  return page[CELLS];
+}
 
 export class CellView {
-  readonly editor = make("div", "ca-editor");
+  readonly editor = make("div", "ca-editor", { dir: "ltr" });
   readonly frames = make("div", "ca-frames");
   private readonly files = new FilesPanel();
   readonly sharePanel: SharePanel;
 
   private readonly filesHidden: boolean;
-  private readonly input: HTMLElement;
+  readonly input: HTMLElement;
   private readonly output: HTMLElement;
   private readonly run: HTMLButtonElement;
   private readonly stop: HTMLButtonElement;
-  private readonly stopLabel = make("span", "", {}, "Stop");
+  private readonly stopLabel = make("span", "");
+  private readonly texts: Strings;
+  private readonly phases: ReturnType<typeof phaseTexts>;
   private readonly share: HTMLButtonElement;
   private readonly status = make("span", "ca-status");
   private readonly activity = make("div", "ca-activity", { "aria-hidden": "true" });
@@ -70,6 +87,12 @@ export class CellView {
   private readonly live = make("div", "ca-visually-hidden", { role: "status", "aria-live": "polite" });
 
   constructor(options: ViewOptions, events: ViewEvents) {
+    const number = nextNumber();
+    const numbered = (name: string): string => (number === 1 ? name : `${name} ${number}`);
+    const { texts } = options;
+    this.texts = texts;
+    this.phases = phaseTexts(texts);
+    this.stopLabel.textContent = texts.stop;
     this.run = make(
       "button",
       "ca-button ca-primary ca-run",
@@ -78,28 +101,30 @@ export class CellView {
       make("span", "", {}, options.evaluateLabel),
     );
     this.stop = make("button", "ca-button ca-stop", { type: "button", hidden: "" }, icon(SQUARE), this.stopLabel);
-    this.share = make("button", "ca-button ca-quiet ca-share", { type: "button" }, icon(LINK), make("span", "", {}, "Share"));
+    this.share = make("button", "ca-button ca-quiet ca-share", { type: "button" }, icon(LINK), make("span", "", {}, texts.share));
     this.run.addEventListener("click", events.evaluate);
     this.stop.addEventListener("click", events.stop);
     this.share.addEventListener("click", events.share);
     this.sharePanel = new SharePanel(
+      texts,
       (text) => {
         this.announce(text);
       },
       () => {
         this.share.focus();
       },
+      events.download,
     );
 
     const language = make("span", "ca-language", {}, options.language);
-    const restart = make("button", "ca-button ca-quiet ca-restart", { type: "button" }, "Restart");
-    restart.title = "Forget all variables of the linked cells";
+    const restart = make("button", "ca-button ca-quiet ca-restart", { type: "button" }, texts.restart);
+    restart.title = texts.restartTitle;
     restart.hidden = !options.restart;
     restart.addEventListener("click", events.restart);
-    const hint = make("span", "ca-hint", { "aria-hidden": "true" }, "Shift+Enter evaluates · Esc, then Tab leaves the editor");
+    const hint = make("span", "ca-hint", { "aria-hidden": "true" }, texts.hint);
     const bar = make("div", "ca-bar", {}, this.run, this.stop, this.status, hint, make("span", "ca-meta", {}, language, restart, this.share));
-    this.input = make("section", "ca-scope ca-input", { "aria-label": "Code cell" }, this.editor, bar, this.sharePanel.element, this.live);
-    this.output = make("section", "ca-scope ca-output", { "aria-label": "Output of the code cell" }, this.activity, this.frames, this.files.element, this.question, this.notice);
+    this.input = make("section", "ca-scope ca-input", { "aria-label": numbered(texts.cell) }, this.editor, bar, this.sharePanel.element, this.live);
+    this.output = make("section", "ca-scope ca-output", { "aria-label": numbered(texts.output) }, this.activity, this.frames, this.files.element, this.question, this.notice);
     this.output.hidden = true;
     this.input.dataset.phase = "idle";
 
@@ -126,7 +151,7 @@ export class CellView {
 
   showPhase(phase: Phase): void {
     const busy = phase !== "idle";
-    const { status, stop } = PHASES[phase];
+    const { status, stop } = this.phases[phase];
     const focused = this.root.activeElement === this.stop;
     this.stop.hidden = !busy;
     this.stopLabel.textContent = stop;
@@ -163,8 +188,8 @@ export class CellView {
   /** Ask for a line of text below the output; `answered` is called once, unless the question is taken back. */
   askFor(prompt: string, secret: boolean, answered: (value: string) => void): void {
     const field = make("input", "ca-field", { type: secret ? "password" : "text", autocomplete: "off", spellcheck: "false" });
-    const label = make("label", "ca-prompt", {}, prompt === "" ? "Input" : prompt, field);
-    const send = make("button", "ca-button", { type: "submit" }, "Send");
+    const label = make("label", "ca-prompt", {}, prompt === "" ? this.texts.input : prompt, field);
+    const send = make("button", "ca-button", { type: "submit" }, this.texts.send);
     this.question.replaceChildren(label, send);
     this.question.onsubmit = (event) => {
       event.preventDefault();
@@ -206,7 +231,8 @@ export class CellView {
 
   /** An output section without anything in it is not shown. */
   private showOutput(busy: boolean): void {
-    this.output.hidden = !busy && this.notice.hidden && this.files.element.hidden && this.frames.childElementCount === 0;
+    const framed = this.frames.querySelector(".ca-frame:not(.ca-frame-ahead)") !== null;
+    this.output.hidden = !busy && this.notice.hidden && this.files.element.hidden && !framed;
   }
 
   private place(part: HTMLElement, parent: ParentNode & Node): void {

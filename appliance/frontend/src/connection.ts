@@ -46,7 +46,6 @@ export class Heard {
 }
 
 export class Connection {
-  private readonly session = randomId();
   private readonly heard: Heard;
   private readonly unheard = new Map<string, Request>();
   private socket: WebSocket | undefined;
@@ -59,16 +58,26 @@ export class Connection {
     if (!this.over) this.open();
   };
 
-  /** `timeout`: "0" for a kernel that ends after its evaluation. */
+  /** Name by which the server knows who comes back. */
+  readonly session: string;
+
+  /** `timeout`: "0" for a kernel that ends after its evaluation; `adopted`: a connection that is there already, and what went over it. */
   constructor(
     private readonly address: string,
     kernelId: string,
     private readonly timeout: string,
     private readonly events: ConnectionEvents,
+    adopted?: { readonly socket: WebSocket; readonly session: string; readonly requests: readonly Request[] },
   ) {
     this.heard = new Heard(kernelId);
+    this.session = adopted?.session ?? randomId();
     window.addEventListener("online", this.online);
-    this.open();
+    if (!adopted) {
+      this.open();
+      return;
+    }
+    for (const request of adopted.requests) this.unheard.set(request.header.msg_id, request);
+    this.listen(adopted.socket);
   }
 
   /** Send a request now, or when the connection is there. */
@@ -102,9 +111,12 @@ export class Connection {
     const previous = this.socket;
     const url = new URL(this.address);
     url.search = new URLSearchParams({ session_id: this.session, timeout: this.timeout, ...this.heard.query }).toString();
-    const socket = new WebSocket(url);
-    this.socket = socket;
+    this.listen(new WebSocket(url));
     previous?.close();
+  }
+
+  private listen(socket: WebSocket): void {
+    this.socket = socket;
     socket.addEventListener("message", (event: MessageEvent<unknown>) => {
       if (socket === this.socket) this.receive(event.data);
     });

@@ -26,6 +26,8 @@ export interface EditorOptions {
   readonly code: string;
   readonly language: string;
   readonly label: string;
+  /** What the keys do, for who does not see them. */
+  readonly keys: string;
   /** Address of the bundle of further grammars. */
   readonly modes: string;
   readonly readOnly: boolean;
@@ -77,12 +79,14 @@ function grammarOf(language: string): Extension {
   return language === "python" || language === "sage" ? [python(), indentUnit.of("    ")] : [];
 }
 
-function described(label: string): Extension {
+function described(label: string, keys: string): Extension {
   return EditorView.contentAttributes.of({
     "aria-label": label,
-    "aria-description": "Shift and Enter evaluate. Control and Space complete. Escape, then Tab leaves the editor.",
+    "aria-description": keys,
     spellcheck: "false",
     autocapitalize: "off",
+    // what is editable can be reached by keyboard anyway; those who check pages look for this
+    tabindex: "0",
   });
 }
 
@@ -95,8 +99,8 @@ async function loadGrammar(view: EditorView, language: string, modes: string): P
 }
 
 /** Make an editor one of another language. */
-export function setLanguage(view: EditorView, language: string, label: string, modes: string): void {
-  view.dispatch({ effects: [grammar.reconfigure(grammarOf(language)), description.reconfigure(described(label))] });
+export function setLanguage(view: EditorView, language: string, label: string, keys: string, modes: string): void {
+  view.dispatch({ effects: [grammar.reconfigure(grammarOf(language)), description.reconfigure(described(label, keys))] });
   // a page that cannot load the grammar has an editor without colours
   if (language !== "python" && language !== "sage") loadGrammar(view, language, modes).catch(() => undefined);
 }
@@ -133,7 +137,7 @@ export function createEditor(options: EditorOptions): EditorView {
             if (event.key === "Escape") view.setTabFocusMode(TAB_LEAVES_MILLISECONDS);
           },
         }),
-        description.of(described(options.label)),
+        description.of(described(options.label, options.keys)),
         EditorView.updateListener.of((update) => {
           if (update.docChanged) options.changed(update.state.doc.toString());
         }),
@@ -143,7 +147,7 @@ export function createEditor(options: EditorOptions): EditorView {
       ],
     }),
   });
-  setLanguage(view, options.language, options.label, options.modes);
+  setLanguage(view, options.language, options.label, options.keys, options.modes);
   return view;
 }
 

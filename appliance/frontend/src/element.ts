@@ -11,7 +11,7 @@ function flag(element: Element, name: string): boolean {
   return element.hasAttribute(name) && element.getAttribute(name) !== "false";
 }
 
-/** Define the element. Its attributes: language, languages, environment, profile, readonly, autoeval, linked, link-key, hide, evaluate-label, root. */
+/** Define the element. Its attributes: language, languages, environment, profile, readonly, autoeval, linked, link-key, hide, evaluate-label, ui-language, root. */
 export function defineElement(serverAt: (root: string | null) => Server): void {
   if (customElements.get("code-cell")) return;
 
@@ -86,7 +86,8 @@ export function defineElement(serverAt: (root: string | null) => Server): void {
         languages: languagesOf(this.getAttribute("languages"), this.getAttribute("language"), "python"),
         wanted: { environment: this.getAttribute("environment") ?? "", profile: this.getAttribute("profile") ?? "" },
         readOnly: flag(this, "readonly"),
-        evaluateLabel: this.getAttribute("evaluate-label") ?? "Evaluate",
+        evaluateLabel: this.getAttribute("evaluate-label") ?? undefined,
+        speaks: this.getAttribute("ui-language") ?? undefined,
         hide,
         aliases: {},
         changed: () => {

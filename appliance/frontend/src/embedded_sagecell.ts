@@ -2,7 +2,7 @@
 
 import { Cell } from "./cell.js";
 import { savedIn } from "./interacts.js";
-import { isObject } from "./messages.js";
+import { isObject, textOf } from "./messages.js";
 import type { Json } from "./messages.js";
 import { checksOf, codeOf, elementsOf, languagesOf, linkKeyOf, partsOf, wantedOf, withTemplate } from "./options.js";
 import { findRoot, rememberScript } from "./root.js";
@@ -10,6 +10,7 @@ import { provideJQuery } from "./small_jquery.js";
 import type { Part } from "./cell_view.js";
 import { Server } from "./server.js";
 import { linkedSession } from "./session.js";
+import { languageOf, stringsFor } from "./strings/catalogue.js";
 
 const FILE = "embedded_sagecell.js";
 
@@ -94,7 +95,8 @@ function build(info: CellInfo, location: HTMLElement, options: Json, key: string
     languages: languagesOf(options.languages, options.defaultLanguage, "sage"),
     wanted: wantedOf(options),
     readOnly: typeof editor === "string" && editor.endsWith("-readonly"),
-    evaluateLabel: typeof options.evalButtonText === "string" ? options.evalButtonText : "Evaluate",
+    evaluateLabel: typeof options.evalButtonText === "string" ? options.evalButtonText : undefined,
+    speaks: typeof options.uiLanguage === "string" ? options.uiLanguage : undefined,
     hide,
     aliases: ALIASES,
     changed: (text) => {
@@ -112,7 +114,7 @@ function build(info: CellInfo, location: HTMLElement, options: Json, key: string
     editorData: editorOf(cell, holder),
     session: null,
   });
-  collapse(holder, options.collapse);
+  collapse(holder, options.collapse, stringsFor(textOf(options.uiLanguage), languageOf(holder)).codeTitle);
   if (options.autoeval === true && code !== "") cell.evaluate();
   if (typeof options.callback === "function") (options.callback as () => void)();
 }
@@ -148,13 +150,13 @@ function editorOf(cell: Cell, holder: HTMLElement): Json {
 }
 
 /** Put the editor where visitors open and close it; `closed`: how it begins. */
-function collapse(holder: HTMLElement, closed: unknown): void {
+function collapse(holder: HTMLElement, closed: unknown, title: string): void {
   const editor = holder.querySelector<HTMLElement>(".sagecell_editor");
   if (typeof closed !== "boolean" || !editor) return;
   const details = document.createElement("details");
   details.open = !closed;
   const summary = document.createElement("summary");
-  summary.textContent = "Code";
+  summary.textContent = title;
   editor.before(details);
   details.append(summary, editor);
 }
@@ -166,6 +168,7 @@ function buildAll(info: CellInfo, options: Json): void {
   }
   calls += 1;
   const key = linkKeyOf(options, `call ${calls}`);
+  watch(options, key, info);
   const [only, ...others] = locations;
   if (!only) return;
   if (others.length === 0) {
@@ -180,6 +183,48 @@ function buildAll(info: CellInfo, options: Json): void {
     build(part, location, each, key);
     return part;
   });
+}
+
+interface Watched {
+  readonly selector: string;
+  readonly options: Json;
+  readonly key: string | undefined;
+  readonly info: CellInfo;
+}
+
+/** Calls that named their cells by a selector: what fits and comes later becomes a cell as well. */
+const watched: Watched[] = [];
+
+/** Selectors that are looked for in what is added to the page; a page has fewer kinds of cells. */
+const MAX_WATCHED = 64;
+
+function buildAdded(added: Element): void {
+  for (const { selector, options, key, info } of watched) {
+    for (const element of [added, ...added.querySelectorAll(selector)]) {
+      if (!(element instanceof HTMLElement) || !element.matches(selector) || infos.has(element)) continue;
+      // parts of a cell may fit the selector that the page chose
+      if (element.parentElement?.closest(".sagecell, .sagecell_input, .sagecell_output_elements")) continue;
+      const part: CellInfo = { ...options };
+      build(part, element, options, key);
+      info.array = [...(Array.isArray(info.array) ? (info.array as CellInfo[]) : []), part];
+    }
+  }
+}
+
+const additions = new MutationObserver((records) => {
+  for (const record of records) {
+    for (const node of record.addedNodes) if (node instanceof Element && node.isConnected) buildAdded(node);
+  }
+});
+
+/** Make cells of what fits a call's selector and comes into the page later: hints that open, pages that load more. */
+function watch(options: Json, key: string | undefined, info: CellInfo): void {
+  const { inputLocation: selector } = options;
+  // ids name one element, and an outputLocation is for one cell
+  if (typeof selector !== "string" || /#[\w-]+$/.test(selector.trim()) || options.outputLocation !== undefined) return;
+  if (watched.length >= MAX_WATCHED || watched.some((one) => one.selector === selector)) return;
+  watched.push({ selector, options, key, info });
+  additions.observe(document, { childList: true, subtree: true });
 }
 
 function makeSagecell(given: unknown): CellInfo {
@@ -202,9 +247,9 @@ function makeSagecell(given: unknown): CellInfo {
 /** Return the cells of what `makeSagecell` returned. */
 function cellsOf(info: unknown): Built[] {
   if (!isObject(info)) return [];
-  if (Array.isArray(info.array)) return info.array.flatMap(cellsOf);
   const one = built.get(info);
-  return one ? [one] : [];
+  const others = Array.isArray(info.array) ? info.array.flatMap(cellsOf) : [];
+  return one ? [one, ...others] : others;
 }
 
 function deleteSagecell(info: unknown): void {

@@ -1,8 +1,11 @@
 /** One kernel on the server, over its WebSocket. */
 
 import { Connection } from "./connection.js";
-import { commRequest, executeRequest, inputReply, interruptRequest, randomId, shellRequest, textOf } from "./messages.js";
-import type { Extras, Json, KernelMessage, Request } from "./messages.js";
+import type { ConnectionEvents } from "./connection.js";
+import { leaseOver } from "./lease_socket.js";
+import type { Leased } from "./lease_socket.js";
+import { PAGE_SESSION, commRequest, inputReply, interruptRequest, shellRequest, textOf } from "./messages.js";
+import type { Json, KernelMessage, Request } from "./messages.js";
 import type { CommReport } from "./output_items.js";
 import { ServerError } from "./server.js";
 import type { Patience, Server } from "./server.js";
@@ -86,7 +89,9 @@ export class Kernel {
   ending: Ending | undefined;
 
   private readonly router = new Router();
-  private readonly session = randomId();
+  private readonly session = PAGE_SESSION;
+  /** Requests that went with the wish for the kernel. */
+  private readonly sent: ReadonlySet<string>;
   private readonly watchers = new Set<(ending: Ending) => void>();
   private readonly connection: Connection;
   private deletion: Promise<void> | undefined;
@@ -96,8 +101,12 @@ export class Kernel {
     readonly id: string,
     channels: string,
     timeout: number,
+    leased?: Leased,
+    requests: readonly Request[] = [],
   ) {
-    this.connection = new Connection(channels, id, timeout === 0 ? "0" : "", {
+    this.sent = new Set(leased ? requests.map((request) => request.header.msg_id) : []);
+    const adopted = leased && { socket: leased.socket, session: leased.session, requests };
+    const events: ConnectionEvents = {
       message: (message) => {
         this.receive(message);
       },
@@ -111,18 +120,24 @@ export class Kernel {
       closed: () => {
         this.finish(this.deletion ? STOPPED : LOST);
       },
-    });
+    };
+    this.connection = new Connection(channels, id, timeout === 0 ? "0" : "", events, adopted);
   }
 
   /** Lease a kernel, waiting in line if need be, and connect to it. Raises `ServerError`. */
   static async start(server: Server, timeout: number, patience: Patience): Promise<Kernel> {
+    const leased = await leaseOver(server, timeout === Infinity ? "inf" : String(timeout), patience);
+    if (leased) {
+      const channels = server.socket(`kernel/${leased.id}/channels`).href;
+      return new Kernel(server, leased.id, channels, timeout, leased, patience.requests);
+    }
     const lease = await server.lease(timeout, patience);
     return new Kernel(server, lease.id, lease.channels, timeout);
   }
 
-  /** Run code; the listener hears every message that belongs to it. Returns what stops listening. */
-  execute(code: string, listener: Listener, extras: Extras = {}): () => void {
-    return this.request(executeRequest(this.session, code, extras), listener);
+  /** Run an `execute_request`; the listener hears every message that belongs to it. Returns what stops listening. */
+  execute(request: Request, listener: Listener): () => void {
+    return this.request(request, listener);
   }
 
   /** Answer a question of the running program (`input_request`). */
@@ -142,7 +157,7 @@ export class Kernel {
     }
     const id = request.header.msg_id;
     this.router.add(id, listener);
-    this.connection.send(request);
+    if (!this.sent.has(id)) this.connection.send(request);
     return () => {
       this.router.remove(id);
     };
@@ -168,7 +183,7 @@ export class Kernel {
   end(): Promise<void> {
     if (this.ending) return this.deletion ?? Promise.resolve();
     this.deletion ??= this.server
-      .end(this.id)
+      .end(this.id, this.connection.session)
       .catch((error: unknown) => {
         if (!(error instanceof ServerError)) throw error;
       })

@@ -1,6 +1,7 @@
 /** Languages a cell may be in, and the environments of the server that run them. */
 
 import { isObject, textOf } from "./messages.js";
+import type { Strings } from "./strings/catalogue.js";
 
 /** Names of languages, and what they are called. */
 const TITLES: Readonly<Record<string, string>> = {
@@ -53,14 +54,14 @@ export function environmentFor(language: string, environments: readonly Environm
 }
 
 /** Return what a cell's language is called on this server. */
-export function labelOf(language: string, environments: readonly Environment[]): string {
+export function labelOf(language: string, environments: readonly Environment[], texts: Strings): string {
   const environment = environmentFor(language, environments);
-  if (environment === undefined) return `${titleOf(language)} (not installed)`;
+  if (environment === undefined) return texts.notInstalledLabel(titleOf(language));
   const instead = environment === "" && Object.hasOwn(INSTEAD, language) ? INSTEAD[language]?.title : undefined;
-  return instead === undefined || instead === titleOf(language) ? titleOf(language) : `${titleOf(language)} (running ${instead})`;
+  return instead === undefined || instead === titleOf(language) ? titleOf(language) : texts.insteadLabel(titleOf(language), instead);
 }
 
-export function notInstalled(language: string, environments: readonly Environment[]): string {
+export function notInstalled(language: string, environments: readonly Environment[], texts: Strings): string {
   const there = environments.map(({ title, name }) => title || name).join(", ") || "Python";
-  return `${titleOf(language)} is not installed on this server, so this cell cannot be evaluated. Installed: ${there}.`;
+  return texts.notInstalled(titleOf(language), there);
 }

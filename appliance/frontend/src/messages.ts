@@ -66,6 +66,9 @@ export function randomId(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** Name of this page among the clients of a kernel. */
+export const PAGE_SESSION = randomId();
+
 function request(channel: Request["channel"], type: string, session: string, content: Json, metadata: Json = {}): Request {
   return {
     channel,

@@ -15,6 +15,9 @@ import { OutputQueue } from "./output_queue.js";
 /** Tallest frame, in CSS pixels; longer output scrolls inside. */
 export const MAX_FRAME_HEIGHT = 640;
 
+/** Tallest frame on paper: about ten pages. */
+const MAX_PRINTED_HEIGHT = 10_000;
+
 /** How long the old frame covers the new one, which may need a moment for its first paint. */
 const COVER_MILLISECONDS = 80;
 
@@ -26,6 +29,8 @@ class OutputFrame {
   private ready = false;
   private busy = false;
   private loads = 0;
+  /** Height of the content, which may scroll inside. */
+  private full = 0;
   private kernel: Kernel | undefined;
   private hasWidgets = false;
 
@@ -46,6 +51,8 @@ class OutputFrame {
       if (this.loads > 1) this.on.gone();
     });
     window.addEventListener("message", this.receive);
+    window.addEventListener("beforeprint", this.unroll);
+    window.addEventListener("afterprint", this.fit);
     this.element = frame;
   }
 
@@ -85,6 +92,8 @@ class OutputFrame {
 
   remove(): void {
     window.removeEventListener("message", this.receive);
+    window.removeEventListener("beforeprint", this.unroll);
+    window.removeEventListener("afterprint", this.fit);
     this.element.remove();
   }
 
@@ -101,9 +110,9 @@ class OutputFrame {
       if (file) this.on.offered(file);
       return;
     }
-    const height = Math.min(Math.ceil(report.height), MAX_FRAME_HEIGHT);
-    this.element.style.setProperty("height", `${height}px`);
-    this.element.classList.toggle("ca-frame-empty", height === 0);
+    this.full = Math.ceil(report.height);
+    this.fit();
+    this.element.classList.toggle("ca-frame-empty", this.full === 0);
     if (report.type === "ready") {
       this.ready = true;
     } else if (report.type === "shown") {
@@ -111,6 +120,15 @@ class OutputFrame {
       this.on.shown();
     }
     this.send();
+  };
+
+  private readonly fit = (): void => {
+    this.element.style.setProperty("height", `${Math.min(this.full, MAX_FRAME_HEIGHT)}px`);
+  };
+
+  /** Paper does not scroll. */
+  private readonly unroll = (): void => {
+    this.element.style.setProperty("height", `${Math.min(this.full, MAX_PRINTED_HEIGHT)}px`);
   };
 
   /** One batch at a time: the next goes when the frame has shown the last, however fast the kernel prints. */
@@ -121,9 +139,13 @@ class OutputFrame {
   }
 }
 
+/** Takes the frame away that a cell of this page has ahead of time. */
+let takeAhead = (): void => undefined;
+
 export class OutputView {
   private current: OutputFrame | undefined;
   private next: OutputFrame | undefined;
+  private ahead: OutputFrame | undefined;
 
   constructor(
     private readonly container: HTMLElement,
@@ -137,9 +159,31 @@ export class OutputView {
     },
   ) {}
 
+  /** Have the frame of the next evaluation there before it starts. A page has one such frame, where its visitor was last. */
+  prepare(): void {
+    if (this.ahead || this.next) return;
+    takeAhead();
+    takeAhead = () => {
+      this.unprepare();
+    };
+    this.ahead = this.make();
+    this.ahead.element.classList.add("ca-frame-ahead");
+  }
+
+  private unprepare(): void {
+    this.ahead?.remove();
+    this.ahead = undefined;
+  }
+
   /** A new evaluation starts. */
   begin(): void {
     this.next?.remove();
+    this.next = this.ahead ?? this.make();
+    this.next.element.classList.remove("ca-frame-ahead");
+    this.ahead = undefined;
+  }
+
+  private make(): OutputFrame {
     const frame = new OutputFrame(this.address, this.label, {
       shown: () => {
         this.show(frame);
@@ -149,8 +193,8 @@ export class OutputView {
       },
       offered: this.on.offered,
     });
-    this.next = frame;
     this.container.append(frame.element);
+    return frame;
   }
 
   push(item: OutputItem): void {
@@ -191,6 +235,7 @@ export class OutputView {
 
   /** Remove all output. */
   clear(): void {
+    this.unprepare();
     this.next?.remove();
     this.current?.remove();
     this.next = undefined;
@@ -214,6 +259,7 @@ export class OutputView {
     frame.remove();
     if (frame === this.current) this.current = undefined;
     if (frame === this.next) this.next = undefined;
+    if (frame === this.ahead) this.ahead = undefined;
     this.on.gone();
   }
 }

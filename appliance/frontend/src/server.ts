@@ -5,16 +5,17 @@ import type { SavedInteract } from "./interacts.js";
 import { environmentsOf } from "./languages.js";
 import type { Environment } from "./languages.js";
 import { isObject, randomId, textOf } from "./messages.js";
+import type { Json, Request } from "./messages.js";
 
 /** What a visitor is told when the server gave no sentence of its own. */
-const UNREACHABLE = "The server could not be reached. Check the network connection, then try again.";
-const UNEXPECTED = "The server gave an answer that this page does not understand.";
+const UNREACHABLE = { sentence: "The server could not be reached. Check the network connection, then try again.", code: "unreachable" };
+const UNEXPECTED = { sentence: "The server gave an answer that this page does not understand.", code: "unexpected" };
 
 /** Longest Retry-After that is repeated to the visitor. */
 const MAX_RETRY_AFTER_SECONDS = 3600;
 
 /** Kernels of one page are counted together by the server; the id is no secret. */
-const PAGE_ID = randomId();
+export const PAGE_ID = randomId();
 
 /** A request that failed, with the sentence a visitor reads. */
 export class ServerError extends Error {
@@ -26,6 +27,8 @@ export class ServerError extends Error {
     readonly status = 0,
     /** Pause the server asked for, when it did. */
     readonly retryAfterSeconds?: number,
+    /** What went wrong, by a name that the server or this page gives it; "" when it has none. */
+    readonly code = "",
     options?: ErrorOptions,
   ) {
     super(sentence, options);
@@ -43,6 +46,8 @@ export interface Patience {
   /** Gives the place in the line back when it is aborted. */
   readonly signal: AbortSignal;
   readonly wanted?: Wanted;
+  /** What the kernel is to run first; it is sent along where that is possible. */
+  readonly requests?: readonly Request[];
 }
 
 /** Which kernel is wanted, by names that the server knows; "" is its default. */
@@ -97,16 +102,34 @@ export function normalizeRoot(root: string, base: string): string {
 /** Return the sentence and the wait that an error response carries. */
 export function failureOf(status: number, body: string, retryAfter: string | null): ServerError {
   let sentence = "";
+  let code = "";
   try {
     const value: unknown = JSON.parse(body);
-    if (isObject(value)) sentence = textOf(value.message);
+    if (isObject(value)) {
+      sentence = textOf(value.message);
+      code = textOf(value.error);
+    }
   } catch {
     // Proxies in between answer with pages of their own: the sentence below stands for those.
   }
-  if (sentence === "") sentence = status === 503 ? "The server is busy." : `The server refused the request (${status}).`;
+  if (sentence === "") {
+    sentence = status === 503 ? "The server is busy." : `The server refused the request (${status}).`;
+    code = status === 503 ? "busy" : "";
+  }
   const seconds = Number(retryAfter ?? Number.NaN);
   const wait = seconds > 0 ? Math.min(Math.ceil(seconds), MAX_RETRY_AFTER_SECONDS) : undefined;
-  return new ServerError(sentence, status, wait);
+  return new ServerError(sentence, status, wait, code);
+}
+
+/** Return the failure that the server tells over a connection instead of a kernel. */
+export function refusalOf(content: Json): ServerError {
+  const status = Number(content.status) || 0;
+  const wait = typeof content.retry_after === "number" ? String(content.retry_after) : null;
+  return failureOf(status, JSON.stringify(content), wait);
+}
+
+function unexpected(options?: ErrorOptions): ServerError {
+  return new ServerError(UNEXPECTED.sentence, 0, undefined, UNEXPECTED.code, options);
 }
 
 /** Return the place in the line that an answer gives instead of a kernel. */
@@ -173,14 +196,20 @@ export class Server {
     }
     const id = isObject(answer) ? textOf(answer.id) : "";
     const base = isObject(answer) ? textOf(answer.ws_url) : "";
-    if (!/^[\w-]{1,64}$/.test(id) || !/^wss?:\/\//.test(base)) throw new ServerError(UNEXPECTED);
+    if (!/^[\w-]{1,64}$/.test(id) || !/^wss?:\/\//.test(base)) throw unexpected();
     return { id, channels: `${base}kernel/${id}/channels` };
+  }
+
+  /** Return the address of a WebSocket of the server. */
+  socket(path: string): URL {
+    const url = new URL(this.root + path);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    return url;
   }
 
   /** Return the address of the connection for completions. */
   questions(environment: string): string {
-    const url = new URL(`${this.root}sockjs/websocket`);
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    const url = this.socket("sockjs/websocket");
     url.search = new URLSearchParams({ CellSessionID: PAGE_ID, accepted_tos: "true", environment }).toString();
     return url.href;
   }
@@ -198,9 +227,9 @@ export class Server {
     return known;
   }
 
-  /** End a kernel. It is gone when this returns; one that had already ended is no error. */
-  async end(id: string): Promise<void> {
-    await this.fetch(`kernel/${encodeURIComponent(id)}`, { method: "DELETE", keepalive: true });
+  /** End a kernel; `session` names our connection to it. It is gone when this returns; one that had already ended is no error. */
+  async end(id: string, session: string): Promise<void> {
+    await this.fetch(`kernel/${encodeURIComponent(id)}?session_id=${session}`, { method: "DELETE", keepalive: true });
   }
 
   /** Store code and the state of its interacts under a permalink. */
@@ -212,7 +241,7 @@ export class Server {
     const answer = await this.json("permalink", { method: "POST", body });
     const zip = isObject(answer) ? textOf(answer.zip) : "";
     const query = isObject(answer) ? textOf(answer.query) : "";
-    if (zip === "" || query === "") throw new ServerError(UNEXPECTED);
+    if (zip === "" || query === "") throw unexpected();
     const state = interacts.length > 0 && isObject(answer) ? textOf(answer.interacts) : "";
     return { zip, query, interacts: state };
   }
@@ -232,7 +261,7 @@ export class Server {
     try {
       return (await response.json()) as unknown;
     } catch (error) {
-      throw new ServerError(UNEXPECTED, 0, undefined, { cause: error });
+      throw unexpected({ cause: error });
     }
   }
 
@@ -241,7 +270,7 @@ export class Server {
     try {
       response = await fetch(this.root + path, { ...init, credentials: "omit" });
     } catch (error) {
-      throw new ServerError(UNREACHABLE, 0, undefined, { cause: error });
+      throw new ServerError(UNREACHABLE.sentence, 0, undefined, UNREACHABLE.code, { cause: error });
     }
     if (!response.ok) {
       const body = await response.text().catch(() => "");

@@ -2,6 +2,7 @@
 
 import { Kernel } from "./kernel.js";
 import type { Ending } from "./kernel.js";
+import type { Request } from "./messages.js";
 import { ANY_KERNEL, ServerError } from "./server.js";
 import type { Patience, Server, Wanted } from "./server.js";
 
@@ -16,8 +17,8 @@ export type Waiting = (before: number) => void;
 export interface Session {
   /** Whether variables outlive an evaluation. */
   readonly linked: boolean;
-  /** Return the kernel for the next evaluation. Raises `ServerError`. */
-  open(waiting?: Waiting, wanted?: Wanted): Promise<Kernel>;
+  /** Return the kernel for the next evaluation, which may have `request` already. Raises `ServerError`. */
+  open(waiting?: Waiting, wanted?: Wanted, request?: Request): Promise<Kernel>;
   /** The page no longer needs what `open` returned. */
   leave(): void;
 }
@@ -33,11 +34,11 @@ export class FreshSession implements Session {
     private readonly start: StartKernel = (server, timeout, patience) => Kernel.start(server, timeout, patience),
   ) {}
 
-  open(waiting: Waiting = () => undefined, wanted: Wanted = ANY_KERNEL): Promise<Kernel> {
+  open(waiting: Waiting = () => undefined, wanted: Wanted = ANY_KERNEL, request?: Request): Promise<Kernel> {
     const previous = this.current;
     this.abort.abort();
     this.abort = new AbortController();
-    const patience: Patience = { waiting, signal: this.abort.signal, wanted };
+    const patience: Patience = { waiting, signal: this.abort.signal, wanted, requests: request ? [request] : [] };
     const next = (async () => {
       // Deleting the old kernel while asking for the new one would count both against the visitor's quota.
       await previous.then((kernel) => kernel?.end());
@@ -81,9 +82,9 @@ export class LinkedSession implements Session {
   }
 
   /** Raises `ServerError` also when the kernel that there is already runs something else. */
-  open(waiting?: Waiting, wanted: Wanted = ANY_KERNEL): Promise<Kernel> {
+  open(waiting?: Waiting, wanted: Wanted = ANY_KERNEL, request?: Request): Promise<Kernel> {
     if (this.current && (wanted.environment !== this.wanted.environment || wanted.profile !== this.wanted.profile)) {
-      return Promise.reject(new ServerError(DIFFERENT));
+      return Promise.reject(new ServerError(DIFFERENT, 409, undefined, "different_kernel"));
     }
     if (waiting) this.waiting.add(waiting);
     if (this.current) return this.current;
@@ -95,6 +96,7 @@ export class LinkedSession implements Session {
       },
       signal: this.abort.signal,
       wanted,
+      requests: request ? [request] : [],
     });
     this.current = next;
     next.then(

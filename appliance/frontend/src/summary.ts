@@ -9,13 +9,13 @@ const MAX_SPOKEN = 240;
 // eslint-disable-next-line no-control-regex -- terminal text is made of control characters
 const ESCAPE = /\x1b\[[0-?]*[ -/]*[@-~]/g;
 
-function spoken(item: OutputItem): string {
+function spoken(item: OutputItem, picture: string): string {
   switch (item.kind) {
     case "stream":
       return item.text;
     case "display": {
       const { data } = item;
-      if (Object.keys(data).some((type) => type.startsWith("image/"))) return "A picture. ";
+      if (Object.keys(data).some((type) => type.startsWith("image/"))) return `${picture} `;
       const plain = data["text/plain"];
       return plain === undefined ? "" : `${asText(plain).slice(0, MAX_SPOKEN)} `;
     }
@@ -31,9 +31,12 @@ function spoken(item: OutputItem): string {
 export class Summary {
   private text = "";
 
+  /** `picture`: what is said of a picture. */
+  constructor(private readonly picture: string) {}
+
   add(item: OutputItem): void {
     if (item.kind === "clear") this.text = "";
-    else if (this.text.length < MAX_SPOKEN) this.text += spoken(item).slice(0, MAX_SPOKEN);
+    else if (this.text.length < MAX_SPOKEN) this.text += spoken(item, this.picture).slice(0, MAX_SPOKEN);
   }
 
   /** The beginning of the output, or "" when there was none. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { environmentFor, environmentsOf, labelOf, notInstalled } from "../src/languages.js";
+import { en } from "../src/strings/en.js";
 import { languagesOf, linkKeyOf, partsOf, trimLines, withTemplate } from "../src/options.js";
 
 describe("partsOf", () => {
@@ -41,13 +42,13 @@ describe("languages", () => {
   const sage = { name: "sage", title: "SageMath", language: "sage" };
 
   it("says what runs, and what does not", () => {
-    expect(labelOf("python", [])).toBe("Python");
-    expect(labelOf("sage", [])).toBe("Sage (running Python)");
-    expect(labelOf("sage", [sage])).toBe("Sage");
-    expect(labelOf("r", [sage])).toBe("R (not installed)");
-    expect(labelOf("r", [r])).toBe("R");
-    expect(notInstalled("gap", [r, sage])).toContain("GAP is not installed on this server");
-    expect(notInstalled("gap", [r, sage])).toContain("Installed: R (statistics), SageMath.");
+    expect(labelOf("python", [], en)).toBe("Python");
+    expect(labelOf("sage", [], en)).toBe("Sage (running Python)");
+    expect(labelOf("sage", [sage], en)).toBe("Sage");
+    expect(labelOf("r", [sage], en)).toBe("R (not installed)");
+    expect(labelOf("r", [r], en)).toBe("R");
+    expect(notInstalled("gap", [r, sage], en)).toContain("GAP is not installed on this server");
+    expect(notInstalled("gap", [r, sage], en)).toContain("Installed: R (statistics), SageMath.");
   });
 
   it("finds the environment by its name, then by its language, then what runs the language instead", () => {

@@ -424,17 +424,24 @@ def refused(effects):
     return [type(effect.error) for effect in effects if isinstance(effect, Refuse)]
 
 
-def test_a_page_has_so_many_kernels_until_one_is_gone():
+def test_a_page_has_so_many_kernels_until_it_ends_one():
     pool = warm_pool(quota=QuotaLimits(kernels_per_page=1))
     (grant,) = pool.lease(request("a", page="p"), 1.0)
     assert refused(pool.lease(request("b", page="p"), 1.0)) == [errors.QuotaExceeded]
     assert refused(pool.lease(request("c", page="q"), 1.0)) == []
     assert refused(pool.lease(request("d"), 1.0)) == []
+    pool.release(grant.kernel_id, DeathReason.RELEASED, 2.0)
+    assert refused(pool.lease(request("e", page="p"), 2.0)) == []
+
+
+def test_an_address_has_so_many_kernels_until_one_is_gone():
+    pool = warm_pool(quota=QuotaLimits(kernels_per_address=1))
+    (grant,) = pool.lease(request("a", page="p", address="192.0.2.7"), 1.0)
     slot = pool.kernel(grant.kernel_id).slot
     pool.release(grant.kernel_id, DeathReason.RELEASED, 2.0)
-    assert refused(pool.lease(request("e", page="p"), 2.0)) == [errors.QuotaExceeded]
+    assert refused(pool.lease(request("b", page="p", address="192.0.2.7"), 2.0)) == [errors.QuotaExceeded]
     pool.died(slot, DeathReason.EXITED, "", 2.1)
-    assert refused(pool.lease(request("f", page="p"), 2.2)) == []
+    assert refused(pool.lease(request("c", page="p", address="192.0.2.7"), 2.2)) == []
 
 
 def test_requests_that_wait_count_for_an_address():

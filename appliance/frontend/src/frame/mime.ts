@@ -11,7 +11,10 @@ export const MIME_TYPES = [
   "image/svg+xml",
   "image/png",
   "image/jpeg",
+  "image/gif",
+  "image/webp",
   "text/markdown",
+  "application/javascript",
   "application/json",
   "text/plain",
 ] as const;

@@ -36,6 +36,17 @@ function preformatted(text: string): HTMLPreElement {
   return element;
 }
 
+/** Run a script in the frame's opaque origin; `element` is its place in the output, as in notebooks. */
+function run(block: HTMLElement, code: string): void {
+  try {
+    // eslint-disable-next-line @typescript-eslint/no-implied-eval -- what a visitor's program displays runs here, and nowhere else
+    const script = new Function("element", code) as (element: HTMLElement) => void;
+    script(block);
+  } catch (error) {
+    block.append(preformatted(`Javascript: ${String(error)}`));
+  }
+}
+
 /**
  * Fill `block`, which must be in the document. Resolves when scripts have run and formulas are typeset.
  * `base`: address of the folder of the frame's own files.
@@ -69,7 +80,12 @@ export async function fill(block: HTMLElement, data: Json, metadata: Json, base:
     }
     case "image/png":
     case "image/jpeg":
+    case "image/gif":
+    case "image/webp":
       block.append(image(`data:${rich.type};base64,${text.replace(/\s/g, "")}`, description, metadata[rich.type]));
+      return;
+    case "application/javascript":
+      run(block, text);
       return;
     case "application/json":
       block.append(jsonTree(rich.value));

@@ -1,0 +1,1 @@
+"""Click to first output in a browser, beside Thebe."""
