@@ -6,7 +6,7 @@ import urllib.parse
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.cells import CellOnPage, address
+from tests.browser.cells import FRAMES, CellOnPage, address
 
 FAILED_LOAD = "Failed to load resource"
 
@@ -62,13 +62,13 @@ def test_earlier_output_stays_until_the_new_comes(cell):
     cell.wait_for_phase("running")
     expect(cell.root.frame_locator("iframe.ca-frame:not(.ca-frame-next)").get_by_text("earlier")).to_be_visible()
     expect(cell.output.get_by_text("later")).to_be_visible()
-    expect(cell.root.locator("iframe")).to_have_count(1)
+    expect(cell.root.locator(FRAMES)).to_have_count(1)
 
 
 def test_code_without_output_leaves_none(cell):
     cell.evaluate("print('earlier')")
     cell.evaluate("y = 1")
-    expect(cell.root.locator("iframe")).to_have_count(0)
+    expect(cell.root.locator(FRAMES)).to_have_count(0)
     expect(cell.announced).to_have_text("Finished without output.")
 
 
@@ -162,7 +162,7 @@ def test_code_in_the_address_is_evaluated_unless_told_not_to(page, site, argumen
         expect(cell.output.get_by_text("</script><b>from the address")).to_be_visible()
     else:
         page.wait_for_load_state("networkidle")
-        expect(cell.root.locator("iframe")).to_have_count(0)
+        expect(cell.root.locator(FRAMES)).to_have_count(0)
 
 
 def test_a_language_that_is_not_there_is_said_so(page, site):

@@ -5,7 +5,7 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.cells import CellOnPage
+from tests.browser.cells import FRAMES, CellOnPage
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ ATTEMPTS = {
 def test_the_frame_has_an_opaque_origin(cell):
     cell.evaluate("1")
     assert cell.frame.evaluate("self.origin") == "null"
-    assert cell.root.locator("iframe").get_attribute("sandbox") == "allow-scripts"
+    assert cell.root.locator(FRAMES).get_attribute("sandbox") == "allow-scripts"
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)
@@ -117,7 +117,7 @@ def test_another_frame_of_the_page_cannot_write_output(page, foreign, site):
 def test_a_frame_that_leaves_is_removed(cell):
     show(cell, "<p>leaving</p><script>setTimeout(() => { location = 'about:blank' }, 100)</script>")
     expect(cell.notice).to_contain_text("tried to replace itself")
-    expect(cell.root.locator("iframe")).to_have_count(0)
+    expect(cell.root.locator(FRAMES)).to_have_count(0)
     cell.evaluate("print('and on')")
     expect(cell.output.get_by_text("and on")).to_be_visible()
 

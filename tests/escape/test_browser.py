@@ -78,8 +78,9 @@ def test_output_cannot_touch_its_page(page, site, watch, kind):
     assert page.title() != "OWNED"
     assert page.url == site + "/"
     asked = [url for url in watch.requests if urllib.parse.urlsplit(url).path in ("/kernel", "/")]
-    # the page and its own kernel, and nothing in the visitor's name; a frame that loads another page is taken away
-    assert len(asked) == (3 if "refresh" in kind else 2)
+    # the page, whose kernel comes over its own connection, and nothing in the visitor's name; a frame that loads
+    # another page is taken away
+    assert len(asked) == (2 if "refresh" in kind else 1)
     if "refresh" in kind:
         expect(cell.notice).to_contain_text("tried to replace itself")
     else:
@@ -94,12 +95,15 @@ def test_output_cannot_touch_its_page(page, site, watch, kind):
 def test_a_page_that_evaluates_by_itself_does_not_in_a_foreign_frame(page, site, foreign, watch):
     watch.expected.append("")
     link = f"{site}/?{urllib.parse.urlencode({'c': 'print(1)'})}"
+    sent = []
+    page.on("websocket", lambda connection: connection.on("framesent", sent.append))
     page.goto(foreign.publish("", f'<iframe src="{link}"></iframe><p>framed</p>'))
     page.wait_for_timeout(1500)
     assert [url for url in watch.requests if urllib.parse.urlsplit(url).path == "/kernel"] == []
+    assert sent == []
     page.goto(link)  # the control: the link itself does evaluate
     expect(CellOnPage(page).output.get_by_text("1")).to_be_visible()
-    assert [url for url in watch.requests if urllib.parse.urlsplit(url).path == "/kernel"] != []
+    assert [message for message in sent if "execute_request" in str(message)]
 
 
 # --- line 33
