@@ -96,7 +96,7 @@ def test_a_page_that_evaluates_by_itself_does_not_in_a_foreign_frame(page, site,
     watch.expected.append("")
     link = f"{site}/?{urllib.parse.urlencode({'c': 'print(1)'})}"
     sent = []
-    page.on("websocket", lambda connection: connection.on("framesent", sent.append))
+    page.on("websocket", lambda connection: connection.on("framesent", lambda text: sent.append(text)))
     page.goto(foreign.publish("", f'<iframe src="{link}"></iframe><p>framed</p>'))
     page.wait_for_timeout(1500)
     assert [url for url in watch.requests if urllib.parse.urlsplit(url).path == "/kernel"] == []
