@@ -89,7 +89,7 @@ def test_the_smoke_test_of_the_package(machine: Machine) -> None:
     ("line", "message"),
     [
         ("no_such_key = 1", "line 1: unknown key no_such_key"),
-        ("log_level = 5", "line 1: log_level: expected str"),
+        ("runtime_dir = 5", "line 1: runtime_dir: expected str"),
         ("log_level = ", "not TOML"),
     ],
 )

@@ -42,6 +42,7 @@ EXECUTABLES = (
     "usr/sbin/tincd",
     "usr/sbin/nft",
     "bin/kill",
+    "bin/rm",
     "usr/bin/cellctl",
 )
 
