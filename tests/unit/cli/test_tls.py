@@ -11,7 +11,11 @@ from appliance.cli import certificate, check, tls
 from appliance.errors import ConfigError
 
 #: Later than what is made here.
-NOW = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=5)
+
+
+def now() -> datetime.datetime:
+    """Return a time at which what this test makes is valid."""
+    return datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=5)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,7 @@ def test_a_certificate_to_begin_with(pem: str) -> None:
     assert found.names == ["cells.example.org", "*.example.org"]
     assert found.self_signed
     assert found.chain == 0
-    assert 89 < found.days_left(NOW) <= 90
+    assert 89 < found.days_left(now()) <= 90
     certificate.check_key(pem, "made")
 
 
@@ -77,21 +81,21 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: pathlib.Path) -> None:
 def test_findings(pem: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "cell.pem"
     environment = {tls.VARIABLE: str(file)}
-    assert tls.findings({}, NOW) == []
-    assert tls.findings({tls.VARIABLE: ""}, NOW) == []
-    (missing,) = tls.findings(environment, NOW)
+    assert tls.findings({}, now()) == []
+    assert tls.findings({tls.VARIABLE: ""}, now()) == []
+    (missing,) = tls.findings(environment, now())
     assert missing == f"CELL_TLS_CERTIFICATE: {file}: No such file or directory"
     file.write_text(pem)
     monkeypatch.setattr(tls, "readable_by_edge", lambda _: True)
-    assert tls.findings(environment, NOW) == []
-    (soon,) = tls.findings(environment, NOW + datetime.timedelta(days=80))
+    assert tls.findings(environment, now()) == []
+    (soon,) = tls.findings(environment, now() + datetime.timedelta(days=80))
     assert "ends in 10 days" in soon
-    (over,) = tls.findings(environment, NOW + datetime.timedelta(days=100))
+    (over,) = tls.findings(environment, now() + datetime.timedelta(days=100))
     assert "the certificate ended on" in over
-    (early,) = tls.findings(environment, NOW - datetime.timedelta(days=2))
+    (early,) = tls.findings(environment, now() - datetime.timedelta(days=2))
     assert "not valid before" in early
     monkeypatch.setattr(tls, "readable_by_edge", lambda _: False)
-    (closed,) = tls.findings(environment, NOW)
+    (closed,) = tls.findings(environment, now())
     assert "the group cell-edge cannot read it" in closed
 
 
