@@ -26,6 +26,7 @@ CODE = "/run/code"
 #: Bytes of the staging tmpfs: it holds directories, links and small files, of which certificates are the largest.
 STAGING_BYTES = 64 << 20
 
+_OTHERS_MAY_LIST = stat.S_IROTH | stat.S_IXOTH
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 _MERGED = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
@@ -222,30 +223,28 @@ class _Tree:
         self.bound.append(path)
 
     def copy(self, source: str, path: str = "", *, missing_ok: bool = False) -> None:
-        """Copy the host's ``source`` to ``path``, by default the same name; links stay links."""
-        target = f"{self._root}{path or source}"
+        """Copy what everyone may read of the host's ``source`` to ``path``, by default the same name."""
         if missing_ok and not os.path.exists(source):
             return
         self.directory(os.path.dirname(path or source))
-        _copy(source, target)
-        if os.path.islink(source):
-            return
-        for directory, names, files in os.walk(source):
-            there = target + directory[len(source) :]
-            for name in names:
-                _copy(f"{directory}/{name}", f"{there}/{name}")
-            for name in files:
-                _copy(f"{directory}/{name}", f"{there}/{name}")
+        copy_public(source, f"{self._root}{path or source}")
 
 
-def _copy(source: str, target: str) -> None:
-    """Copy a directory without what is in it, a link, or a file; not its owner, label or other attributes."""
-    if os.path.islink(source):
+def copy_public(source: str, target: str) -> None:
+    """Copy a file, a link or a tree, without owners, labels and other attributes.
+
+    What the host does not let everyone read is left out: copies belong to nobody and everyone may read them, and beside
+    certificates there are keys (/etc/pki/tls/private).
+    """
+    status = os.lstat(source)
+    if stat.S_ISLNK(status.st_mode):
         os.symlink(os.readlink(source), target)
-    elif os.path.isdir(source):
-        os.mkdir(target, 0o755)
-    elif os.path.isfile(source):
+    elif stat.S_ISDIR(status.st_mode):
+        if status.st_mode & _OTHERS_MAY_LIST == _OTHERS_MAY_LIST:
+            os.mkdir(target, 0o755)
+            for name in os.listdir(source):
+                copy_public(f"{source}/{name}", f"{target}/{name}")
+    elif stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IROTH:
         shutil.copyfile(source, target)
-        status = os.stat(source)
         # Compiled modules are for the source of this very time.
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))

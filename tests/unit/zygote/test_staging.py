@@ -68,3 +68,20 @@ def test_an_environment_that_changes_on_disk_is_noticed(tmp_path, monkeypatch):
     assert zygote.environment_stamp() == before
     os.utime(packages, (1, 1))
     assert zygote.environment_stamp() != before
+
+
+def test_what_the_host_keeps_to_itself_is_not_copied(tmp_path):
+    source, target = tmp_path / "pki", tmp_path / "copy"
+    (source / "private").mkdir(parents=True)
+    (source / "private" / "key.pem").write_text("key")
+    (source / "certificate.pem").write_text("certificate")
+    (source / "key.pem").write_text("key")
+    (source / "link.pem").symlink_to("certificate.pem")
+    for path, mode in ((source, 0o755), (source / "private", 0o711), (source / "key.pem", 0o640)):
+        path.chmod(mode)
+    (source / "certificate.pem").chmod(0o644)
+    os.utime(source / "certificate.pem", (1, 1))
+    staging.copy_public(str(source), str(target))
+    assert sorted(os.listdir(target)) == ["certificate.pem", "link.pem"]
+    assert (target / "link.pem").read_text() == "certificate"
+    assert (target / "certificate.pem").stat().st_mtime == 1
