@@ -138,13 +138,17 @@ class Watch:
         self._ask(lambda used: setattr(request, "before", used))
 
     def delivered(self, frame: KernelFrame) -> None:
-        """Take note of a message for the browser: a reply ends an evaluation, idle a message of an interact."""
+        """Take note of a message for the browser: a reply ends an evaluation, idle a message of an interact.
+
+        A result may come after the reply, which travels on another channel of the kernel.
+        """
+        if not self._shown and self._first is not None and frame.msg_type in _RESULTS:
+            self._shown = True
+            if self._log.metrics is not None:
+                self._log.metrics.first_result(self._log.monotonic() - self._first)
         request = self._open.get(frame.parent_id)
         if request is None:
             return
-        if not self._shown and frame.msg_type in _RESULTS and self._log.metrics is not None:
-            self._shown = True
-            self._log.metrics.first_result(self._log.monotonic() - (self._first or 0.0))
         if frame.msg_type == "execute_reply":
             status = frame.content.get("status")
             self._close(frame.parent_id, "ok" if status == "ok" else str(frame.content.get("ename") or status))

@@ -19,7 +19,7 @@ import psutil
 import pytest
 import websocket
 
-from tests.escape.scene import end_kernel, kernel_process, layer_is_on
+from tests.escape.scene import end_kernel, kernel_process, layer_is_on, uid_of
 from tests.integration.installed import Installed
 from tests.integration.running import INSTALLED, Appliance, wait_for
 from tests.integration.sage_client import SageClient
@@ -402,15 +402,8 @@ def test_a_kernel_that_computes_for_long_gives_way_until_it_is_done(appliance, c
 
     def niceness():
         """Return the nice values of the scheduling groups of everything that the kernel runs."""
-        groups = [
-            pathlib.Path(f"/proc/{process.pid}/autogroup") for process in psutil.process_iter() if is_mine(process)
-        ]
-        return {int(group.read_text().rpartition(" ")[2]) for group in groups}
-
-    def is_mine(process):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            return process.uids().real == uid
-        return False
+        mine = [process.pid for process in appliance.family() if uid_of(process) == uid]
+        return {int(pathlib.Path(f"/proc/{pid}/autogroup").read_text().rpartition(" ")[2]) for pid in mine}
 
     assert niceness() == {0}
     cell.start("import subprocess\nsubprocess.Popen(['sleep', '30'], start_new_session=True)\nwhile True: pass")

@@ -45,6 +45,17 @@ export class Heard {
   }
 }
 
+/** Close a socket; one that is being connected is closed when it is, since browsers write a warning otherwise. */
+export function closeQuietly(socket: WebSocket | undefined): void {
+  if (socket?.readyState !== WebSocket.CONNECTING) {
+    socket?.close();
+    return;
+  }
+  socket.addEventListener("open", () => {
+    socket.close();
+  });
+}
+
 export class Connection {
   private readonly heard: Heard;
   private readonly unheard = new Map<string, Request>();
@@ -99,7 +110,7 @@ export class Connection {
 
   close(): void {
     this.stop();
-    this.socket?.close();
+    closeQuietly(this.socket);
   }
 
   private post(request: Request): void {
@@ -112,7 +123,7 @@ export class Connection {
     const url = new URL(this.address);
     url.search = new URLSearchParams({ session_id: this.session, timeout: this.timeout, ...this.heard.query }).toString();
     this.listen(new WebSocket(url));
-    previous?.close();
+    closeQuietly(previous);
   }
 
   private listen(socket: WebSocket): void {

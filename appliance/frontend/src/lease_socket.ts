@@ -5,6 +5,7 @@
  * brings the code along. Another connection is made for the next.
  */
 
+import { closeQuietly } from "./connection.js";
 import { parseMessage, randomId, textOf } from "./messages.js";
 import { PAGE_ID, ServerError, refusalOf } from "./server.js";
 import type { Patience, Server } from "./server.js";
@@ -52,7 +53,7 @@ class Ahead {
   private drop(): void {
     const { unused } = this;
     this.unused = undefined;
-    unused?.socket.close();
+    closeQuietly(unused?.socket);
   }
 
   /** Make a connection unless there is one. */
@@ -174,7 +175,7 @@ export async function leaseOver(
     else socket.addEventListener("open", ask, { signal: listening.signal });
   });
   if (answer === undefined || answer instanceof ServerError) {
-    socket.close();
+    closeQuietly(socket);
     if (answer === undefined || answer.status === 503) return undefined;
     throw answer;
   }

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from unittest import mock
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -48,6 +49,18 @@ def test_an_evaluation_is_one_event_with_what_came_of_it():
     assert (event.page, event.address) == ("https://a.example/x", "192.0.2.0/24")
     assert (event.language, event.profile, event.code) == ("python", "default", "")
     assert "id" not in event.kernel
+
+
+def test_the_first_result_counts_once_even_after_the_reply():
+    world = World()
+    world.log.metrics = metrics = mock.Mock()
+    watch = world.watch()
+    watch.sent(request("a"))
+    world.now = 0.25
+    watch.delivered(frame("a", "execute_reply", status="ok"))
+    watch.delivered(frame("a", "stream", text="2"))
+    watch.delivered(frame("a", "stream", text="3"))
+    metrics.first_result.assert_called_once_with(0.25)
 
 
 def test_what_failed_says_how_and_what_never_ended_is_gone():
