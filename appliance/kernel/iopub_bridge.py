@@ -34,8 +34,12 @@ SILENCE_SECONDS = 2.0
 #: Subscribers to statuses: the pool, and the next pool while the last goes.
 MAX_SUBSCRIBERS = 8
 
-#: Bytes that a subscriber may be behind before it is dropped; it connects again.
+#: Bytes that a subscriber to statuses may be behind before it is dropped; it connects again.
 MAX_BACKLOG_BYTES = 1 << 20
+
+#: Bytes of output kept for a web role that is behind, before the kernel is no longer read and drops output itself: most
+#: kernels do so at a thousand messages, and some make one of each line.
+MAX_OUTPUT_BACKLOG_BYTES = 8 << 20
 
 
 class StatusSource:
@@ -164,7 +168,7 @@ class _Upstream:
             self._client.close()
             return
         if greeted:
-            relay.join(self._client, self._stream)
+            relay.join(self._client, self._stream, backlog_bytes=MAX_OUTPUT_BACKLOG_BYTES)
             self._stream.write(self._first)
             if self._decoder.rest:
                 self._client.write(self._decoder.rest)

@@ -1,7 +1,7 @@
 """Non-blocking sockets of the relay: a small loop, streams with a bounded backlog, and pairs of streams that copy.
 
-A stream whose other side does not take more stops being read, so that nothing piles up here and ZeroMQ's own limits
-hold from end to end. Standard library only.
+A stream whose other side does not take more stops being read, so that no more than a stated number of bytes piles up
+here and ZeroMQ's own limits hold from end to end. Standard library only.
 """
 
 from __future__ import annotations
@@ -168,16 +168,19 @@ class Stream:
         self.closed()
 
 
-def join(one: Stream, other: Stream) -> None:
-    """Copy between two streams until either is gone; what the other was still to get is delivered first."""
-    for source, target in ((one, other), (other, one)):
-        _copy(source, target)
+def join(one: Stream, other: Stream, *, backlog_bytes: int = 0) -> None:
+    """Copy between two streams until either is gone; what the other was still to get is delivered first.
+
+    ``one`` may be ``backlog_bytes`` behind before ``other`` is no longer read.
+    """
+    _copy(one, other, 0)
+    _copy(other, one, backlog_bytes)
 
 
-def _copy(source: Stream, target: Stream) -> None:
+def _copy(source: Stream, target: Stream, backlog_bytes: int) -> None:
     def received(data: bytes) -> None:
         target.write(data)
-        if target.backlog:
+        if target.backlog > backlog_bytes:
             source.read(wanted=False)
 
     source.received = received

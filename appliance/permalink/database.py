@@ -31,6 +31,9 @@ APPLICATION_ID = 0x43656C6C
 #: Seconds a writer waits for another process (an administrator's, a backup) to release the file.
 WRITER_BUSY_SECONDS = 2.0
 
+#: Pages in the write-ahead log (4 KiB each) at which they are copied into the database.
+CHECKPOINT_PAGES = 4000
+
 
 def scripts() -> list[str]:
     """Return the schema scripts in order, that of version 1 first."""
@@ -129,6 +132,8 @@ def open_writer(path: pathlib.Path) -> Connection:
             connection.execute("PRAGMA journal_mode = WAL")
             # A commit returns only when its frames are on disk (sqlite.org/pragma.html#pragma_synchronous).
             connection.execute("PRAGMA synchronous = FULL")
+            # Pages of the index are written to by many commits: a longer log is copied back less often.
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             connection.execute("PRAGMA trusted_schema = OFF")
         except BaseException:
             connection.close()

@@ -101,6 +101,7 @@ class Connection(Protocol):
         self._full = False
         self._reading = True
         self._closing = False
+        self._flush: Callable[[], object] | None = None
         self.since = 0.0
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted
@@ -114,6 +115,7 @@ class Connection(Protocol):
             return
         self.factory.connections.add(self)
         transport.registerProducer(self, True)
+        self._flush = getattr(transport, "doWrite", None)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted
         """Take bytes; answer what is complete."""
@@ -168,6 +170,9 @@ class Connection(Protocol):
         transport: Any = self.transport
         self.since = self.factory.clock.seconds()
         transport.write(data)
+        if self._flush is not None:
+            # now and not in the reactor's next turn; an error is found again there
+            self._flush()
         if last:
             self._closing = True
             transport.unregisterProducer()

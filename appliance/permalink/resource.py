@@ -34,8 +34,11 @@ _OPERATIONS = {b"GET": "read", b"POST": "write", b"PUT": "write"}
 MAX_VISITOR_BYTES = 64
 
 
+_write_json = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def _document(document: object) -> bytes:
-    return json.dumps(document, ensure_ascii=False).encode()
+    return _write_json(document).encode()
 
 
 class Permalinks:

@@ -1,7 +1,8 @@
 """One thread that writes in groups, whichever database is behind it.
 
 While one commit waits for the disk, the next writes queue up and share the following commit: the disk is asked once for
-each group, not once for each write. An answer comes after the commit that covers it.
+each group, not once for each write. An answer comes after the commit that covers it. Writes that arrive in one turn of
+the reactor go to the thread together: waking it for each would have two threads quarrel over Python's global lock.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ class GroupWriter:
         self._reactor = reactor
         self._commit_group = commit
         self._why = failed
-        self._queue: queue.Queue[Job | None] = queue.Queue(MAX_QUEUED_WRITES + 1)  # one place for the end mark
+        #: Batches for the thread; an empty one is the end mark.
+        self._queue: queue.SimpleQueue[list[Job]] = queue.SimpleQueue()
+        self._batch: list[Job] = []
+        self._queued = 0
         self._closing: Deferred[None] | None = None
         self.last_group = 0
         self._thread = threading.Thread(target=self._run, name="permalink-writer", daemon=True)
@@ -68,45 +72,55 @@ class GroupWriter:
 
     @property
     def queued(self) -> int:
-        """Number of writes that wait."""
-        return self._queue.qsize()
+        """Number of writes that wait for their commit."""
+        return self._queued
 
     def enqueue(self, write: Write) -> Deferred[Any]:
         """Give a write to the thread; the answer comes after the commit. Raises `PermalinksUnavailable`."""
         if self._closing is not None:
             raise PermalinksUnavailable("The permalink store is shutting down.")
-        if self._queue.qsize() >= MAX_QUEUED_WRITES:
+        if self._queued >= MAX_QUEUED_WRITES:
             raise PermalinksUnavailable("Too many permalinks are being written. Try again in a few seconds.")
+        self._queued += 1
+        if not self._batch:
+            self._reactor.callLater(0, self._hand_over)
         job = Job(write, Deferred())
-        self._queue.put_nowait(job)
+        self._batch.append(job)
         return job.waiter
 
     async def close(self) -> None:
         """Commit what was accepted, and end the thread."""
         if self._closing is None:
             self._closing = Deferred()
-            self._queue.put_nowait(None)
+            self._hand_over()
+            self._queue.put([])
             await self._closing
             self._thread.join()
+
+    def _hand_over(self) -> None:
+        """Give the thread what has come."""
+        if self._batch:
+            batch, self._batch = self._batch, []
+            self._queue.put(batch)
 
     def _run(self) -> None:
         """Commit groups until the end mark (the writer's thread)."""
         ended = False
         while not ended:
-            item = self._queue.get()
-            jobs = []
-            while item is not None:
-                jobs.append(item)
-                if len(jobs) == MAX_GROUP:
+            jobs: list[Job] = []
+            batch = self._queue.get()
+            while batch:
+                jobs += batch
+                if len(jobs) >= MAX_GROUP:
                     break
                 try:
-                    item = self._queue.get_nowait()
+                    batch = self._queue.get_nowait()
                 except queue.Empty:
                     break
             else:
                 ended = True
-            if jobs:
-                self._commit(jobs)
+            for first in range(0, len(jobs), MAX_GROUP):
+                self._commit(jobs[first : first + MAX_GROUP])
         self._reactor.callFromThread(self._ended)
 
     def _commit(self, jobs: list[Job]) -> None:
@@ -119,6 +133,7 @@ class GroupWriter:
             self._reactor.callFromThread(self._done, jobs, answers)
 
     def _done(self, jobs: list[Job], answers: list[Any]) -> None:
+        self._queued -= len(jobs)
         for job, answer in zip(jobs, answers, strict=True):
             if job.waiter.called:  # cancelled: its client went away
                 continue
@@ -128,6 +143,7 @@ class GroupWriter:
                 job.waiter.callback(answer)
 
     def _failed(self, jobs: list[Job], error: Exception) -> None:
+        self._queued -= len(jobs)
         log.error("a group of {count} permalink writes failed: {error!r}", count=len(jobs), error=error)
         why = self._why(error)
         for job in jobs:

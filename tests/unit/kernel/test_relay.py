@@ -53,6 +53,17 @@ def test_one_that_takes_no_more_stops_the_other_until_it_has_drained():
     assert one.reading
 
 
+def test_one_may_be_a_stated_number_of_bytes_behind():
+    one, other = FakeStream(room=3), FakeStream(room=0)
+    relay.join(one, other, backlog_bytes=2)
+    other.received(b"abcde")
+    assert other.reading
+    other.received(b"f")
+    assert not other.reading
+    one.received(b"x")
+    assert not one.reading
+
+
 def test_when_one_is_gone_the_other_ends_after_what_it_was_still_to_get():
     one, other = FakeStream(), FakeStream()
     relay.join(one, other)

@@ -38,6 +38,7 @@ class FakeReactor(Clock):
         self.from_threads.put(lambda: call(*arguments))
 
     def turn(self) -> None:
+        self.advance(0)
         self.from_threads.get(timeout=SECONDS)()
 
     def result(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -152,6 +153,7 @@ def test_writes_that_wait_for_a_commit_share_the_next(
 
     monkeypatch.setattr(sqlite, "commit_group", slow)
     first = ensureDeferred(store.put(SharedCell(code="first")))
+    reactor.advance(0)
     assert entered.wait(SECONDS)
     others = [ensureDeferred(store.put(SharedCell(code=str(number)))) for number in range(20)]
     proceed.set()
@@ -167,7 +169,7 @@ def test_a_full_queue_refuses_and_forgets_nothing(
     store: SQLiteStore, reactor: FakeReactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered, proceed = threading.Event(), threading.Event()
-    monkeypatch.setattr(writer, "MAX_QUEUED_WRITES", 2)
+    monkeypatch.setattr(writer, "MAX_QUEUED_WRITES", 3)
 
     def slow(connection: Any, writes: Any, room: int) -> list[Any]:
         entered.set()
@@ -176,6 +178,7 @@ def test_a_full_queue_refuses_and_forgets_nothing(
 
     monkeypatch.setattr(sqlite, "commit_group", slow)
     waiting = [ensureDeferred(store.put(SharedCell(code="being written")))]
+    reactor.advance(0)
     assert entered.wait(SECONDS)
     waiting += [ensureDeferred(store.put(SharedCell(code=str(number)))) for number in range(2)]
     with pytest.raises(PermalinksUnavailable, match="Too many"):
