@@ -104,7 +104,7 @@ def test_a_fork_bomb_stays_within_its_limit(appliance, cell, neighbour):
     wait_for(
         "every process of it is gone",
         lambda: not [one for one in psutil.process_iter(["uids"]) if one.info["uids"].real == uid],
-        5,
+        30,  # each has to be given time to end, and they stand behind everything else
     )
 
 
