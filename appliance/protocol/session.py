@@ -5,7 +5,7 @@ back, in their order. Clients are small integers that the door hands out.
 
 A request is *open* until its reply came on shell and `status: idle` with its id on iopub, in either order. A kernel
 of a *single* session (``timeout=0``) is released when at least one evaluation was made and no request is open, unless
-it has put something on the page that is to be used afterwards.
+it has put something on the page that is to be used afterwards: it is *kept* then, which other sessions on it must know.
 However a kernel ends, each open evaluation gets an ``execute_reply`` and ``status: idle`` first, then every client
 the ``dead`` status, then the connections close.
 
@@ -107,6 +107,11 @@ class Release:
 
 
 @attrs.frozen
+class Keep:
+    """Note that the kernel is not released with its evaluations any more."""
+
+
+@attrs.frozen
 class Close:
     """Close the connection of one client, or of all of them (None)."""
 
@@ -131,7 +136,7 @@ class Synchronize:
     """Make a round trip through shell and iopub, then call `Session.synchronized`."""
 
 
-Effect = Send | Deliver | InterruptKernel | Release | Close | StartGrace | CancelGrace | Synchronize
+Effect = Send | Deliver | InterruptKernel | Release | Keep | Close | StartGrace | CancelGrace | Synchronize
 Effects = Sequence[Effect]
 
 
@@ -321,18 +326,18 @@ class Session:
             self._evaluated = True
             request.budget = OutputBudget(self._limits)
 
-    def released_after_evaluation(self) -> None:
-        """Release the kernel when its evaluations are answered."""
-        self._single = True
-
     def kernel_frame(self, frame: KernelFrame) -> Effects:
         """Deliver what a kernel said, as far as it may, and note which requests that answers."""
         if self.phase is Phase.DEAD:
             return []
-        if frame.msg_type in KEEPING_TYPES:
+        if frame.msg_type in KEEPING_TYPES and self._single:
             self._single = False
-            if frame.msg_type == frames.KERNEL_TIMEOUT:
-                return []
+            return [Keep(), *self._heard(frame)]
+        return self._heard(frame)
+
+    def _heard(self, frame: KernelFrame) -> Effects:
+        if frame.msg_type == frames.KERNEL_TIMEOUT:
+            return []
         request = self._open.get(frame.parent_id)
         if frame.channel == "stdin":
             return self._input_request(frame, request)

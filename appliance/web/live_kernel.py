@@ -67,7 +67,6 @@ class LiveKernel:
         kernels: Kernels,
         address: KernelAddress,
         *,
-        single: bool,
         now: Callable[[], str],
         max_clients: int,
         limits: OutputLimits,
@@ -80,7 +79,9 @@ class LiveKernel:
         self._kernels = kernels
         self._clock = kernels.clock
         self._max_clients = max_clients
-        self._session = Session(address.kernel_id, single=single, now=now, seconds=kernels.clock.seconds, limits=limits)
+        self._session = Session(
+            address.kernel_id, single=address.single, now=now, seconds=kernels.clock.seconds, limits=limits
+        )
         self._clients: dict[int, Client] = {}
         self._full: set[int] = set()
         self._watch = watch
@@ -188,10 +189,6 @@ class LiveKernel:
             returns = self._returning.pop(number, None) is not None and lost
             self._perform(self._session.client_closed(number, returns=returns))
 
-    def released_after_evaluation(self) -> None:
-        """Give the kernel back when its evaluations are answered."""
-        self._session.released_after_evaluation()
-
     def client_message(self, number: int, message: ClientMessage) -> None:
         """Take a message of a client."""
         self._perform(self._session.client_message(number, message))
@@ -272,6 +269,8 @@ class LiveKernel:
 
     def abandon(self) -> None:
         """Let go of the kernel without ending it."""
+        # it goes on elsewhere: what it said here are not its last words
+        self.resumable = False
         self._close_clients(None, CLOSE_GOING_AWAY)
         self._shut()
 
@@ -307,6 +306,8 @@ class LiveKernel:
                     self._cancel_grace()
                 case machine.Close(code, number):
                     self._close_clients(number, code)
+                case machine.Keep():
+                    self._kernels.keep(self.kernel_id)
                 case machine.Release(reason):
                     self._kernels.release(self.kernel_id, reason)
         if self._session.phase is machine.Phase.DEAD:

@@ -188,6 +188,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
         config,
         reactor,
         on_died=lambda kernel_id, reason, detail, used: kernels.died(kernel_id, reason, detail, used),
+        on_wanted_elsewhere=lambda kernel_id: kernels.let_go(kernel_id),
         on_connected=lambda: kernels.pool_connected(),
     )
     events = EventSender(config, reactor) if config.requestlog.enabled else None
