@@ -41,8 +41,8 @@ EXPECTED_WARNINGS = (
     r"cell-web\[\d+\]: pool did not answer",
     r"cell-web\[\d+\]: health: ",
     r"cell-(web|pool|permalink)\[\d+\]: no watchdog beat",
-    r"haproxy\[\d+\]: Server (web|files)/\w+ is (DOWN|UP)",
-    r"haproxy\[\d+\]: backend (web|files) has no server available",
+    r"haproxy\[\d+\]: Server (web|files|permalinks|sockjs)/\w+ is (DOWN|UP)",
+    r"haproxy\[\d+\]: backend (web|files|permalinks|sockjs) has no server available",
 )
 
 
