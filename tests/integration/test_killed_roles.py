@@ -9,6 +9,7 @@ import signal
 import psutil
 import pytest
 
+from appliance.zygote.keeper import SILENCE_SECONDS
 from tests.integration.running import wait_for
 from tests.integration.sage_client import SageClient
 
@@ -81,3 +82,19 @@ def test_a_kernel_can_still_be_interrupted_and_ended_after_its_zygote_is_gone(ap
             if message["content"].get("execution_state") == "dead":
                 break
         assert message["content"]["reason"] == "stopped"
+
+
+@pytest.mark.attack(39, "supervision; a zygote that hangs is replaced", "SIGSTOP of the zygote")
+@pytest.mark.timeout(120)
+def test_a_zygote_that_hangs_is_replaced_and_kernels_lived_on(appliance):
+    wait_for("kernels can be leased", appliance.evaluates, 10)
+    with SageClient(appliance.url) as client:
+        client.run("kept = 6 * 7")
+        pid = zygote_pid(appliance)
+        os.kill(pid, signal.SIGSTOP)
+        # kernels that were ready already are used up first
+        wait_for("another zygote", lambda: zygote_pid(appliance) not in (None, pid), SILENCE_SECONDS + 15)
+        for _ in range(appliance.config.pool.ready + 2):
+            wait_for("an evaluation", appliance.evaluates, 10)
+            client.attend()
+        assert client.run("print(kept)").stdout == "42\n"
