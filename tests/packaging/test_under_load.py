@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from appliance.config import Config
+from appliance.zygote.keeper import SILENCE_SECONDS
 
 from .inside import evaluate, show, turn_edge_on
 from .load import PYTHON, SOCKJS, Cell, visitors
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(900)
 
 EDGE = "http://127.0.0.1:80"
+
+#: Prints the pid of the process that forks kernels: older than its spare, and the only two with this account.
+ZYGOTE = f"pgrep -o -U {Config().ids.base} -f -- '-m appliance.zygote '"
 
 #: A process that systemd restarts serves again within this time: RestartSec, its start, on a machine that is busy.
 BACK_SECONDS = 5.0
@@ -126,14 +130,27 @@ def test_killed_permalinks_come_back(machine: Machine, cell: Cell) -> None:
 
 def test_a_killed_zygote_ends_no_kernel(machine: Machine, cell: Cell) -> None:
     """The process that forks kernels: its spare takes over, and kernels belong to the keeper."""
-    find = f"pgrep -o -U {Config().ids.base} -f -- '-m appliance.zygote '"
     with visitors(machine, EDGE) as load:
         for _ in range(2):
-            pid = machine.must(find)
+            pid = machine.must(ZYGOTE)
             machine.must(["kill", "-KILL", pid])
-            machine.wait(f"[ $({find}) != {pid} ]", seconds=15)
+            machine.wait(f"[ $({ZYGOTE}) != {pid} ]", seconds=15)
             time.sleep(1)
     assert load.failures == []
+    assert cell.evaluate("print(secret)") == "42\n"
+
+
+def test_a_zygote_that_hangs_is_replaced(machine: Machine, cell: Cell) -> None:
+    """Its keeper kills it after seconds without a word; evaluations wait, or hear that no kernel starts."""
+    with visitors(machine, EDGE) as load:
+        pid = machine.must(ZYGOTE)
+        machine.must(["kill", "-STOP", pid])
+        machine.wait(f"[ $({ZYGOTE}) != {pid} ]", seconds=SILENCE_SECONDS + 10)
+        back = time.time()
+        time.sleep(3)
+    assert {answer.kind for answer in load.failures} <= {"evaluation"}
+    assert {answer.status for answer in load.failures} <= {503}, load.failures
+    assert [answer for answer in load.failures if answer.asked > back + 1] == []
     assert cell.evaluate("print(secret)") == "42\n"
 
 
