@@ -158,6 +158,8 @@ class _Request:
     replied: bool = False
     idle: bool = False
     suspect: bool = False
+    #: Whether another process passed it on: its reply goes there.
+    elsewhere: bool = False
     #: The last message whose text is held back: what is told of it later is known by this id.
     held: str = ""
 
@@ -320,7 +322,7 @@ class Session:
         kind = header.get("msg_type")
         if kind not in frames.REQUEST_TYPES or busy.parent_id in self._open or len(self._open) >= MAX_OPEN_REQUESTS:
             return
-        request = _Request(header, frames.reply_type(kind), 0)
+        request = _Request(header, frames.reply_type(kind), 0, elsewhere=True)
         self._open[busy.parent_id] = request
         if kind == "execute_request":
             self._evaluated = True
@@ -352,6 +354,8 @@ class Session:
         elif state == "idle" and not request.idle:
             request.idle = True
             effects = (*self._closing(request), Deliver(self._bounded_status(frame, request, "idle")))
+            if request.elsewhere and not request.replied:
+                effects = (*effects, *self._ask_for_reply(request))
         elif state == "busy" and not request.busy:
             request.busy = True
             return (Deliver(self._bounded_status(frame, request, "busy")),)
@@ -361,6 +365,23 @@ class Session:
             return effects
         del self._open[frame.parent_id]
         return (*effects, *self._end_if_done())
+
+    def _ask_for_reply(self, request: _Request) -> Effects:
+        """Have the kernel say again what it replied to a process that is not there any more, or has let go."""
+        request.suspect = True
+        if self._synchronizing:
+            return ()
+        self._synchronizing = True
+        return (Synchronize(),)
+
+    def said_again(self, said: Sequence[KernelFrame]) -> Effects:
+        """Take the replies that are missing from what the kernel says again."""
+        effects: list[Effect] = []
+        for frame in said:
+            request = self._open.get(frame.parent_id)
+            if frame.channel == "shell" and request is not None and not request.replied:
+                effects += self.kernel_frame(frame)
+        return effects
 
     def _input_request(self, frame: KernelFrame, request: _Request | None) -> Effects:
         """Ask whoever runs the evaluation, or all if that client's connection was made again."""

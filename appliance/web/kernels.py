@@ -170,7 +170,9 @@ class Kernels(Service):
             raise UnknownProfile(f"There is no profile {profile[:64]!r} here. Profiles: {known}.")
         return environment, profile
 
-    def _add(self, address: KernelAddress, watch: Watch | None, *, recover: bool = False) -> LiveKernel:
+    def _add(
+        self, address: KernelAddress, watch: Watch | None, *, used: bool = False, recover: bool = False
+    ) -> LiveKernel:
         kernel = LiveKernel(
             self,
             address,
@@ -178,6 +180,7 @@ class Kernels(Service):
             max_clients=self._config.web.max_connections_per_kernel,
             limits=self._limits,
             watch=watch,
+            used=used,
             recover=recover,
         )
         self._live[address.kernel_id] = kernel
@@ -216,10 +219,10 @@ class Kernels(Service):
     def _attached(self, kernel_id: str, address: KernelAddress) -> LiveKernel:
         if address.kernel_id != kernel_id:
             self._successors[kernel_id] = address.kernel_id
+        # one that took the place of another is new
+        used = address.kernel_id == kernel_id
         return self._live.get(address.kernel_id) or self._add(
-            address,
-            self._watch(address, "visitor"),
-            recover=address.kernel_id == kernel_id and self._is_ours(address),
+            address, self._watch(address, "visitor"), used=used, recover=used and self._is_ours(address)
         )
 
     def _is_ours(self, address: KernelAddress) -> bool:

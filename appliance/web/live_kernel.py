@@ -71,9 +71,10 @@ class LiveKernel:
         max_clients: int,
         limits: OutputLimits,
         watch: Watch | None = None,
+        used: bool = False,
         recover: bool = False,
     ) -> None:
-        """Begin; with ``recover``, the kernel was used by another process before and may be at work."""
+        """Begin. ``used``: another process had the kernel, which may be at work; ``recover``: it tells what it said."""
         self.kernel_id = address.kernel_id
         self.environment = address.environment
         self._kernels = kernels
@@ -94,7 +95,7 @@ class LiveKernel:
         #: Whether a client may come back for its last words.
         self.resumable = False
         self._returning: dict[int, Returning] = {}
-        self._connection = KernelConnection(kernels.sockets, kernels.clock, address, self, recover=recover)
+        self._connection = KernelConnection(kernels.sockets, kernels.clock, address, self, used=used, recover=recover)
         self._connection.start()
         self._perform(self._session.leased())
 
@@ -243,6 +244,10 @@ class LiveKernel:
                 self._catch_up(clients[number], returning)
         if self._session.phase is machine.Phase.DEAD:
             self._close_clients(None, CLOSE_NORMAL)
+
+    def kernel_said_again(self, frames: list[KernelFrame]) -> None:
+        """Take from what the kernel said before what has not come here."""
+        self._perform(self._session.said_again(frames))
 
     def kernel_unreachable(self) -> None:
         """Give up a kernel that does not talk."""

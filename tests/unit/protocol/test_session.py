@@ -507,6 +507,35 @@ def test_a_session_begun_anew_learns_from_the_kernel_what_is_open():
     assert Release(DeathReason.RELEASED) in effects
 
 
+def test_the_reply_to_another_process_is_asked_for_when_the_evaluation_ends():
+    asked = {"msg_id": "a", "msg_type": "execute_request", "username": "visitor"}
+    session = make()
+    session.recover([replayed("status", asked, execution_state="busy")])
+    effects = session.kernel_frame(replayed("status", asked, execution_state="idle"))
+    assert effects[-1] == Synchronize()
+    # asked once, whatever else is missing
+    assert Synchronize() not in session.tick()
+    said = [
+        replayed("execute_reply", {"msg_id": "other"}, "shell", status="ok"),
+        replayed("stream", asked, name="stdout", text="heard before"),
+        replayed("execute_reply", asked, "shell", status="ok"),
+    ]
+    effects = session.said_again(said)
+    assert next(effect.frame.msg_type for effect in effects if isinstance(effect, Deliver)) == "execute_reply"
+    assert effects[-1] == Release(DeathReason.RELEASED)
+    assert session.synchronized() == []
+
+
+def test_a_reply_that_nobody_remembers_is_told_as_lost():
+    asked = {"msg_id": "a", "msg_type": "execute_request", "username": "visitor"}
+    session = make()
+    session.recover([replayed("status", asked, execution_state="busy")])
+    session.kernel_frame(replayed("status", asked, execution_state="idle"))
+    assert session.said_again([]) == []
+    (delivered, *_) = session.synchronized()
+    assert delivered.frame.content["ename"] == "ReplyLost"
+
+
 def test_an_evaluation_that_is_over_is_not_open_again():
     asked = {"msg_id": "a", "msg_type": "execute_request"}
     session = make()
