@@ -204,6 +204,10 @@ class RunningCell:
                 self.kernel = message["content"]["id"]
                 return
 
+    def close(self) -> None:
+        """Leave the page."""
+        self.connection.close()
+
     def told(self) -> str:
         """Return what the kernel prints and what is told of its end; connect again when the connection breaks."""
         told = ""
@@ -212,6 +216,7 @@ class RunningCell:
             try:
                 message = json.loads(self.connection.recv())
             except (OSError, ValueError, websocket.WebSocketException):
+                self.connection.close()
                 time.sleep(0.2)
                 with contextlib.suppress(OSError, websocket.WebSocketException):
                     query = f"session_id={self._name}&after=&after_kernel="
@@ -276,9 +281,12 @@ def test_a_node_is_killed_while_visitors_evaluate(nodes: Nodes) -> None:
     # a cell that ran on the dead node is told so, and what to do; on request it runs again, on the other
     for cell in running:
         assert "Evaluate again" in cell.told()
+        cell.close()
         cell.connection = cell.lease()
         cell.start("print(6*7)")
         assert cell.told().startswith("42\n")
+    for cell in cells:
+        cell.close()
     # others hear that there is no such kernel any more
     assert {nodes.connect(kernel) for kernel in lost} == {404}
     assert nodes.connect(nodes.new_kernel()) == 101
