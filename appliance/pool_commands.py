@@ -39,6 +39,8 @@ class Lease(amp.Command):
     sockets ``shell``, ``iopub``, ``stdin``, ``control``, ``hb``), ``environment``. When a quota is used up: ``refusal``
     (a sentence) and ``retry_after`` (seconds) instead, since errors of AMP carry nothing but a text. When all kernels
     are taken and ``queue`` was true: ``ticket``, ``place`` (how many are before it) and ``poll_seconds``, for `Claim`.
+    ``single``: it is to end with its evaluations, whichever web role has it then. (Optional, as in the answers:
+    while an upgrade goes on, an earlier version may be on the other side.)
     """
 
     arguments: ClassVar[list[tuple[bytes, Any]]] = [
@@ -49,12 +51,14 @@ class Lease(amp.Command):
         (b"page", _Unicode()),
         (b"address", _Unicode()),
         (b"queue", _Boolean()),
+        (b"single", _Boolean(optional=True)),
     ]
     response: ClassVar[list[tuple[bytes, Any]]] = [
         (b"kernel_id", _Unicode(optional=True)),
         (b"key", _String(optional=True)),
         (b"directory", _Unicode(optional=True)),
         (b"environment", _Unicode(optional=True)),
+        (b"single", _Boolean(optional=True)),
         (b"refusal", _Unicode(optional=True)),
         (b"retry_after", _Float(optional=True)),
         (b"ticket", _Unicode(optional=True)),
@@ -114,7 +118,16 @@ class Attach(amp.Command):
         (b"key", _String()),
         (b"directory", _Unicode()),
         (b"environment", _Unicode()),
+        (b"single", _Boolean(optional=True)),
     ]
+    errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
+
+
+class Keep(amp.Command):
+    """Let a kernel that was to end with its evaluations live on: it has put something on the page that is in use."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"kernel_id", _Unicode())]
+    response: ClassVar[list[tuple[bytes, Any]]] = []
     errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
 
 
@@ -183,6 +196,13 @@ class Overview(amp.Command):
     arguments: ClassVar[list[tuple[bytes, Any]]] = []
     response: ClassVar[list[tuple[bytes, Any]]] = [(b"overview", _Unicode())]
     errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
+
+
+class LetGo(amp.Command):
+    """Pool to web, to each connection that has a kernel which another one attached to: ``left`` unless it is used."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"kernel_id", _Unicode())]
+    response: ClassVar[list[tuple[bytes, Any]]] = [(b"left", _Boolean())]
 
 
 class KernelDied(amp.Command):

@@ -121,7 +121,11 @@ class _Control:
             os._exit(0)
 
     def _replay(self, message: dict[str, Any], idents: list[bytes]) -> None:
-        """Say again what was said last; nobody else hears of it."""
+        """Say again what was said last, and mark on iopub where that ends: who hears the mark has heard what follows.
+
+        This thread answers whatever the kernel computes, and no status tells of it: the kernel is not busy with it.
+        """
+        self._session.send(self._kernel.publisher, "replay_mark", {}, message, ident=b"replay")
         packed, forgot = self._kernel.publisher.memory.packed()
         content = {"status": "ok", "forgot": forgot}
         self._session.send(self._socket, "replay_reply", content, message, ident=idents, buffers=[packed])

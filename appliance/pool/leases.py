@@ -16,9 +16,11 @@ from appliance.pool_commands import (
     Claim,
     Drain,
     Interrupt,
+    Keep,
     KernelDied,
     Lease,
     LeaveQueue,
+    LetGo,
     ListKernels,
     Overview,
     PoolMetrics,
@@ -75,7 +77,15 @@ class LeaseConnection(amp.AMP):
 
     @Lease.responder
     def lease(
-        self, kind: str, environment: str, profile: str, idle_seconds: float, page: str, address: str, queue: bool
+        self,
+        kind: str,
+        environment: str,
+        profile: str,
+        idle_seconds: float,
+        page: str,
+        address: str,
+        queue: bool,
+        single: bool | None = None,
     ) -> Deferred[dict[str, Any]]:
         """Answer `Lease`."""
         token = object()
@@ -88,6 +98,7 @@ class LeaseConnection(amp.AMP):
             _short(page),
             _short(address),
             queue,
+            bool(single),
         )
         return self._answer(token, self._pool.lease(request))
 
@@ -114,8 +125,19 @@ class LeaseConnection(amp.AMP):
 
     @Attach.responder
     def attach(self, kernel_id: str) -> Deferred[dict[str, Any]]:
-        """Answer `Attach`."""
-        return self._pool.attach(_short(kernel_id)).addCallback(self._describe)
+        """Answer `Attach`: this web role has a client now, others that have none let go."""
+
+        def attached(record: Record) -> dict[str, Any]:
+            self.factory.ask_others(record.kernel_id, self)
+            return self._describe(record)
+
+        return self._pool.attach(_short(kernel_id)).addCallback(attached)
+
+    @Keep.responder
+    def keep(self, kernel_id: str) -> dict[str, Any]:
+        """Answer `Keep`."""
+        self._pool.keep(_short(kernel_id))
+        return {}
 
     @Restart.responder
     def restart(self, kernel_id: str) -> Deferred[dict[str, Any]]:
@@ -195,6 +217,7 @@ class LeaseConnection(amp.AMP):
             "key": record.key,
             "directory": self._pool.directory(record.kernel_id),
             "environment": record.environment,
+            "single": self._pool.is_single(record.kernel_id),
         }
 
 
@@ -216,6 +239,18 @@ class LeaseFactory(Factory):
     def is_held(self, kernel_id: str) -> bool:
         """Return whether any web role uses a kernel."""
         return any(connection.holds(kernel_id) for connection in self.connections)
+
+    def ask_others(self, kernel_id: str, user: LeaseConnection) -> None:
+        """Have web roles let go of a kernel that ``user`` has now, unless they have clients of it.
+
+        One that was only leased there would be held until the patience of that role ends, for a client that is here.
+        """
+        for connection in [one for one in self.connections if one is not user and one.holds(kernel_id)]:
+            asking = connection.callRemote(LetGo, kernel_id=kernel_id)  # type: ignore[no-untyped-call]
+            asking.addCallbacks(
+                lambda answer, asked=connection: asked.forget(kernel_id) if answer["left"] else None,
+                lambda failure: log.debug("a web role was not asked to let go: {why}", why=str(failure)),
+            )
 
     def announce(self, kernel_id: str, reason: str, detail: str, used: tuple[float, int]) -> None:
         """Tell the web roles that use a kernel that it ended, and what it had used: seconds, bytes."""

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.logger import Logger
@@ -32,6 +32,8 @@ BACKLOG = 16
 
 _RECORD = "record.json"
 _LEASED = "leased"
+#: Fields of a record that are about who leased the kernel, and for what.
+_HOLDER = ("page", "address", "known_as", "single")
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -48,6 +50,7 @@ class Record:
     page: str = ""
     address: str = ""
     known_as: str = ""
+    single: bool = False
 
 
 class Directories:
@@ -75,7 +78,7 @@ class Directories:
                 listener.bind(os.fspath(directory / name))
                 os.chmod(directory / name, 0o660)
                 listener.listen(BACKLOG)
-            fields = attrs.asdict(record, filter=attrs.filters.exclude("key", "leased", "page", "address", "known_as"))
+            fields = attrs.asdict(record, filter=attrs.filters.exclude("key", "leased", *_HOLDER))
             text = json.dumps({**fields, "key": record.key.hex()})
             fd = os.open(directory / _RECORD, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(fd, "w", encoding="ascii") as file:
@@ -87,20 +90,23 @@ class Directories:
             raise
         return listeners
 
-    def mark_leased(self, kernel_id: str, page: str = "", address: str = "", known_as: str = "") -> None:
+    def mark_leased(
+        self, kernel_id: str, page: str = "", address: str = "", known_as: str = "", *, single: bool = False
+    ) -> None:
         """Note that the kernel was dealt, and to whom: no later pool may deal it again. Raises `OSError`.
 
-        ``known_as``: the id of the kernel in whose place it was started.
+        ``known_as``: the id of the kernel in whose place it was started; ``single``: it ends with its evaluations.
         """
-        fd = os.open(self.path(kernel_id) / _LEASED, os.O_WRONLY | os.O_CREAT, 0o600)
+        fd = os.open(self.path(kernel_id) / _LEASED, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(fd, "w", encoding="ascii") as file:
-            file.write(json.dumps({"page": page, "address": address, "known_as": known_as}))
+            file.write(json.dumps({"page": page, "address": address, "known_as": known_as, "single": single}))
 
-    def _holder(self, kernel_id: str) -> dict[str, str]:
+    def _holder(self, kernel_id: str) -> dict[str, Any]:
         """Return who leased a kernel; nothing when that was not written whole: it counts for nobody then."""
         try:
             document = json.loads((self.path(kernel_id) / _LEASED).read_text(encoding="ascii"))
-            return {name: str(document[name]) for name in ("page", "address", "known_as")}
+            texts = {name: str(document[name]) for name in ("page", "address", "known_as")}
+            return {**texts, "single": document.get("single") is True}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 

@@ -315,6 +315,19 @@ class PoolService(MultiService):
             except errors.UnknownKernel as exc:
                 answer.errback(exc)
 
+    def is_single(self, kernel_id: str) -> bool:
+        """Return whether a leased kernel ends with its evaluations. Raises `errors.UnknownKernel`."""
+        return self._pool.kernel(kernel_id).single
+
+    def keep(self, kernel_id: str) -> None:
+        """Have a leased kernel outlive its evaluations. Raises `errors.UnknownKernel`."""
+        kernel = self._pool.kernel(kernel_id)
+        kernel.single = False
+        try:
+            self._directories.mark_leased(kernel_id, kernel.page, kernel.address)
+        except OSError as exc:
+            log.error("kernel {slot} cannot be marked as kept: {why}", slot=kernel.slot, why=str(exc))
+
     def directory(self, kernel_id: str) -> str:
         """Return the directory of a kernel's sockets."""
         return str(self._directories.path(kernel_id))
@@ -616,7 +629,7 @@ class PoolService(MultiService):
         record = self.record(effect.kernel_id)
         kernel = self._pool.kernel(effect.kernel_id)
         try:
-            self._directories.mark_leased(effect.kernel_id, kernel.page, kernel.address)
+            self._directories.mark_leased(effect.kernel_id, kernel.page, kernel.address, single=kernel.single)
         except OSError as exc:
             log.error("kernel {slot} cannot be marked as leased: {why}", slot=record.slot, why=str(exc))
             self._perform(self._pool.release(effect.kernel_id, DeathReason.CRASHED, self._now()))
@@ -700,7 +713,7 @@ class PoolService(MultiService):
         )
         kernel.idle_limit = self._config.clocks.idle_seconds
         kernel.leased_at = now if record.leased else None
-        kernel.page, kernel.address = record.page, record.address
+        kernel.page, kernel.address, kernel.single = record.page, record.address, record.single
         if record.known_as:
             self._successors[record.known_as] = record.kernel_id
         self._pool.adopt(kernel)

@@ -84,6 +84,9 @@ CLIENT_TYPES = REQUEST_TYPES | COMM_TYPES | {INTERRUPT_REQUEST, SHUTDOWN_REQUEST
 #: What a kernel says to this server alone: that it is to be kept although its evaluations end.
 KERNEL_TIMEOUT = "kernel_timeout"
 
+#: What a kernel says to the process that asks what it said before, on iopub: from here on, that hears it itself.
+REPLAY_MARK = "replay_mark"
+
 
 def reply_type(request_type: str) -> str:
     """Return the type of the message that answers a request."""
@@ -106,6 +109,7 @@ KERNEL_TYPES: Mapping[str, frozenset[str]] = {
         "status",
         "clear_output",
         KERNEL_TIMEOUT,
+        REPLAY_MARK,
     },
 }
 

@@ -82,7 +82,7 @@ class Settings:
 
 @attrs.frozen
 class LeaseRequest:
-    """A wish for a kernel; ``token`` is the caller's name for it."""
+    """A wish for a kernel, ``single``: for its first evaluations; ``token`` is the caller's name for it."""
 
     token: object
     kind: str
@@ -92,6 +92,7 @@ class LeaseRequest:
     page: str = ""
     address: str = ""
     queue: bool = False
+    single: bool = False
 
 
 @attrs.define
@@ -114,6 +115,7 @@ class Kernel:
     detail: str = ""
     page: str = ""
     address: str = ""
+    single: bool = False
 
 
 @attrs.frozen
@@ -562,6 +564,7 @@ class Pool:
             kernel.state, kernel.since, kernel.kind = State.LEASED, now, waiting.request.kind
             kernel.leased_at = kernel.idle_since = now
             kernel.page, kernel.address = waiting.request.page, waiting.request.address
+            kernel.single = waiting.request.single
             kernel.idle_limit = min(waiting.request.idle or self._settings.idle, self._settings.idle)
             yield Grant(waiting.request.token, kernel.kernel_id)
         self._waiting = unserved

@@ -5,7 +5,7 @@ back, in their order. Clients are small integers that the door hands out.
 
 A request is *open* until its reply came on shell and `status: idle` with its id on iopub, in either order. A kernel
 of a *single* session (``timeout=0``) is released when at least one evaluation was made and no request is open, unless
-it has put something on the page that is to be used afterwards.
+it has put something on the page that is to be used afterwards: it is *kept* then, which other sessions on it must know.
 However a kernel ends, each open evaluation gets an ``execute_reply`` and ``status: idle`` first, then every client
 the ``dead`` status, then the connections close.
 
@@ -107,6 +107,11 @@ class Release:
 
 
 @attrs.frozen
+class Keep:
+    """Note that the kernel is not released with its evaluations any more."""
+
+
+@attrs.frozen
 class Close:
     """Close the connection of one client, or of all of them (None)."""
 
@@ -131,7 +136,7 @@ class Synchronize:
     """Make a round trip through shell and iopub, then call `Session.synchronized`."""
 
 
-Effect = Send | Deliver | InterruptKernel | Release | Close | StartGrace | CancelGrace | Synchronize
+Effect = Send | Deliver | InterruptKernel | Release | Keep | Close | StartGrace | CancelGrace | Synchronize
 Effects = Sequence[Effect]
 
 
@@ -153,6 +158,8 @@ class _Request:
     replied: bool = False
     idle: bool = False
     suspect: bool = False
+    #: Whether another process passed it on: its reply goes there.
+    elsewhere: bool = False
     #: The last message whose text is held back: what is told of it later is known by this id.
     held: str = ""
 
@@ -315,24 +322,24 @@ class Session:
         kind = header.get("msg_type")
         if kind not in frames.REQUEST_TYPES or busy.parent_id in self._open or len(self._open) >= MAX_OPEN_REQUESTS:
             return
-        request = _Request(header, frames.reply_type(kind), 0)
+        request = _Request(header, frames.reply_type(kind), 0, elsewhere=True)
         self._open[busy.parent_id] = request
         if kind == "execute_request":
             self._evaluated = True
             request.budget = OutputBudget(self._limits)
 
-    def released_after_evaluation(self) -> None:
-        """Release the kernel when its evaluations are answered."""
-        self._single = True
-
     def kernel_frame(self, frame: KernelFrame) -> Effects:
         """Deliver what a kernel said, as far as it may, and note which requests that answers."""
         if self.phase is Phase.DEAD:
             return []
-        if frame.msg_type in KEEPING_TYPES:
+        if frame.msg_type in KEEPING_TYPES and self._single:
             self._single = False
-            if frame.msg_type == frames.KERNEL_TIMEOUT:
-                return []
+            return [Keep(), *self._heard(frame)]
+        return self._heard(frame)
+
+    def _heard(self, frame: KernelFrame) -> Effects:
+        if frame.msg_type == frames.KERNEL_TIMEOUT:
+            return []
         request = self._open.get(frame.parent_id)
         if frame.channel == "stdin":
             return self._input_request(frame, request)
@@ -347,6 +354,8 @@ class Session:
         elif state == "idle" and not request.idle:
             request.idle = True
             effects = (*self._closing(request), Deliver(self._bounded_status(frame, request, "idle")))
+            if request.elsewhere and not request.replied:
+                effects = (*effects, *self._ask_for_reply(request))
         elif state == "busy" and not request.busy:
             request.busy = True
             return (Deliver(self._bounded_status(frame, request, "busy")),)
@@ -356,6 +365,23 @@ class Session:
             return effects
         del self._open[frame.parent_id]
         return (*effects, *self._end_if_done())
+
+    def _ask_for_reply(self, request: _Request) -> Effects:
+        """Have the kernel say again what it replied to a process that is not there any more, or has let go."""
+        request.suspect = True
+        if self._synchronizing:
+            return ()
+        self._synchronizing = True
+        return (Synchronize(),)
+
+    def said_again(self, said: Sequence[KernelFrame]) -> Effects:
+        """Take the replies that are missing from what the kernel says again."""
+        effects: list[Effect] = []
+        for frame in said:
+            request = self._open.get(frame.parent_id)
+            if frame.channel == "shell" and request is not None and not request.replied:
+                effects += self.kernel_frame(frame)
+        return effects
 
     def _input_request(self, frame: KernelFrame, request: _Request | None) -> Effects:
         """Ask whoever runs the evaluation, or all if that client's connection was made again."""

@@ -4,7 +4,13 @@ A subscription takes effect some time after it was made, and what the kernel say
 connection begins with a `kernel_info_request` of its own and waits until both its reply and its ``status: idle`` are
 here; if the reply came and the idle did not, the subscription was late and another request follows. The same round
 trip later shows what of the output was lost. Shell and stdin have the same routing id: that is how a kernel finds whom
-to ask for input (Jupyter messaging, "Messages on the stdin channel"). Control is the pool's business (`Interrupt`, T3).
+to ask for input (Jupyter messaging, "Messages on the stdin channel"). Control is the pool's business (`Interrupt`, T3),
+but for one question.
+
+A kernel that another process used before may be at work, and answers nothing on shell while it is. One of ours is asked
+on control instead, what it said so far (`replay_request`): a thread of its own answers, and marks on iopub where that
+ends. In what it says again are replies, too, that went to the other process. Kernels that are programs of their own
+do not know this question; they are given the time that their evaluation takes.
 
 ZeroMQ ends a connection over which a message larger than its limit comes, and does not make it again (protocol errors
 are final in libzmq 4.3). The round trip shows that too: then the socket is replaced, and what was on its way is lost.
@@ -23,6 +29,7 @@ from twisted.logger import Logger
 from appliance.log import kernel_name
 from appliance.protocol.frames import (
     MAX_REPLAYED,
+    REPLAY_MARK,
     ClientMessage,
     FrameRejectedError,
     KernelFrame,
@@ -58,8 +65,10 @@ MAX_DEAF_ROUND_TRIPS = 3
 #: Longest wait for a kernel's first reply: it was ready when it was leased.
 FIRST_REPLY_SECONDS = 10.0
 
-#: Longest wait for what a kernel said before; kernels that are programs of their own do not know the question.
+#: A kernel that has not said by then what it said before is asked again; doubled each time up to the maximum. The
+#: thread that answers shares a lock with what is computed.
 REPLAY_SECONDS = 1.0
+MAX_REPLAY_SECONDS = 8.0
 
 #: Name under which the web role itself asks kernels.
 USERNAME = "cell-web"
@@ -80,6 +89,9 @@ class Listener(Protocol):
     def round_trip_done(self) -> None:
         """Take note that everything said before now has arrived or is lost."""
 
+    def kernel_said_again(self, frames: list[KernelFrame]) -> None:
+        """Take what the kernel said before, after an evaluation that another process had begun."""
+
     def kernel_recovered(self, frames: list[KernelFrame], *, forgot: bool) -> None:
         """Take what the kernel said before this connection was made; ``forgot``: not all of it."""
 
@@ -91,11 +103,21 @@ class KernelConnection:
     """The sockets of one kernel."""
 
     def __init__(
-        self, sockets: Sockets, clock: Any, address: KernelAddress, listener: Listener, *, recover: bool = False
+        self,
+        sockets: Sockets,
+        clock: Any,
+        address: KernelAddress,
+        listener: Listener,
+        *,
+        used: bool = False,
+        recover: bool = False,
     ) -> None:
-        """Connect; with ``recover``, first ask the kernel what it said before."""
+        """Connect. ``used``: the kernel may be at work; ``recover``: ask it what it said before."""
         self._clock = clock
-        self._recovering = recover
+        self._used = used
+        self._recover = self._recovering = recover
+        self._replay: tuple[str, list[KernelFrame], bool] | None = None
+        self._marks: set[str] = set()
         self._control: DealerConnection | None = None
         self._waiting: list[KernelFrame] = []
         self._kernel_id = address.kernel_id
@@ -130,13 +152,17 @@ class KernelConnection:
 
     def start(self) -> None:
         """Make the first round trip."""
-        self._arm(FIRST_REPLY_SECONDS, self._silent)
+        if not self._used:
+            self._arm(FIRST_REPLY_SECONDS, self._silent)
         self.round_trip()
 
     def round_trip(self) -> None:
-        """Send a request through shell and iopub; `Listener.round_trip_done` follows."""
+        """Send a request through shell and iopub, or control and iopub; `Listener.round_trip_done` follows."""
         self._round_trips += 1
         self._replied = self._idle = False
+        if self._recover:
+            self._ask_again()
+            return
         message = self._wire.msg("kernel_info_request")
         self._request_id = message["header"]["msg_id"]
         try:
@@ -214,7 +240,12 @@ class KernelConnection:
         except FrameRejectedError as exc:
             self._reject(channel, exc.code)
             return
-        if frame.parent_id.startswith(self._own_ids):
+        if frame.msg_type == REPLAY_MARK:
+            # others ask, too
+            if frame.parent_id.startswith(self._own_ids):
+                self._marks.add(frame.parent_id)
+                self._replay_arrived()
+        elif frame.parent_id.startswith(self._own_ids):
             self._own_answer(frame)
         elif self._recovering:
             if len(self._waiting) < MAX_REPLAYED:
@@ -225,32 +256,56 @@ class KernelConnection:
     # --- what was said before
 
     def _ask_again(self) -> None:
-        """Ask what the kernel said before: the subscription works, so nothing falls between that and what follows."""
-        self._control = DealerConnection(self._sockets, f"{self._base}control", self._replayed, self._failed)
-        self._arm(REPLAY_SECONDS, self._recovered, [], True)
-        message = self._wire.msg("replay_request")
+        """Ask what the kernel said before, and again when nothing comes."""
+        if self._control is None:
+            self._control = DealerConnection(self._sockets, f"{self._base}control", self._replayed, self._failed)
+        pause = min(MAX_REPLAY_SECONDS, REPLAY_SECONDS * 2 ** min(self._round_trips - 1, 10))
+        self._arm(pause, self._ask_once_more)
         with contextlib.suppress(SendQueueFullError):
-            self._control.send(self._wire.serialize(message))
+            self._control.send(self._wire.serialize(self._wire.msg("replay_request")))
+
+    def _ask_once_more(self) -> None:
+        self._timer = None
+        self.round_trip()
 
     def _replayed(self, parts: list[bytes]) -> None:
-        if not self._recovering:
-            return
         try:
             reply = parse_kernel_message("control", parts, self._key)
+        except FrameRejectedError as exc:
+            self._reject("control", exc.code)
+            return
+        try:
             said = parse_replay(reply.buffers[0] if reply.buffers else b"", self._key)
         except FrameRejectedError as exc:
             self._reject("control", exc.code)
             said, forgot = [], True
         else:
             forgot = reply.content.get("forgot") is True
-        self._recovered(said, forgot)
+        self._replay = (reply.parent_id, said, forgot)
+        self._replay_arrived()
+
+    def _replay_arrived(self) -> None:
+        """Go on when what was said is there, and the mark that shows that we hear what follows."""
+        if self._replay is None:
+            return
+        request_id, said, forgot = self._replay
+        if request_id not in self._marks and (self._proved or self._round_trips < MAX_FIRST_ROUND_TRIPS):
+            # the subscription was late, or output is being lost
+            self._arm(min(MAX_RESEND_SECONDS, RESEND_SECONDS * 2 ** min(self._round_trips - 1, 10)), self._again)
+            return
+        self._disarm()
+        self._replay = None
+        self._marks.clear()
+        self._round_trips = 0
+        self._proved = True
+        if self._recovering:
+            self._recovered(said, forgot)
+        else:
+            self._listener.kernel_said_again(said)
+            self._listener.round_trip_done()
 
     def _recovered(self, said: list[KernelFrame], forgot: bool) -> None:
-        self._disarm()
         self._recovering = False
-        if self._control is not None:
-            self._control.shutdown()
-            self._control = None
         waiting, self._waiting = self._waiting, []
         known = {frame.msg_id for frame in said}
         everything = [*said, *(frame for frame in waiting if frame.msg_id not in known)]
@@ -290,10 +345,7 @@ class KernelConnection:
         self._request_id = ""
         self._round_trips = 0
         self._proved = True
-        if self._recovering:
-            self._ask_again()
-        else:
-            self._listener.round_trip_done()
+        self._listener.round_trip_done()
 
     def _again(self) -> None:
         self._timer = None
@@ -301,7 +353,7 @@ class KernelConnection:
             log.info("iopub socket of kernel {kernel} replaced", kernel=kernel_name(self._kernel_id))
             self._iopub.shutdown()
             self._iopub = self._new_iopub()
-        if self._proved or self._round_trips < MAX_FIRST_ROUND_TRIPS:
+        if self._proved or self._recover or self._round_trips < MAX_FIRST_ROUND_TRIPS:
             self.round_trip()
         else:
             log.warn("kernel {kernel} replies but publishes nothing", kernel=kernel_name(self._kernel_id))

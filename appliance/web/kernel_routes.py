@@ -90,9 +90,9 @@ class KernelRoutes:
         return framed(call, _leased(call, leased, url))
 
     async def claim(self, call: Call, ticket: str) -> Response:
-        """Come back with a ticket: answered as `start` is. ``timeout`` is that of the beginning."""
-        seconds, url = _timeout(call), call.websocket_url
-        return _leased(call, await self._kernels.claim(ticket, seconds, call.visitor), url)
+        """Come back with a ticket: answered as `start` is."""
+        url = call.websocket_url
+        return _leased(call, await self._kernels.claim(ticket, call.visitor), url)
 
     async def leave_line(self, call: Call, ticket: str) -> Response:
         """Give a ticket back; one that is not known is no error."""
@@ -128,8 +128,6 @@ class KernelRoutes:
                 self._say_goodbye(call, kernel_id)
                 return None
             kernel = ended
-        if call.arguments.get("timeout") == "0":
-            kernel.released_after_evaluation()
         if not call.gone:
             upgrade(call.request, kernel, self._clock, self._now, self._max_message_bytes, returning=returning)
         return None

@@ -5,6 +5,7 @@ Nothing here ends a kernel when this process stops: another instance, or the nex
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -121,8 +122,8 @@ class Kernels(Service):
         """
         environment, profile = self._resolve(wanted)
         idle_seconds = self._idle_seconds(timeout_seconds)
-        address = await self.pool.lease(kind, environment, profile, idle_seconds, visitor)
-        return self._add(address, single=timeout_seconds <= 0, watch=self._watch(address, kind, wanted, visitor))
+        address = await self.pool.lease(kind, environment, profile, idle_seconds, visitor, single=timeout_seconds <= 0)
+        return self._add(address, self._watch(address, kind, wanted, visitor))
 
     async def lease_or_queue(
         self, kind: str, timeout_seconds: float, wanted: WantedKernel, visitor: Visitor
@@ -130,17 +131,19 @@ class Kernels(Service):
         """Take a kernel, or a place in the line when all are taken; raises what `lease` does."""
         environment, profile = self._resolve(wanted)
         idle_seconds = self._idle_seconds(timeout_seconds)
-        answer = await self.pool.lease_or_queue(kind, environment, profile, idle_seconds, visitor)
+        answer = await self.pool.lease_or_queue(
+            kind, environment, profile, idle_seconds, visitor, single=timeout_seconds <= 0
+        )
         if isinstance(answer, Place):
             return answer
-        return self._add(answer, single=timeout_seconds <= 0, watch=self._watch(answer, kind, wanted, visitor))
+        return self._add(answer, self._watch(answer, kind, wanted, visitor))
 
-    async def claim(self, ticket: str, timeout_seconds: float, visitor: Visitor = NOBODY) -> LiveKernel | Place:
+    async def claim(self, ticket: str, visitor: Visitor = NOBODY) -> LiveKernel | Place:
         """Come back with a ticket; raises `UnknownTicket` and what `lease` does."""
         answer = await self.pool.claim(ticket)
         if isinstance(answer, Place):
             return answer
-        return self._add(answer, single=timeout_seconds <= 0, watch=self._watch(answer, "visitor", None, visitor))
+        return self._add(answer, self._watch(answer, "visitor", None, visitor))
 
     def _watch(
         self, address: KernelAddress, kind: str, wanted: WantedKernel | None = None, visitor: Visitor = NOBODY
@@ -168,16 +171,16 @@ class Kernels(Service):
         return environment, profile
 
     def _add(
-        self, address: KernelAddress, *, single: bool, watch: Watch | None = None, recover: bool = False
+        self, address: KernelAddress, watch: Watch | None, *, used: bool = False, recover: bool = False
     ) -> LiveKernel:
         kernel = LiveKernel(
             self,
             address,
-            single=single,
             now=self._now,
             max_clients=self._config.web.max_connections_per_kernel,
             limits=self._limits,
             watch=watch,
+            used=used,
             recover=recover,
         )
         self._live[address.kernel_id] = kernel
@@ -216,11 +219,10 @@ class Kernels(Service):
     def _attached(self, kernel_id: str, address: KernelAddress) -> LiveKernel:
         if address.kernel_id != kernel_id:
             self._successors[kernel_id] = address.kernel_id
+        # one that took the place of another is new
+        used = address.kernel_id == kernel_id
         return self._live.get(address.kernel_id) or self._add(
-            address,
-            single=False,
-            watch=self._watch(address, "visitor"),
-            recover=address.kernel_id == kernel_id and self._is_ours(address),
+            address, self._watch(address, "visitor"), used=used, recover=used and self._is_ours(address)
         )
 
     def _is_ours(self, address: KernelAddress) -> bool:
@@ -281,6 +283,26 @@ class Kernels(Service):
             pass
         self._owed.pop(kernel_id, None)
         log.info("kernel {kernel} released: {reason}", kernel=kernel_name(kernel_id), reason=reason.value)
+
+    def keep(self, kernel_id: str) -> None:
+        """Have a kernel outlive its evaluations, whichever process its page connects to next."""
+        self.background(self._keep(kernel_id))
+
+    async def _keep(self, kernel_id: str) -> None:
+        # where the pool cannot be told, the session here still knows
+        with contextlib.suppress(PoolUnavailable, UnknownKernel):
+            await self.pool.keep(kernel_id)
+
+    def let_go(self, kernel_id: str) -> bool:
+        """Leave a kernel to another process that was asked for it; return whether nobody uses it here."""
+        kernel = self._live.get(kernel_id)
+        if kernel is None:
+            return True
+        if kernel.clients:
+            return False
+        kernel.abandon()
+        log.info("kernel {kernel} left to another web role", kernel=kernel_name(kernel_id))
+        return True
 
     def forget(self, kernel: LiveKernel) -> None:
         """Drop a kernel from the table."""

@@ -152,7 +152,7 @@ class LeaseSocket(ChannelsSocket):
             await deferLater(self._clock, answer.poll_seconds)
             if not self._open:
                 return None
-            answer = await kernels.claim(answer.ticket, request.timeout_seconds, visitor)
+            answer = await kernels.claim(answer.ticket, visitor)
         self._ticket = ""
         return answer
 

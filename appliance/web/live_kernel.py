@@ -67,20 +67,22 @@ class LiveKernel:
         kernels: Kernels,
         address: KernelAddress,
         *,
-        single: bool,
         now: Callable[[], str],
         max_clients: int,
         limits: OutputLimits,
         watch: Watch | None = None,
+        used: bool = False,
         recover: bool = False,
     ) -> None:
-        """Begin; with ``recover``, the kernel was used by another process before and may be at work."""
+        """Begin. ``used``: another process had the kernel, which may be at work; ``recover``: it tells what it said."""
         self.kernel_id = address.kernel_id
         self.environment = address.environment
         self._kernels = kernels
         self._clock = kernels.clock
         self._max_clients = max_clients
-        self._session = Session(address.kernel_id, single=single, now=now, seconds=kernels.clock.seconds, limits=limits)
+        self._session = Session(
+            address.kernel_id, single=address.single, now=now, seconds=kernels.clock.seconds, limits=limits
+        )
         self._clients: dict[int, Client] = {}
         self._full: set[int] = set()
         self._watch = watch
@@ -93,7 +95,7 @@ class LiveKernel:
         #: Whether a client may come back for its last words.
         self.resumable = False
         self._returning: dict[int, Returning] = {}
-        self._connection = KernelConnection(kernels.sockets, kernels.clock, address, self, recover=recover)
+        self._connection = KernelConnection(kernels.sockets, kernels.clock, address, self, used=used, recover=recover)
         self._connection.start()
         self._perform(self._session.leased())
 
@@ -188,10 +190,6 @@ class LiveKernel:
             returns = self._returning.pop(number, None) is not None and lost
             self._perform(self._session.client_closed(number, returns=returns))
 
-    def released_after_evaluation(self) -> None:
-        """Give the kernel back when its evaluations are answered."""
-        self._session.released_after_evaluation()
-
     def client_message(self, number: int, message: ClientMessage) -> None:
         """Take a message of a client."""
         self._perform(self._session.client_message(number, message))
@@ -247,6 +245,10 @@ class LiveKernel:
         if self._session.phase is machine.Phase.DEAD:
             self._close_clients(None, CLOSE_NORMAL)
 
+    def kernel_said_again(self, frames: list[KernelFrame]) -> None:
+        """Take from what the kernel said before what has not come here."""
+        self._perform(self._session.said_again(frames))
+
     def kernel_unreachable(self) -> None:
         """Give up a kernel that does not talk."""
         self.stop(DeathReason.UNRESPONSIVE)
@@ -272,6 +274,8 @@ class LiveKernel:
 
     def abandon(self) -> None:
         """Let go of the kernel without ending it."""
+        # it goes on elsewhere: what it said here are not its last words
+        self.resumable = False
         self._close_clients(None, CLOSE_GOING_AWAY)
         self._shut()
 
@@ -307,6 +311,8 @@ class LiveKernel:
                     self._cancel_grace()
                 case machine.Close(code, number):
                     self._close_clients(number, code)
+                case machine.Keep():
+                    self._kernels.keep(self.kernel_id)
                 case machine.Release(reason):
                     self._kernels.release(self.kernel_id, reason)
         if self._session.phase is machine.Phase.DEAD:

@@ -123,10 +123,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "POST /kernel/{kernel_id}": Operation(
         answers=_DONE, form={"method": {"type": "string", "enum": ["DELETE", "OPTIONS"]}}, required=("method",)
     ),
-    "GET /kernel/ticket/{ticket}": Operation(answers=_GRANTED, query={"timeout": SECONDS}),
+    "GET /kernel/ticket/{ticket}": Operation(answers=_GRANTED),
     "DELETE /kernel/ticket/{ticket}": Operation(answers=_DONE),
     "GET /kernel/{kernel_id}/channels": Operation(
-        answers=_WEBSOCKET, query={"session_id": TEXT, "after": TEXT, "after_kernel": TEXT, "timeout": SECONDS}
+        answers=_WEBSOCKET, query={"session_id": TEXT, "after": TEXT, "after_kernel": TEXT}
     ),
     "GET /lease": Operation(
         answers=_WEBSOCKET, query={"session_id": TEXT, "CellSessionID": TEXT, "accepted_tos": AGREED}

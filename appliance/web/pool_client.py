@@ -23,9 +23,11 @@ from appliance.pool_commands import (
     Attach,
     Claim,
     Interrupt,
+    Keep,
     KernelDied,
     Lease,
     LeaveQueue,
+    LetGo,
     ListKernels,
     PoolMetrics,
     PoolStatus,
@@ -61,6 +63,8 @@ class KernelAddress:
     key: bytes = attrs.field(repr=False)
     directory: str
     environment: str = ""
+    #: Whether it ends with its evaluations.
+    single: bool = False
 
 
 @attrs.frozen
@@ -112,6 +116,13 @@ def retry_seconds(failed_attempts: int) -> float:
     return float(min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(failed_attempts, 10)))
 
 
+def _address(answer: dict[str, Any]) -> KernelAddress:
+    """Return the address in an answer of the pool; one of an earlier version does not say whether it is single."""
+    return KernelAddress(
+        answer["kernel_id"], answer["key"], answer["directory"], answer["environment"] or "", bool(answer["single"])
+    )
+
+
 class PoolProtocol(amp.AMP):
     """One connection to the pool."""
 
@@ -130,6 +141,11 @@ class PoolProtocol(amp.AMP):
         self.factory.on_died(kernel_id, reason, detail, Used(cpu_seconds or 0.0, memory_bytes or 0))
         return {}
 
+    @LetGo.responder
+    def let_go(self, kernel_id: str) -> dict[str, Any]:
+        """Leave a kernel to another web role, unless it is used here."""
+        return {"left": self.factory.on_wanted_elsewhere(kernel_id)}
+
     def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802 - Twisted
         """Log the end of the link."""
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
@@ -142,15 +158,19 @@ class PoolFactory(Factory):
     protocol = PoolProtocol  # type: ignore[assignment]
     noisy = False
 
-    def __init__(self, on_died: Callable[[str, str, str, Used], None]) -> None:
+    def __init__(
+        self, on_died: Callable[[str, str, str, Used], None], on_wanted_elsewhere: Callable[[str], bool]
+    ) -> None:
         self.on_died = on_died
+        self.on_wanted_elsewhere = on_wanted_elsewhere
 
 
 class PoolClient(ClientService):
     """The pool, as the web role sees it.
 
-    ``on_died(kernel_id, reason, detail, used)`` is called when a kernel ends; ``on_connected()`` whenever the link was
-    made: a restarted pool knows nothing of who used which kernel.
+    ``on_died(kernel_id, reason, detail, used)`` is called when a kernel ends; ``on_wanted_elsewhere(kernel_id)`` when
+    another web role was asked for one, and returns whether it is left to that; ``on_connected()`` whenever the link
+    was made: a restarted pool knows nothing of who used which kernel.
     """
 
     def __init__(
@@ -158,6 +178,7 @@ class PoolClient(ClientService):
         config: Config,
         reactor: Any,
         on_died: Callable[[str, str, str, Used], None],
+        on_wanted_elsewhere: Callable[[str], bool],
         on_connected: Callable[[], None],
     ) -> None:
         path = str(config.pool_socket)
@@ -165,7 +186,7 @@ class PoolClient(ClientService):
         uids = frozenset({ROOT_UID, uid_of(config.users.pool)})
         super().__init__(
             CheckedEndpoint(endpoint, uids),
-            PoolFactory(on_died),
+            PoolFactory(on_died, on_wanted_elsewhere),
             retryPolicy=retry_seconds,
             clock=reactor,
             prepareConnection=lambda protocol: self._prepare(protocol),
@@ -188,19 +209,36 @@ class PoolClient(ClientService):
         self._clock.callLater(0, self._on_connected)
 
     async def lease(
-        self, kind: str, environment: str, profile: str, idle_seconds: float, visitor: Visitor = NOBODY
+        self,
+        kind: str,
+        environment: str,
+        profile: str,
+        idle_seconds: float,
+        visitor: Visitor = NOBODY,
+        *,
+        single: bool = False,
     ) -> KernelAddress:
-        """Take a kernel.
+        """Take a kernel; ``single``: it is to end with its evaluations.
 
         Raises `QuotaExceeded`, `PoolExhausted`, `EnvironmentUnavailable` or `PoolUnavailable`. A kernel that comes
         after that is given back.
         """
-        address = await self.lease_or_queue(kind, environment, profile, idle_seconds, visitor, queue=False)
+        address = await self.lease_or_queue(
+            kind, environment, profile, idle_seconds, visitor, single=single, queue=False
+        )
         assert isinstance(address, KernelAddress)  # noqa: S101 - who does not queue gets no place
         return address
 
     async def lease_or_queue(
-        self, kind: str, environment: str, profile: str, idle_seconds: float, visitor: Visitor, *, queue: bool = True
+        self,
+        kind: str,
+        environment: str,
+        profile: str,
+        idle_seconds: float,
+        visitor: Visitor,
+        *,
+        single: bool = False,
+        queue: bool = True,
     ) -> KernelAddress | Place:
         """Take a kernel, or a place in the line when all are taken; raises what `lease` does."""
         answer = await self._ask(
@@ -214,6 +252,7 @@ class PoolClient(ClientService):
             page=visitor.page,
             address=visitor.address,
             queue=queue,
+            single=single,
         )
         return self._kernel_or_place(answer)
 
@@ -231,7 +270,7 @@ class PoolClient(ClientService):
             raise QuotaExceeded(answer["refusal"], retry_after_seconds=answer["retry_after"])
         if answer["ticket"] is not None:
             return Place(answer["ticket"], answer["place"], answer["poll_seconds"])
-        return KernelAddress(answer["kernel_id"], answer["key"], answer["directory"], answer["environment"] or "")
+        return _address(answer)
 
     def _give_back(self, answer: dict[str, Any]) -> None:
         if answer["kernel_id"] is None:
@@ -242,7 +281,11 @@ class PoolClient(ClientService):
 
     async def attach(self, kernel_id: str) -> KernelAddress:
         """Return the address of a leased kernel; raises `UnknownKernel` or `PoolUnavailable`."""
-        return KernelAddress(**await self._ask(ANSWER_SECONDS, None, Attach, kernel_id=kernel_id))
+        return _address(await self._ask(ANSWER_SECONDS, None, Attach, kernel_id=kernel_id))
+
+    async def keep(self, kernel_id: str) -> None:
+        """Have a kernel outlive its evaluations; raises `UnknownKernel` or `PoolUnavailable`."""
+        await self._ask(ANSWER_SECONDS, None, Keep, kernel_id=kernel_id)
 
     async def restart(self, kernel_id: str) -> KernelAddress:
         """Put a fresh kernel in the place of one; raises `UnknownKernel` and what `lease` does."""

@@ -6,7 +6,7 @@ import datetime
 import secrets
 import socket
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService, Service
@@ -48,10 +48,15 @@ from appliance.web.sockjs_routes import SockJsRoutes
 from appliance.web.static import StaticFiles
 from appliance.web.terms import Documents
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 log = Logger()
 
 #: Name of the socket that systemd passes (FileDescriptorName=).
 SOCKET_NAME = "web"
+
+SOCKJS_SOCKET_NAME = "sockjs"
 
 METRICS_SOCKET_NAME = "metrics"
 
@@ -81,7 +86,7 @@ class WebService(MultiService):
         reactor: Any,
         kernels: Kernels,
         pool: PoolClient,
-        listening: StreamServerEndpointService,
+        listening: Sequence[StreamServerEndpointService],
         router: Router,
         site: CellSite,
     ) -> None:
@@ -99,7 +104,8 @@ class WebService(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        await maybeDeferred(self._listening.stopService)
+        for one in self._listening:
+            await maybeDeferred(one.stopService)
         try:
             await self.router.finish().addTimeout(self._stop_seconds, self._reactor)
         except TimeoutError:
@@ -114,8 +120,10 @@ class WebService(MultiService):
 
     def healthy(self) -> bool:
         """Return whether connections are accepted; what this role needs from others is in ``/healthz``."""
-        port: Any = self._listening._waitingForPort
-        return bool(self.running and port is not None and port.called and getattr(port.result, "connected", False))
+        ports: list[Any] = [one._waitingForPort for one in self._listening]
+        return bool(self.running) and all(
+            port is not None and port.called and getattr(port.result, "connected", False) for port in ports
+        )
 
     def status(self) -> str:
         """Return one line on what is going on."""
@@ -167,11 +175,16 @@ def passed_endpoint(fd: int, reactor: Any) -> Any:
     return AdoptedStreamServerEndpoint(reactor, fd, family)  # type: ignore[no-untyped-call]
 
 
-def listening_endpoint(config: Config, reactor: Any) -> Any:
-    """Return where to listen: the socket that systemd passed, else ``web.listen``."""
-    fd = inherited_socket(SOCKET_NAME)
-    endpoint = endpoint_of(config.listen_address, reactor) if fd is None else passed_endpoint(fd, reactor)
-    return proxyEndpoint(endpoint) if config.web.proxy_protocol else endpoint
+def listening_endpoints(config: Config, reactor: Any) -> Sequence[Any]:
+    """Return where to listen: the socket that systemd passed, else ``web.listen``.
+
+    Of several web roles one is passed a second socket, for the sessions of SockJS that are many requests.
+    """
+    fd, sockjs = inherited_socket(SOCKET_NAME), inherited_socket(SOCKJS_SOCKET_NAME)
+    endpoints = [endpoint_of(config.listen_address, reactor) if fd is None else passed_endpoint(fd, reactor)]
+    if sockjs is not None:
+        endpoints.append(passed_endpoint(sockjs, reactor))
+    return [proxyEndpoint(endpoint) for endpoint in endpoints] if config.web.proxy_protocol else endpoints
 
 
 def metrics_endpoint(config: Config, reactor: Any) -> Any:
@@ -188,6 +201,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
         config,
         reactor,
         on_died=lambda kernel_id, reason, detail, used: kernels.died(kernel_id, reason, detail, used),
+        on_wanted_elsewhere=lambda kernel_id: kernels.let_go(kernel_id),
         on_connected=lambda: kernels.pool_connected(),
     )
     events = EventSender(config, reactor) if config.requestlog.enabled else None
@@ -220,9 +234,13 @@ def make_service(config: Config, reactor: Any) -> WebService:
     metrics.watch(kernels, events)
     router = Router(config, routes, metrics, reactor.seconds)
     site = CellSite(router, config.web.max_body_bytes, reactor)
-    listening = StreamServerEndpointService(listening_endpoint(config, reactor), site)  # type: ignore[no-untyped-call]
-    # an address that is taken must end the process with its reason, not leave it deaf
-    listening._raiseSynchronously = True
+    listening = [
+        StreamServerEndpointService(endpoint, site)  # type: ignore[no-untyped-call]
+        for endpoint in listening_endpoints(config, reactor)
+    ]
+    for one in listening:
+        # an address that is taken must end the process with its reason, not leave it deaf
+        one._raiseSynchronously = True
     service = WebService(config, reactor, kernels, pool, listening, router, site)
     door = metrics_endpoint(config, reactor)
     if door is not None:
@@ -231,6 +249,6 @@ def make_service(config: Config, reactor: Any) -> WebService:
         metrics_listening._raiseSynchronously = True
         metrics_listening.setServiceParent(service)  # type: ignore[no-untyped-call]
     before = [events] if events is not None else []
-    for part in (*before, sockjs, leases, kernels, pool, _Closing(permalinks), listening):
+    for part in (*before, sockjs, leases, kernels, pool, _Closing(permalinks), *listening):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service

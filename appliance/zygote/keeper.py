@@ -2,8 +2,9 @@
 
 It moves into the staged root, starts zygotes (a new one whenever the last has ended) and reaps orphans: kernels of a
 zygote that has ended become its children and live on. A zygote keeps a spare, a fork of itself, that takes over within
-milliseconds and announces itself here; only when none does is a zygote started from nothing. The keeper has no other
-duty, so that it never dies before the rest.
+milliseconds and announces itself here; only when none does is a zygote started from nothing. A zygote that serves says
+so every few seconds in the same way; one that has fallen silent is killed. The keeper has no other duty, so that it
+never dies before the rest.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from appliance.zygote import cgroup, linux, staging
 
 SECCOMP_FILE = pathlib.Path(__file__).with_name("seccomp.bpf")
 
+#: Seconds between looks at what zygotes say.
+LISTEN_SECONDS = 1.0
+
 #: Seconds before a zygote that ended is started again: doubled at each failure, back to the first after a long life.
 FIRST_DELAY = 0.05
 LAST_DELAY = 5.0
@@ -29,6 +33,10 @@ LONG_LIFE = 30.0
 
 #: Seconds in which a spare takes over; after that there was none.
 SUCCESSION_SECONDS = 0.25
+
+#: A zygote that has served and then said nothing for so long hangs. Who asks for a kernel waits about as long
+#: (pool.lease_wait_seconds), and a new one is there when its spare has taken over.
+SILENCE_SECONDS = 10.0
 
 #: Bytes of the tmpfs on /tmp that zygotes use for caches of what they preload.
 ZYGOTE_TMP_BYTES = 64 << 20
@@ -82,7 +90,7 @@ def _enter_root(root: str, cgroup_path: str | None) -> None:
 
 
 def _start_zygote(inheritance: Inheritance, lineage: int) -> int:
-    """Start a zygote, which writes to ``lineage`` whenever a spare takes over; return its pid."""
+    """Start a zygote and return its pid; it and its spares write theirs to ``lineage`` (`Zygote.tell_keeper`)."""
     seccomp_read, seccomp_write = os.pipe()
     # A filter is at most 32 KiB (BPF_MAXINSNS instructions of 8 bytes), less than a pipe holds.
     os.write(seccomp_write, inheritance.seccomp_program)
@@ -127,28 +135,52 @@ def _keep(inheritance: Inheritance) -> NoReturn:
     delay = FIRST_DELAY
     zygote, started = _start_zygote(inheritance, lineage_write), time.monotonic()
     due: float | None = None
+    heard: float | None = None
     while True:
-        timeout = LAST_DELAY if due is None else max(0.0, due - time.monotonic())
+        timeout = LISTEN_SECONDS if due is None else max(0.0, due - time.monotonic())
         signal.sigtimedwait({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}, timeout)
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] != zygote:
                     continue
                 print(f"keeper: the zygote ended ({_describe(ended[1])})", file=sys.stderr, flush=True)
-                zygote = _successor(lineage_read)
+                zygote, heard = _successor(lineage_read, zygote), None
                 if not zygote:
                     delay = FIRST_DELAY if time.monotonic() - started > LONG_LIFE else min(delay * 2, LAST_DELAY)
                     due = time.monotonic() + delay
         if due is not None and time.monotonic() >= due:
             zygote, started, due = _start_zygote(inheritance, lineage_write), time.monotonic(), None
+        for pid in _heard(lineage_read, 0):
+            if pid == zygote:
+                heard = time.monotonic()
+            else:
+                _kill(pid, "took over too late")
+        if heard is not None and time.monotonic() - heard > SILENCE_SECONDS:
+            _kill(zygote, "hangs")
+            heard = None
 
 
-def _successor(lineage: int) -> int:
-    """Return the pid of the spare that has taken over, or 0."""
-    readable, _, _ = select.select([lineage], [], [], SUCCESSION_SECONDS)
-    # Each announcement is one write of 4 bytes; the last is whoever lives.
+def _successor(lineage: int, ended: int) -> int:
+    """Return the pid of the spare that has taken over from the zygote that ``ended``, or 0."""
+    deadline = time.monotonic() + SUCCESSION_SECONDS
+    while (left := deadline - time.monotonic()) > 0:
+        for pid in reversed(_heard(lineage, left)):
+            if pid != ended:
+                return pid
+    return 0
+
+
+def _heard(lineage: int, seconds: float) -> list[int]:
+    """Return the pids that have been written, waiting for the first: each is one write of 4 bytes."""
+    readable, _, _ = select.select([lineage], [], [], seconds)
     data = os.read(lineage, 4096) if readable else b""
-    return int.from_bytes(data[-4:], "little")
+    return [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
+
+
+def _kill(pid: int, why: str) -> None:
+    print(f"keeper: the zygote {pid} {why}: killed", file=sys.stderr, flush=True)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _describe(status: int) -> str:

@@ -34,6 +34,9 @@ FORK_DESCRIPTORS = 6
 #: Seconds between attempts to reach a pool that is not there.
 CONNECT_INTERVAL = 0.05
 
+#: Seconds between words to the keeper, who kills a zygote that says nothing for `keeper.SILENCE_SECONDS`.
+BEAT_SECONDS = 2
+
 #: Seconds between looks at the environment on disk and at what orphans left; a change must rest for as long before it
 #: counts.
 LOOK_SECONDS = 10
@@ -109,6 +112,7 @@ class Zygote:
         self._spare = 0
         self._loaded = self._last_seen = environment_stamp()
         self._look_at = time.monotonic() + LOOK_SECONDS
+        self._tell_at = 0.0
         self._unplaced: dict[int, bool] = {}
         self._alive_write = -1
         self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY)
@@ -171,9 +175,13 @@ class Zygote:
             self._slots.clear()
             self._watch_children()
             self._end_half_made_kernels()
-            os.write(self._descriptors.lineage, os.getpid().to_bytes(4, "little"))
+            self.tell_keeper()
             self._say("the spare took over")
             took_over = True
+
+    def tell_keeper(self) -> None:
+        """Say that this is the zygote, and that it lives."""
+        os.write(self._descriptors.lineage, os.getpid().to_bytes(4, "little"))
 
     def _watch_children(self) -> None:
         """Have the end of a child wake the poll in `serve`."""
@@ -193,6 +201,7 @@ class Zygote:
             except OSError:
                 pool.close()
                 self._reap()
+                self.tell_keeper()
                 time.sleep(CONNECT_INTERVAL)
         pool.settimeout(SEND_SECONDS)
         self._pool = pool
@@ -216,7 +225,7 @@ class Zygote:
         poller.register(self._pool, select.POLLIN)
         poller.register(self._wake_read, select.POLLIN)
         while True:
-            for fd, _ in poller.poll((PLACE_SECONDS if self._unplaced else LOOK_SECONDS) * 1000):
+            for fd, _ in poller.poll((PLACE_SECONDS if self._unplaced else BEAT_SECONDS) * 1000):
                 if fd == self._wake_read:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._wake_read, 4096)
@@ -225,6 +234,9 @@ class Zygote:
                     self._answer(self._pool)
             self._place()
             now = time.monotonic()
+            if now >= self._tell_at:
+                self._tell_at = now + BEAT_SECONDS
+                self.tell_keeper()
             if now >= self._look_at:
                 self._look_at = now + LOOK_SECONDS
                 self._look_at_environment()

@@ -93,7 +93,7 @@ class Backend:
         method, path, _version = head[0].split(" ")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-        if path == "/healthz":
+        if path in ("/healthz", "/livez"):
             status = "200 OK" if self.healthy else "503 Service Unavailable"
             writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}".encode())
             await writer.drain()

@@ -124,17 +124,16 @@ class Edge:
 
     def web_is_up(self) -> bool:
         """Tell whether HAProxy's health checks hold the web role for well."""
-        rows = [line.split(",") for line in self.admin("show stat").splitlines()]
-        return any(row[:2] == ["web", "web"] and row[17].startswith("UP") for row in rows if len(row) > 17)
+        return self.is_up("web", "web")
 
     def files_are_up(self) -> bool:
         """Tell whether HAProxy's checks reach nginx, and through it the web role's door for it."""
         return self.is_up("files") and self.is_up("permalinks")
 
-    def is_up(self, backend: str) -> bool:
-        """Tell whether HAProxy holds nginx for well in one of its two uses."""
+    def is_up(self, backend: str, server: str = "nginx") -> bool:
+        """Tell whether HAProxy holds a server for well, by default nginx in one of its two uses."""
         rows = [line.split(",") for line in self.admin("show stat").splitlines()]
-        return any(row[:2] == [backend, "nginx"] and row[17].startswith("UP") for row in rows if len(row) > 17)
+        return any(row[:2] == [backend, server] and row[17].startswith("UP") for row in rows if len(row) > 17)
 
     def forget(self) -> None:
         """Empty the tables of limits."""

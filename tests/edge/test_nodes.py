@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from urllib.parse import quote_plus
 
 import psutil
 import pytest
+import websocket
 
 from tests.integration.running import Appliance
 
@@ -152,6 +154,82 @@ def test_a_node_that_drains_keeps_what_it_has_and_gets_nothing_new(nodes: Nodes)
     wait_until("the balancer to know", lambda: nodes.states()["node1"] == "UP")
 
 
+@pytest.mark.parametrize("page", ["page-a", "page-b", "page-c"])
+def test_a_page_has_its_kernels_and_its_connection_of_sockjs_on_one_node(nodes: Nodes, page: str) -> None:
+    kernels = [
+        str(nodes.ask("POST", f"/kernel?CellSessionID={page}", body=b"timeout=inf", headers=FORM).json["id"])
+        for _ in range(3)
+    ]
+    homes = {id(nodes.node_of(kernel)) for kernel in kernels}
+    assert len(homes) == 1
+    address = f"ws://127.0.0.1:{nodes.port}/sockjs/websocket?CellSessionID={page}"
+    with contextlib.closing(websocket.create_connection(address, timeout=20)) as connection:
+        for kernel in kernels:
+            connection.send(f"{kernel}/channels,{json.dumps(execute('print(6*7)'))}")
+            told = ""
+            while '"execute_reply"' not in told:
+                told += str(connection.recv())
+            assert "42\\n" in told
+    for kernel in kernels:
+        nodes.ask("DELETE", f"/kernel/{kernel}")
+
+
+def execute(code: str) -> dict[str, object]:
+    """Return the message that evaluates ``code``."""
+    header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "username": "", "session": "s"}
+    content = {"code": code, "silent": False, "user_expressions": {}, "allow_stdin": False}
+    return {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
+
+
+class RunningCell:
+    """A cell of ours: it leases over its connection, and comes back by name when that breaks."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        self._address = f"ws://127.0.0.1:{nodes.port}"
+        self.kernel = ""
+        self.connection = self.lease()
+
+    def lease(self) -> websocket.WebSocket:
+        """Connect, as a page does before anybody evaluates."""
+        self._name = uuid.uuid4().hex
+        return websocket.create_connection(f"{self._address}/lease?session_id={self._name}", timeout=20)
+
+    def start(self, code: str) -> None:
+        """Lease a kernel and have it evaluate."""
+        wish = {"lease": {"timeout": "0"}, "requests": [execute(code)]}
+        self.connection.send(json.dumps(wish))
+        while True:
+            message = json.loads(self.connection.recv())
+            if message["msg_type"] == "leased":
+                self.kernel = message["content"]["id"]
+                return
+
+    def close(self) -> None:
+        """Leave the page."""
+        self.connection.close()
+
+    def told(self) -> str:
+        """Return what the kernel prints and what is told of its end; connect again when the connection breaks."""
+        told = ""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                message = json.loads(self.connection.recv())
+            except (OSError, ValueError, websocket.WebSocketException):
+                self.connection.close()
+                time.sleep(0.2)
+                with contextlib.suppress(OSError, websocket.WebSocketException):
+                    query = f"session_id={self._name}&after=&after_kernel="
+                    channels = f"{self._address}/kernel/{self.kernel}/channels?{query}"
+                    self.connection = websocket.create_connection(channels, timeout=20)
+                continue
+            content = message["content"]
+            told += str(content.get("text", ""))
+            if content.get("execution_state") == "dead":
+                return told + str(content["message"])
+        raise AssertionError("the cell was told nothing")
+
+
 def evaluate(nodes: Nodes, number: int) -> tuple[float, str]:
     """Evaluate once; return when that began and what went wrong.
 
@@ -178,6 +256,11 @@ def test_a_node_is_killed_while_visitors_evaluate(nodes: Nodes) -> None:
     dead = nodes.appliances[1]
     lost = [kernel for kernel in kernels if nodes.node_of(kernel) is dead]
     assert lost
+    cells = [RunningCell(nodes) for _ in range(4)]
+    for cell in cells:
+        cell.start("import time; time.sleep(600)")
+    running = [cell for cell in cells if nodes.node_of(cell.kernel) is dead]
+    assert running
     began = time.monotonic()
     died = 0.0
     with concurrent.futures.ThreadPoolExecutor(64) as visitors:
@@ -195,6 +278,15 @@ def test_a_node_is_killed_while_visitors_evaluate(nodes: Nodes) -> None:
     assert [failure for failure in failed if failure[0] >= FAILOVER_SECONDS] == []
     assert [failure for failure in failed if failure[0] < -1] == []
     assert len(results) - len(failed) > len(results) * 0.8
-    # a running cell of the dead node hears that its kernel is gone, and evaluates in another one
+    # a cell that ran on the dead node is told so, and what to do; on request it runs again, on the other
+    for cell in running:
+        assert "Evaluate again" in cell.told()
+        cell.close()
+        cell.connection = cell.lease()
+        cell.start("print(6*7)")
+        assert cell.told().startswith("42\n")
+    for cell in cells:
+        cell.close()
+    # others hear that there is no such kernel any more
     assert {nodes.connect(kernel) for kernel in lost} == {404}
     assert nodes.connect(nodes.new_kernel()) == 101

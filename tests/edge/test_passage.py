@@ -5,12 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .backend import WEBSOCKET_GUID
+import psutil
+import pytest
+
+from .backend import WEBSOCKET_GUID, Backend
 from .conftest import Edge, StartEdge, free_port, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def masked(text: bytes) -> bytes:
@@ -80,6 +89,78 @@ def test_a_sick_web_role_gets_no_visitors(start_edge: StartEdge) -> None:
     edge.backend.healthy = True
     wait_until("the web role held for well", edge.web_is_up)
     assert edge.ask("GET", "/").status == 200
+
+
+def signal_nginx(edge: Edge, number: signal.Signals) -> None:
+    """Send a signal to nginx and its workers."""
+    nginx = psutil.Process(edge.processes[0].pid)
+    for process in [nginx, *nginx.children()]:
+        process.send_signal(number)
+
+
+def seconds_for(edge: Edge, path: str) -> float:
+    """Return how long the web role's answer takes to a request that is nginx's."""
+    began = time.monotonic()
+    answer = edge.ask("GET", path)
+    assert answer.status == 200
+    assert answer.json["path"] == path
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("path", ["/static/plain.js", "/permalink?q=abc"])
+def test_the_web_role_answers_for_an_nginx_that_was_killed(start_edge: StartEdge, path: str) -> None:
+    edge = start_edge()
+    signal_nginx(edge, signal.SIGKILL)
+    edge.processes[0].wait(5)
+    # not even the first request fails
+    assert [seconds_for(edge, path) < 1 for _ in range(5)] == [True] * 5
+
+
+@pytest.mark.parametrize(("path", "patience"), [("/static/plain.js", 3.0), ("/permalink?q=abc", 10.0)])
+def test_the_web_role_answers_for_an_nginx_that_hangs(start_edge: StartEdge, path: str, patience: float) -> None:
+    edge = start_edge()
+    signal_nginx(edge, signal.SIGSTOP)
+    try:
+        assert seconds_for(edge, path) < patience + 2
+        assert seconds_for(edge, path) < 1
+    finally:
+        signal_nginx(edge, signal.SIGCONT)
+    wait_until("nginx held for well", edge.files_are_up)
+    assert edge.ask("GET", "/static/plain.js").body.startswith(b"window.plain")
+
+
+@pytest.mark.parametrize("transport", ["xhr", "xhr_streaming", "xhr_send", "eventsource", "jsonp", "jsonp_send"])
+def test_sessions_of_many_requests_go_to_one_web_role(sockjs: tuple[Edge, Backend], transport: str) -> None:
+    edge, first = sockjs
+    path = f"/sockjs/000/abc/{transport}?CellSessionID=x"
+    assert edge.ask("POST", path, body=b"[]").json["path"] == path
+    assert [request["path"] for request in first.requests] == [path]
+
+
+def test_other_requests_of_sockjs_go_to_any(sockjs: tuple[Edge, Backend]) -> None:
+    edge, first = sockjs
+    for path in ("/sockjs/info", "/sockjs/000/abc/websocket", "/kernel/xhr"):
+        assert edge.ask("GET", path).json["path"] == path
+    assert first.requests == []
+
+
+def test_without_the_socket_for_sessions_any_web_role_has_them(start_edge: StartEdge) -> None:
+    """One web role, or an appliance that was just upgraded."""
+    edge = start_edge()
+    assert edge.ask("POST", "/sockjs/000/abc/xhr").status == 200
+
+
+@pytest.fixture
+def sockjs(start_edge: StartEdge) -> Iterator[tuple[Edge, Backend]]:
+    """Return an edge and the web role that has the sessions."""
+    edge = start_edge()
+    first = Backend(edge.directory / "run" / "web" / "sockjs.sock")
+    first.start()
+    try:
+        wait_until("the first web role held for well", lambda: edge.is_up("sockjs", "first"))
+        yield edge, first
+    finally:
+        first.stop()
 
 
 def test_tls(start_edge: StartEdge, tmp_path: Path) -> None:

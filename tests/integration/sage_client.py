@@ -55,8 +55,15 @@ class SageClient:
     """One kernel and its connection."""
 
     def __init__(
-        self, url: str, timeout: str = "inf", seconds: float = SECONDS, environment: str = "", profile: str = ""
+        self,
+        url: str,
+        timeout: str = "inf",
+        seconds: float = SECONDS,
+        environment: str = "",
+        profile: str = "",
+        elsewhere: str = "",
     ) -> None:
+        """Lease a kernel and connect to it, where the server says or at another base, ``elsewhere``."""
         self._seconds = seconds
         self._session = uuid.uuid4().hex
         wanted = {"timeout": timeout, "accepted_tos": "true", "CellSessionID": self._session}
@@ -71,7 +78,7 @@ class SageClient:
             self.headers = response.headers
             document = json.load(response)
         self.kernel_id: str = document["id"]
-        self.ws_url: str = document["ws_url"]
+        self.ws_url: str = elsewhere or document["ws_url"]
         self.connect()
 
     def connect(self) -> None:

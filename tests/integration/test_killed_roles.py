@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 
 import psutil
 import pytest
 
+from appliance.web.kernel_connection import FIRST_REPLY_SECONDS
+from appliance.zygote.keeper import SILENCE_SECONDS
 from tests.integration.running import wait_for
 from tests.integration.sage_client import SageClient
 
@@ -81,3 +84,45 @@ def test_a_kernel_can_still_be_interrupted_and_ended_after_its_zygote_is_gone(ap
             if message["content"].get("execution_state") == "dead":
                 break
         assert message["content"]["reason"] == "stopped"
+
+
+@pytest.mark.timeout(120)
+def test_an_evaluation_that_computes_for_long_goes_on_under_another_web_role(appliance):
+    """Longer than any patience with a new kernel, and heard of while it computes."""
+    wait_for("kernels can be leased", appliance.evaluates, 10)
+    client = SageClient(appliance.url)
+    seconds = FIRST_REPLY_SECONDS + 5
+    running = client.start(f"import time\nfor i in range({seconds:.0f}):\n    print(i, flush=True); time.sleep(1)")
+    while client.receive()["msg_type"] != "stream":
+        pass
+    kill(appliance, "web")
+    wait_for("the web role answers", appliance.evaluates, 5)
+    client.close()
+    client.connect()
+    began, first, kinds = time.monotonic(), 0.0, []
+    while "idle" not in kinds or "execute_reply" not in kinds:
+        message = client.receive()
+        if message["parent_header"].get("msg_id") != running:
+            continue
+        first = first or time.monotonic() - began
+        kinds.append(message["content"].get("execution_state", message["msg_type"]))
+    assert first < 5
+    assert kinds.count("stream") > 5
+    assert client.run("print(i)").stdout == f"{seconds - 1:.0f}\n"
+    client.close()
+
+
+@pytest.mark.attack(39, "supervision; a zygote that hangs is replaced", "SIGSTOP of the zygote")
+@pytest.mark.timeout(120)
+def test_a_zygote_that_hangs_is_replaced_and_kernels_lived_on(appliance):
+    wait_for("kernels can be leased", appliance.evaluates, 10)
+    with SageClient(appliance.url) as client:
+        client.run("kept = 6 * 7")
+        pid = zygote_pid(appliance)
+        os.kill(pid, signal.SIGSTOP)
+        # kernels that were ready already are used up first
+        wait_for("another zygote", lambda: zygote_pid(appliance) not in (None, pid), SILENCE_SECONDS + 15)
+        for _ in range(appliance.config.pool.ready + 2):
+            wait_for("an evaluation", appliance.evaluates, 10)
+            client.attend()
+        assert client.run("print(kept)").stdout == "42\n"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .building import bare_debian, built_inputs, run, whole_debs
-from .machine import need
+from .machine import ROOT, need
 from .nspawn import Machine, booted
 
 if TYPE_CHECKING:
@@ -90,4 +90,13 @@ def machine(debian_root: Path, debs: Path, tmp_path_factory: pytest.TempPathFact
         pytest.fail("systemd-nspawn needs root: run this test with sudo")
     log = tmp_path_factory.mktemp("nspawn") / "console.log"
     with booted(debian_root, log, binds={debs: "/packages"}) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def equipped(debs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """Return a booted Debian like `machine`, with Debian's own tools for tests of packages and for certificates."""
+    root = bare_debian("equipped", "autopkgtest", "certbot", "pebble")
+    log = tmp_path_factory.mktemp("nspawn") / "console.log"
+    with booted(root, log, binds={debs: "/packages", ROOT / "debian": "/source/debian"}) as started:
         yield started

@@ -28,6 +28,7 @@ UNITS = (
     "cell.target",
     "cell.slice",
     "cell-web.socket",
+    "cell-web-sockjs.socket",
     "cell-web@0.service",
     "cell-pool.service",
     "cell-permalink.service",

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from appliance.config import Config
+from appliance.zygote.keeper import SILENCE_SECONDS
+
 from .inside import evaluate, show, turn_edge_on
-from .load import Cell, visitors
+from .load import PYTHON, SOCKJS, Cell, visitors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +27,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(900)
 
 EDGE = "http://127.0.0.1:80"
+
+#: Prints the pid of the process that forks kernels: older than its spare, and the only two with this account.
+ZYGOTE = f"pgrep -o -U {Config().ids.base} -f -- '-m appliance.zygote '"
+
+#: A process that systemd restarts serves again within this time: RestartSec, its start, on a machine that is busy.
+BACK_SECONDS = 5.0
 
 #: Lines at priority "warning" or worse that these tests cause themselves; any other fails the last test.
 EXPECTED_WARNINGS = (
@@ -36,8 +45,8 @@ EXPECTED_WARNINGS = (
     r"cell-web\[\d+\]: pool did not answer",
     r"cell-web\[\d+\]: health: ",
     r"cell-(web|pool|permalink)\[\d+\]: no watchdog beat",
-    r"haproxy\[\d+\]: Server (web|files)/\w+ is (DOWN|UP)",
-    r"haproxy\[\d+\]: backend (web|files) has no server available",
+    r"haproxy\[\d+\]: Server (web|files|permalinks|sockjs)/\w+ is (DOWN|UP)",
+    r"haproxy\[\d+\]: backend (web|files|permalinks|sockjs) has no server available",
 )
 
 
@@ -73,6 +82,11 @@ def test_every_core_has_a_web_role(machine: Machine, cell: Cell) -> None:
     active = machine.must("systemctl list-units --plain --no-legend --state=active 'cell-web@*.service' | wc -l")
     assert int(active) == max(2, int(machine.must("nproc --all")))
     assert cell.evaluate("print(secret)") == "42\n"
+
+
+def test_sockjs_over_http_is_one_session_before_several_web_roles(machine: Machine, cell: Cell) -> None:
+    for _ in range(5):
+        assert machine.must([PYTHON, "-c", SOCKJS, EDGE], seconds=60) == "42"
 
 
 @pytest.mark.parametrize("role", ["permalink", "pool", "web", "zygote", "egress", "nginx", "haproxy"])
@@ -112,6 +126,87 @@ def test_killed_permalinks_come_back(machine: Machine, cell: Cell) -> None:
         wait_for_another(machine, "cell-permalink.service", pid, 15)
     assert [answer for answer in load.failures if answer.kind in ("evaluation", "page")] == []
     assert len(load.failures) <= 2, load.failures
+
+
+def test_a_killed_zygote_ends_no_kernel(machine: Machine, cell: Cell) -> None:
+    """The process that forks kernels: its spare takes over, and kernels belong to the keeper."""
+    with visitors(machine, EDGE) as load:
+        for _ in range(2):
+            pid = machine.must(ZYGOTE)
+            machine.must(["kill", "-KILL", pid])
+            machine.wait(f"[ $({ZYGOTE}) != {pid} ]", seconds=15)
+            time.sleep(1)
+    assert load.failures == []
+    assert cell.evaluate("print(secret)") == "42\n"
+
+
+def test_a_zygote_that_hangs_is_replaced(machine: Machine, cell: Cell) -> None:
+    """Its keeper kills it after seconds without a word; evaluations wait, or hear that no kernel starts."""
+    with visitors(machine, EDGE) as load:
+        pid = machine.must(ZYGOTE)
+        machine.must(["kill", "-STOP", pid])
+        machine.wait(f"[ $({ZYGOTE}) != {pid} ]", seconds=SILENCE_SECONDS + 10)
+        back = time.time()
+        time.sleep(3)
+    assert {answer.kind for answer in load.failures} <= {"evaluation"}
+    assert {answer.status for answer in load.failures} <= {503}, load.failures
+    assert [answer for answer in load.failures if answer.asked > back + 1] == []
+    assert cell.evaluate("print(secret)") == "42\n"
+
+
+@pytest.mark.parametrize("of", ["nginx", "haproxy"])
+def test_a_killed_proxy_is_back_within_seconds(machine: Machine, cell: Cell, of: str) -> None:
+    unit = f"cell-{of}.service"
+    with visitors(machine, EDGE) as load:
+        killed = time.time()
+        pid = kill(machine, unit, "KILL")
+        wait_for_another(machine, unit, pid, 15)
+        time.sleep(2)
+    if of == "nginx":
+        # the web role answers meanwhile
+        assert load.failures == []
+    assert [answer for answer in load.failures if answer.asked > killed + BACK_SECONDS] == []
+    assert {answer.kind for answer in load.answers if answer.asked > killed + BACK_SECONDS} >= {"evaluation", "page"}
+    assert cell.evaluate("print(secret)") == "42\n"
+
+
+def test_a_killed_worker_of_haproxy_is_replaced(machine: Machine, cell: Cell) -> None:
+    """HAProxy's master ends with its worker, and systemd starts both anew."""
+    pid = show(machine, "cell-haproxy.service", "MainPID")
+    with visitors(machine, EDGE) as load:
+        killed = time.time()
+        machine.must(f"pkill -KILL -P {pid}")
+        wait_for_another(machine, "cell-haproxy.service", pid, 15)
+        time.sleep(2)
+    assert [answer for answer in load.failures if answer.asked > killed + BACK_SECONDS] == []
+    assert cell.evaluate("print(secret)") == "42\n"
+
+
+def test_an_nginx_that_hangs_fails_no_request(machine: Machine, cell: Cell) -> None:
+    """The web role answers in its place, after seconds at first."""
+    pid = show(machine, "cell-nginx.service", "MainPID")
+    everyone = f"{pid} $(pgrep -P {pid})"
+    with visitors(machine, EDGE) as load:
+        machine.must(f"kill -STOP {everyone}")
+        time.sleep(8)
+        machine.must(f"kill -CONT {everyone}")
+    assert load.failures == []
+    assert max(answer.seconds for answer in load.answers if answer.kind == "permalink") > 1
+    assert cell.evaluate("print(secret)") == "42\n"
+
+
+def test_stopped_permalinks_are_replaced(machine: Machine, cell: Cell) -> None:
+    """SIGSTOP: whoever reads or makes a permalink waits for the watchdog and the next process, or hears 503."""
+    unit = "cell-permalink.service"
+    with visitors(machine, EDGE) as load:
+        pid = kill(machine, unit, "STOP")
+        wait_for_another(machine, unit, pid, 30)
+        back = time.time()
+        time.sleep(3)
+    assert {answer.kind for answer in load.failures} <= {"permalink", "link"}
+    assert {answer.status for answer in load.failures} <= {503}, load.failures
+    assert [answer for answer in load.failures if answer.asked > back + 1] == []
+    assert cell.evaluate("print(secret)") == "42\n"
 
 
 def test_a_stopped_pool_is_replaced_and_nobody_is_refused(machine: Machine, cell: Cell) -> None:
@@ -163,6 +258,26 @@ def test_an_upgrade_fails_no_request(machine: Machine, cell: Cell, newer: Path) 
     assert show(machine, "cell-web@0.service", "MainPID") != before
     assert machine.must("dpkg-query -W -f '${Version}' cell-appliance") == "0.1.1"
     assert cell.evaluate("print(secret)") == "42\n"
+
+
+def test_a_killed_environment_says_so_and_is_back_within_seconds(machine: Machine, cell: Cell) -> None:
+    """The launcher holds the namespaces of all its kernels: they end with it, and each running cell is told."""
+    unit = "cell-zygote@python.service"
+    cell.begin("import time; time.sleep(60); print('not reached')")
+    time.sleep(1)
+    with visitors(machine, EDGE) as load:
+        killed = time.time()
+        pid = kill(machine, unit, "KILL")
+        assert "The kernel" in cell.printed()
+        wait_for_another(machine, unit, pid, 30)
+        back = time.time()
+        time.sleep(3)
+    assert back - killed < 15
+    assert {answer.kind for answer in load.failures} <= {"evaluation"}
+    assert [answer for answer in load.failures if answer.asked > back + 1] == []
+    again = Cell(machine, EDGE)
+    assert again.evaluate("print(6*7)") == "42\n"
+    again.close()
 
 
 def test_the_journal_has_nothing_unexpected(machine: Machine) -> None:

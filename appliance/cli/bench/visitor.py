@@ -7,6 +7,7 @@ count a visitor: HAProxy sees and passes on that address. Only what runs on the 
 from __future__ import annotations
 
 import asyncio
+import collections
 import itertools
 import json
 import time
@@ -32,10 +33,6 @@ READ_BYTES = 65_536
 #: 127.64.0.0/10: addresses that nothing else on the machine uses.
 FIRST_ADDRESS = 0x7F400001
 ADDRESSES = (1 << 22) - 2
-
-#: Shortest and longest pause between two questions for a place in the line, as in the cell.
-MIN_POLL_SECONDS = 0.5
-MAX_POLL_SECONDS = 10.0
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -67,14 +64,29 @@ class Connection:
         )
         return cls(target, reader, writer)
 
+    @property
+    def host(self) -> str:
+        """What the header Host says."""
+        return self._target.url.partition("//")[2]
+
     def close(self) -> None:
         """Close it."""
         self._writer.close()
 
+    def send(self, data: bytes) -> None:
+        """Send bytes."""
+        self._writer.write(data)
+
+    async def receive(self) -> bytes:
+        """Return what comes next; raises `Refused` at the end."""
+        data = await self._reader.read(READ_BYTES)
+        if not data:
+            raise Refused("connection closed")
+        return data
+
     async def ask(self, method: str, path: str, body: bytes = b"") -> bytes:
         """Return the body of the answer; raises `Refused` for any status but 200 and 202."""
-        host = self._target.url.partition("//")[2]
-        head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: br, gzip\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: {self.host}\r\nAccept-Encoding: br, gzip\r\n"
         if method == "POST":
             head += f"Content-Type: {FORM}\r\nContent-Length: {len(body)}\r\n"
         self._writer.write(f"{head}\r\n".encode("ascii") + body)
@@ -98,49 +110,89 @@ class Connection:
             await self._reader.readline()
         await self._reader.readline()
 
-    async def evaluate(self, kernel_id: str, code: str) -> str:
-        """Run ``code`` over the kernel's WebSocket; return what it prints. Raises `Refused`."""
-        wire = WSConnection(ConnectionType.CLIENT)
-        host = self._target.url.partition("//")[2]
-        self._writer.write(wire.send(Request(host=host, target=f"/kernel/{kernel_id}/channels")))
-        printed, text = "", ""
-        replied = idle = False
+
+class LeaseConnection:
+    """The WebSocket that a cell's page makes before anybody evaluates: ``/lease`` (`appliance.web.lease_routes`)."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._wire = WSConnection(ConnectionType.CLIENT)
+        self._text = ""
+        #: What the server has accepted, in JSON and not yet asked for.
+        self._arrived: collections.deque[dict[str, Any]] = collections.deque()
+        self._accepted = False
+
+    @classmethod
+    async def open(cls, target: Target, number: int) -> LeaseConnection:
+        """Connect as visitor ``number``. Raises `OSError` or `Refused`."""
+        made = cls(await Connection.open(target, number))
+        path = f"/lease?session_id={uuid.uuid4().hex}&accepted_tos=true"
+        made._connection.send(made._wire.send(Request(host=made._connection.host, target=path)))
+        try:
+            while not made._accepted:
+                await made._read()
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
+
+    async def compute(self, code: str, environment: str = "") -> str:
+        """Take a kernel for one evaluation of ``code``, in line if need be; return what it prints. Raises `Refused`."""
         message_id = uuid.uuid4().hex
-        while True:
-            data = await self._reader.read(READ_BYTES)
-            if not data:
-                raise Refused("connection closed")
-            wire.receive_data(data)
-            for event in wire.events():
-                if isinstance(event, AcceptConnection):
-                    self._writer.write(wire.send(TextMessage(execute_request(message_id, code))))
-                elif isinstance(event, Ping):
-                    self._writer.write(wire.send(event.response()))
-                elif isinstance(event, RejectConnection):
-                    raise Refused(f"WebSocket refused with {event.status_code}")
-                elif isinstance(event, CloseConnection):
+        wish = {"lease": {"environment": environment, "profile": "", "timeout": "0"}}
+        self._send({**wish, "requests": [execute_request(message_id, code)]})
+        printed = ""
+        replied = idle = False
+        # the server closes at once after the last of them, perhaps in the same packet
+        while not (replied and idle):
+            message = await self._receive()
+            kind, content = message["msg_type"], message["content"]
+            if kind == "refused":
+                raise Refused(f"{content['status']} {content['error']}")
+            if message["parent_header"].get("msg_id") != message_id:
+                continue
+            printed += content.get("text", "") if kind == "stream" else ""
+            replied = replied or kind == "execute_reply"
+            idle = idle or (kind == "status" and content["execution_state"] == "idle")
+        return printed
+
+    def _send(self, document: dict[str, Any]) -> None:
+        self._connection.send(self._wire.send(TextMessage(json.dumps(document))))
+
+    async def _receive(self) -> dict[str, Any]:
+        while not self._arrived:
+            await self._read()
+        return self._arrived.popleft()
+
+    async def _read(self) -> None:
+        """Take what comes next. Raises `Refused` when the connection ends."""
+        self._wire.receive_data(await self._connection.receive())
+        for event in self._wire.events():
+            if isinstance(event, AcceptConnection):
+                self._accepted = True
+            elif isinstance(event, Ping):
+                self._connection.send(self._wire.send(event.response()))
+            elif isinstance(event, RejectConnection):
+                raise Refused(f"WebSocket refused with {event.status_code}")
+            elif isinstance(event, CloseConnection):
+                if not self._arrived:
                     raise Refused(f"WebSocket closed with {event.code}")
-                elif isinstance(event, TextMessage):
-                    text += event.data
-                    if not event.message_finished:
-                        continue
-                    message, text = json.loads(text), ""
-                    if message["parent_header"].get("msg_id") != message_id:
-                        continue
-                    kind, content = message["msg_type"], message["content"]
-                    printed += content.get("text", "") if kind == "stream" else ""
-                    replied = replied or kind == "execute_reply"
-                    idle = idle or (kind == "status" and content["execution_state"] == "idle")
-                    if replied and idle:
-                        # the server closes at once, perhaps in the same packet
-                        return printed
+            elif isinstance(event, TextMessage):
+                self._text += event.data
+                if event.message_finished:
+                    self._arrived.append(json.loads(self._text))
+                    self._text = ""
 
 
-def execute_request(message_id: str, code: str) -> str:
+def execute_request(message_id: str, code: str) -> dict[str, Any]:
     """Return the message that evaluates ``code`` (Jupyter's messaging, "Execute")."""
     header = {"msg_id": message_id, "msg_type": "execute_request", "username": "", "session": uuid.uuid4().hex}
     content = {"code": code, "silent": False, "user_expressions": {}, "allow_stdin": False}
-    return json.dumps({"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"})
+    return {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
 
 
 def error_code(status: int, answer: bytes) -> str:
@@ -154,7 +206,7 @@ def error_code(status: int, answer: bytes) -> str:
 
 @attrs.frozen
 class Visit:
-    """What came of one visit. ``seconds`` until it was done; ``failure`` empty: it went well."""
+    """What came of one visit. ``seconds`` that the visitor waited; ``failure`` empty: it went well."""
 
     kind: str
     seconds: float
@@ -170,7 +222,7 @@ class Visitors:
         # codes of this run are new to the store, whose ids come from the content
         self._run = uuid.uuid4().hex
         self._links: list[str] = []
-        self.kinds: dict[str, Callable[[int], Awaitable[None]]] = {
+        self.kinds: dict[str, Callable[[int], Awaitable[float | None]]] = {
             "computation": self._compute,
             "page": self._open_page,
             "permalink made": self._share,
@@ -185,13 +237,13 @@ class Visitors:
         return len(self._links)
 
     async def visit(self, kind: str) -> Visit:
-        """Make a visit."""
+        """Make a visit. A kind's function returns when its visitor began to wait, if that was later than here."""
         number = next(self._numbers)
         began = time.perf_counter()
         failure = ""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await self.kinds[kind](number)
+                began = await self.kinds[kind](number) or began
         except Refused as exc:
             failure = exc.code
         except TimeoutError:
@@ -200,28 +252,17 @@ class Visitors:
             failure = type(exc).__name__
         return Visit(kind, time.perf_counter() - began, failure)
 
-    async def _compute(self, number: int) -> None:
-        """Evaluate as a cell does: a kernel of its own, one evaluation, and away."""
-        connection = await Connection.open(self._target, number)
+    async def _compute(self, number: int) -> float:
+        """Evaluate as a cell does: connected before the click, a kernel of its own, one evaluation, and away."""
+        connection = await LeaseConnection.open(self._target, number)
         try:
-            lease = json.loads(await connection.ask("POST", "/kernel?accepted_tos=true&timeout=0&wait=1"))
-        finally:
-            connection.close()
-        while "ticket" in lease:
-            # all kernels are taken: in line, as a cell waits
-            await asyncio.sleep(min(MAX_POLL_SECONDS, max(MIN_POLL_SECONDS, float(lease["poll_seconds"]))))
-            connection = await Connection.open(self._target, number)
-            try:
-                lease = json.loads(await connection.ask("GET", f"/kernel/ticket/{lease['ticket']}?timeout=0"))
-            finally:
-                connection.close()
-        connection = await Connection.open(self._target, number)
-        try:
-            printed = await connection.evaluate(lease["id"], f"print({number} * 7)")
+            clicked = time.perf_counter()
+            printed = await connection.compute(f"print({number} * 7)")
         finally:
             connection.close()
         if printed != f"{number * 7}\n":
             raise Refused("wrong result")
+        return clicked
 
     async def _open_page(self, number: int) -> None:
         """Load the page and its script on one connection, as a browser does for the first time."""

@@ -72,11 +72,10 @@ export class Connection {
   /** Name by which the server knows who comes back. */
   readonly session: string;
 
-  /** `timeout`: "0" for a kernel that ends after its evaluation; `adopted`: a connection that is there already, and what went over it. */
+  /** `adopted`: a connection that is there already, and what went over it. */
   constructor(
     private readonly address: string,
     kernelId: string,
-    private readonly timeout: string,
     private readonly events: ConnectionEvents,
     adopted?: { readonly socket: WebSocket; readonly session: string; readonly requests: readonly Request[] },
   ) {
@@ -121,7 +120,7 @@ export class Connection {
     clearTimeout(this.timer);
     const previous = this.socket;
     const url = new URL(this.address);
-    url.search = new URLSearchParams({ session_id: this.session, timeout: this.timeout, ...this.heard.query }).toString();
+    url.search = new URLSearchParams({ session_id: this.session, ...this.heard.query }).toString();
     this.listen(new WebSocket(url));
     closeQuietly(previous);
   }

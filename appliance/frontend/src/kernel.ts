@@ -100,7 +100,6 @@ export class Kernel {
     private readonly server: Server,
     readonly id: string,
     channels: string,
-    timeout: number,
     leased?: Leased,
     requests: readonly Request[] = [],
   ) {
@@ -121,7 +120,7 @@ export class Kernel {
         this.finish(this.deletion ? STOPPED : LOST);
       },
     };
-    this.connection = new Connection(channels, id, timeout === 0 ? "0" : "", events, adopted);
+    this.connection = new Connection(channels, id, events, adopted);
   }
 
   /** Lease a kernel, waiting in line if need be, and connect to it. Raises `ServerError`. */
@@ -129,10 +128,10 @@ export class Kernel {
     const leased = await leaseOver(server, timeout === Infinity ? "inf" : String(timeout), patience);
     if (leased) {
       const channels = server.socket(`kernel/${leased.id}/channels`).href;
-      return new Kernel(server, leased.id, channels, timeout, leased, patience.requests);
+      return new Kernel(server, leased.id, channels, leased, patience.requests);
     }
     const lease = await server.lease(timeout, patience);
-    return new Kernel(server, lease.id, lease.channels, timeout);
+    return new Kernel(server, lease.id, lease.channels);
   }
 
   /** Run an `execute_request`; the listener hears every message that belongs to it. Returns what stops listening. */

@@ -188,7 +188,7 @@ export class Server {
       try {
         if (!signal.aborted) waiting(place.before);
         await pause(place.pollSeconds, signal);
-        answer = await this.json(`${path}?timeout=${idle}`, { signal });
+        answer = await this.json(path, { signal });
       } catch (error) {
         if (signal.aborted) await this.fetch(path, { method: "DELETE", keepalive: true }).catch(() => undefined);
         throw error;

@@ -121,8 +121,8 @@ describe("lease", () => {
     expect(places).toEqual([1, 0]);
     expect(requests).toEqual([
       "POST http://cell.example/kernel?timeout=inf&accepted_tos=true&wait=1",
-      "GET http://cell.example/kernel/ticket/t?timeout=inf",
-      "GET http://cell.example/kernel/ticket/t?timeout=inf",
+      "GET http://cell.example/kernel/ticket/t",
+      "GET http://cell.example/kernel/ticket/t",
     ]);
   });
 

@@ -40,9 +40,19 @@ def test_a_record_is_found_again(directories, record):
 
 def test_who_leased_a_kernel_is_found_again(directories, record):
     create(directories, record)
-    directories.mark_leased(ID, "page", "2001:db8::/64")
+    directories.mark_leased(ID, "page", "2001:db8::/64", single=True)
     (found,) = directories.load()
-    assert (found.leased, found.page, found.address) == (True, "page", "2001:db8::/64")
+    assert (found.leased, found.page, found.address, found.single) == (True, "page", "2001:db8::/64", True)
+    directories.mark_leased(ID)
+    (found,) = directories.load()
+    assert (found.leased, found.page, found.address, found.single) == (True, "", "", False)
+
+
+def test_what_an_earlier_version_wrote_of_a_lease_is_read(directories, record, tmp_path):
+    create(directories, record)
+    (tmp_path / ID / "leased").write_text('{"page": "p", "address": "192.0.2.7", "known_as": ""}')
+    (found,) = directories.load()
+    assert (found.page, found.address, found.single) == ("p", "192.0.2.7", False)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"page": "p"}'])

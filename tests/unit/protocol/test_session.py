@@ -15,6 +15,7 @@ from appliance.protocol.session import (
     Close,
     Deliver,
     InterruptKernel,
+    Keep,
     Phase,
     Release,
     Send,
@@ -87,6 +88,19 @@ def test_a_single_session_ends_when_reply_and_idle_are_there_in_either_order(ord
     assert said([dead]) == [("status", "", "dead")]
     assert dead.frame.content["reason"] == "released"
     assert rest == RELEASED
+
+
+@pytest.mark.parametrize(("kind", "told"), [("comm_open", 1), ("kernel_timeout", 0)])
+def test_a_kernel_with_something_to_use_on_the_page_is_kept_and_that_is_told_once(kind, told):
+    session = make()
+    session.client_message(1, request())
+    effects = session.kernel_frame(frame("iopub", kind, "a"))
+    assert effects[0] == Keep()
+    assert [type(effect) for effect in effects[1:]] == [Deliver] * told
+    assert Keep() not in session.kernel_frame(frame("iopub", kind, "a"))
+    effects = [*session.kernel_frame(reply()), *session.kernel_frame(status("idle"))]
+    assert Release(DeathReason.RELEASED) not in effects
+    assert session.phase is Phase.OPEN
 
 
 def test_a_session_that_is_not_single_goes_on():
@@ -487,11 +501,39 @@ def test_a_session_begun_anew_learns_from_the_kernel_what_is_open():
     )
     assert [effect.frame.msg_type for effect in effects] == ["status", "stream"]
     assert session.busy
-    session.released_after_evaluation()
     session.recover([replayed("execute_reply", asked, "shell", status="ok")])
     assert session.busy
     effects = session.recover([replayed("status", asked, execution_state="idle")])
     assert Release(DeathReason.RELEASED) in effects
+
+
+def test_the_reply_to_another_process_is_asked_for_when_the_evaluation_ends():
+    asked = {"msg_id": "a", "msg_type": "execute_request", "username": "visitor"}
+    session = make()
+    session.recover([replayed("status", asked, execution_state="busy")])
+    effects = session.kernel_frame(replayed("status", asked, execution_state="idle"))
+    assert effects[-1] == Synchronize()
+    # asked once, whatever else is missing
+    assert Synchronize() not in session.tick()
+    said = [
+        replayed("execute_reply", {"msg_id": "other"}, "shell", status="ok"),
+        replayed("stream", asked, name="stdout", text="heard before"),
+        replayed("execute_reply", asked, "shell", status="ok"),
+    ]
+    effects = session.said_again(said)
+    assert next(effect.frame.msg_type for effect in effects if isinstance(effect, Deliver)) == "execute_reply"
+    assert effects[-1] == Release(DeathReason.RELEASED)
+    assert session.synchronized() == []
+
+
+def test_a_reply_that_nobody_remembers_is_told_as_lost():
+    asked = {"msg_id": "a", "msg_type": "execute_request", "username": "visitor"}
+    session = make()
+    session.recover([replayed("status", asked, execution_state="busy")])
+    session.kernel_frame(replayed("status", asked, execution_state="idle"))
+    assert session.said_again([]) == []
+    (delivered, *_) = session.synchronized()
+    assert delivered.frame.content["ename"] == "ReplyLost"
 
 
 def test_an_evaluation_that_is_over_is_not_open_again():

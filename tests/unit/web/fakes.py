@@ -109,30 +109,33 @@ class FakePool:
     waiting: object = None
     place: object = None
     asked_to_queue: int = 0
+    wish_is_single: bool = False
     left: list = attrs.Factory(list)
 
     def _check(self):
         if self.error is not None:
             raise self.error
 
-    async def lease(self, kind, environment, profile, idle_seconds, visitor=NOBODY):
+    async def lease(self, kind, environment, profile, idle_seconds, visitor=NOBODY, *, single=False):
         if self.waiting is not None:
             await self.waiting
         self._check()
         kernel_id = str(uuid.uuid4())
         self.leases.append((kind, environment, profile, idle_seconds))
         self.visitors.append(visitor)
-        self.known[kernel_id] = KernelAddress(kernel_id, KEY, f"/k/{kernel_id}")
+        self.known[kernel_id] = KernelAddress(kernel_id, KEY, f"/k/{kernel_id}", single=single)
         return self.known[kernel_id]
 
-    async def lease_or_queue(self, kind, environment, profile, idle_seconds, visitor=NOBODY):
+    async def lease_or_queue(self, kind, environment, profile, idle_seconds, visitor=NOBODY, *, single=False):
         self.asked_to_queue += 1
-        return self.place or await self.lease(kind, environment, profile, idle_seconds, visitor)
+        self.wish_is_single = single
+        return self.place or await self.lease(kind, environment, profile, idle_seconds, visitor, single=single)
 
     async def claim(self, ticket):
         if ticket != "ticket-1":
             raise UnknownTicket
-        return self.place or await self.lease("visitor", "python", "default", 900.0)
+        single = self.wish_is_single
+        return self.place or await self.lease("visitor", "python", "default", 900.0, single=single)
 
     async def leave_queue(self, ticket):
         self.left.append(ticket)
@@ -145,6 +148,9 @@ class FakePool:
         if kernel_id not in self.known:
             raise UnknownKernel
         return self.known[kernel_id]
+
+    async def keep(self, kernel_id):
+        self.known[kernel_id] = attrs.evolve(self.known[kernel_id], single=False)
 
     async def release(self, kernel_id, reason):
         self._check()

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from twisted.internet.task import Clock
 
-from appliance.protocol.frames import parse_client_message
+from appliance.kernel.memory import Memory
+from appliance.protocol.frames import DELIMITER, parse_client_message, sign
 from appliance.web import kernel_connection
 from appliance.web.kernel_connection import (
     FIRST_REPLY_SECONDS,
@@ -25,6 +28,12 @@ class Listener:
     def __init__(self):
         self.events = []
 
+    def kernel_recovered(self, frames, *, forgot):
+        self.events.append(("recovered", [frame.msg_type for frame in frames], forgot))
+
+    def kernel_said_again(self, frames):
+        self.events.append(("again", [frame.msg_type for frame in frames]))
+
     def kernel_frame(self, frame):
         self.events.append(frame.msg_type)
 
@@ -39,10 +48,10 @@ class Listener:
 
 
 class World:
-    def __init__(self):
+    def __init__(self, **how):
         self.clock = Clock()
         self.listener = Listener()
-        self.connection = KernelConnection(None, self.clock, ADDRESS, self.listener)
+        self.connection = KernelConnection(None, self.clock, ADDRESS, self.listener, **how)
         self.kernel = FakeKernel(ADDRESS)
         self.connection.start()
 
@@ -55,10 +64,14 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch):
+def sockets(monkeypatch):
     FakeSocket.made = []
     monkeypatch.setattr(kernel_connection, "SubscriberConnection", FakeSocket)
     monkeypatch.setattr(kernel_connection, "DealerConnection", FakeSocket)
+
+
+@pytest.fixture
+def world(sockets):
     return World()
 
 
@@ -185,3 +198,105 @@ def test_closing_closes_both_sockets_and_forgets_what_was_awaited(world):
     world.connection.close()
     assert all(socket.closed for socket in FakeSocket.made)
     assert world.clock.getDelayedCalls() == []
+
+
+def test_a_used_kernel_is_given_the_time_that_its_evaluation_takes(sockets):
+    world = World(used=True)
+    world.clock.advance(3600)
+    assert world.events == []
+    world.kernel.answer()
+    assert world.events == ["done"]
+
+
+class Remembering(World):
+    """A kernel of ours that another process used, and what it says on control."""
+
+    def __init__(self):
+        super().__init__(used=True, recover=True)
+        self.memory = Memory()
+
+    @property
+    def questions(self):
+        return [json.loads(parts[2]) for parts in self.kernel.socket("control").sent]
+
+    def parts(self, msg_type, parent, content):
+        header = {"msg_id": f"own-{msg_type}", "msg_type": msg_type}
+        parts = [json.dumps(part).encode() for part in (header, parent, {}, content)]
+        return [DELIMITER, sign(KEY, parts), *parts]
+
+    def remember(self, channel, msg_type, **content):
+        topic = [b"topic"] if channel == "iopub" else []
+        self.memory.keep(channel, [*topic, *self.parts(msg_type, {"msg_id": "a"}, content)])
+
+    def mark(self, number=-1):
+        self.kernel.say("iopub", "replay_mark", self.questions[number], {})
+
+    def reply(self, number=-1):
+        packed, forgot = self.memory.packed()
+        parts = self.parts("replay_reply", self.questions[number], {"forgot": forgot})
+        self.kernel.socket("control").on_message([*parts, packed])
+
+
+@pytest.fixture
+def remembering(sockets):
+    return Remembering()
+
+
+def test_a_kernel_at_work_tells_what_it_said_and_is_heard_from_there_on(remembering):
+    remembering.remember("iopub", "stream", name="stdout", text="x")
+    assert [question["msg_type"] for question in remembering.questions] == ["replay_request"]
+    remembering.mark()
+    remembering.kernel.say("iopub", "error", {"msg_id": "a"}, {})
+    assert remembering.events == []
+    remembering.reply()
+    assert remembering.events == [("recovered", ["stream", "error"], False), "done"]
+    # nothing went over shell, which the kernel does not read
+    assert remembering.kernel.socket("shell").sent == []
+    assert remembering.clock.getDelayedCalls() == []
+
+
+def test_an_answer_without_its_mark_means_that_the_subscription_was_late(remembering):
+    remembering.reply()
+    assert remembering.events == []
+    remembering.clock.advance(RESEND_SECONDS)
+    assert len(remembering.questions) == 2
+    remembering.reply()
+    remembering.mark()
+    assert remembering.events == [("recovered", [], False), "done"]
+
+
+def test_the_mark_of_another_process_is_nobodys(remembering):
+    remembering.kernel.say("iopub", "replay_mark", {"msg_id": "others", "username": "cell-web"}, {})
+    remembering.reply()
+    assert remembering.events == []
+
+
+def test_a_kernel_that_never_marks_is_believed_after_some_attempts(remembering):
+    for _ in range(MAX_FIRST_ROUND_TRIPS):
+        assert remembering.events == []
+        remembering.reply()
+        remembering.clock.advance(kernel_connection.MAX_RESEND_SECONDS)
+    assert remembering.events == [("recovered", [], False), "done"]
+
+
+def test_a_kernel_that_does_not_come_to_answering_is_asked_again_and_never_given_up(remembering):
+    remembering.clock.pump([1.0] * 60)
+    assert remembering.events == []
+    assert 5 < len(remembering.questions) < 20
+    remembering.mark(0)
+    remembering.reply(0)
+    assert remembering.events == [("recovered", [], False), "done"]
+
+
+def test_what_was_replied_to_another_process_is_said_again(remembering):
+    remembering.mark()
+    remembering.reply()
+    remembering.events.clear()
+    remembering.remember("shell", "execute_reply", status="ok")
+    remembering.connection.round_trip()
+    remembering.mark()
+    remembering.reply()
+    assert remembering.events == [("again", ["execute_reply"]), "done"]
+    remembering.connection.close()
+    assert all(socket.closed for socket in FakeSocket.made)
+    assert remembering.clock.getDelayedCalls() == []

@@ -13,6 +13,7 @@ from appliance.protocol.frames import parse_client_message
 from appliance.web.kernels import TICK_SECONDS, timeout_seconds
 from appliance.web.live_kernel import TooManyConnections
 from appliance.web.pool_client import WantedKernel
+from appliance.web.websocket import Returning
 from tests.unit.web.fakes import NOW, Client, FakeSocket, World
 from tests.unit.web.running import run, start
 
@@ -233,7 +234,62 @@ def test_no_output_counts_as_lost_while_nobody_reads_it(world):
     world.kernels.stopService()
 
 
-def test_a_kernel_of_another_process_is_attached_and_not_single(world):
+def two_roles(world, timeout):
+    """A kernel that one process has leased and its client reaches in another."""
+    kernel = run(world.kernels.lease("visitor", timeout))
+    second = world.kernels.__class__(world.config, world.clock, world.pool, lambda: NOW)
+    found = run(second.find(kernel.kernel_id))
+    client = Client()
+    return found, client, found.add_client(client), second
+
+
+def test_a_kernel_for_one_evaluation_is_released_by_whichever_process_runs_it(world):
+    kernel, client, number, _ = two_roles(world, 0)
+    other = world.start()
+    kernel.client_message(number, message())
+    other.answer()
+    assert client.kinds == ["execute_reply", "idle", "dead"]
+    assert world.pool.released == [(kernel.kernel_id, "released")]
+
+
+def test_a_kernel_that_is_kept_is_so_in_every_process(world):
+    kernel, client, number, second = two_roles(world, 0)
+    other = world.start()
+    kernel.client_message(number, message())
+    other.say("iopub", "comm_open", other.requests[-1][0], {"comm_id": "c", "target_name": "t", "data": {}})
+    other.answer()
+    assert client.kinds == ["comm_open", "execute_reply", "idle"]
+    second.stopService()
+    assert not world.pool.known[kernel.kernel_id].single
+    third = world.kernels.__class__(world.config, world.clock, world.pool, lambda: NOW)
+    assert not run(third.find(kernel.kernel_id))._session._single
+    assert world.pool.released == []
+
+
+def test_a_kernel_is_left_to_the_process_whose_client_uses_it(world):
+    kernel, _, _, second = two_roles(world, 0)
+    world.start()
+    assert not second.let_go(kernel.kernel_id)
+    assert world.kernels.let_go(kernel.kernel_id)
+    assert (world.kernels.count, second.count) == (0, 1)
+    world.clock.advance(machine.ATTACH_SECONDS)
+    assert world.pool.released == []
+    assert world.kernels.let_go("unknown")
+
+
+def test_who_comes_after_all_to_the_process_that_let_go_is_served(world):
+    first = run(world.kernels.lease("visitor", 0))
+    client = Client()
+    first.add_returning_client(client, Returning("page", "", ""))
+    first.remove_client(1, lost=True)
+    assert world.kernels.let_go(first.kernel_id)
+    assert world.kernels.ended(first.kernel_id) is None
+    again = run(world.kernels.find(first.kernel_id))
+    assert again is not first
+    assert again.add_client(client) == 1
+
+
+def test_a_kernel_of_another_process_is_attached(world):
     kernel_id = lease(world)[0].kernel_id
     world.kernels.stopService()
     later = world.kernels.__class__(world.config, world.clock, world.pool, lambda: NOW)

@@ -17,9 +17,11 @@ from appliance.pool_commands import (
     Attach,
     Claim,
     Interrupt,
+    Keep,
     KernelDied,
     Lease,
     LeaveQueue,
+    LetGo,
     PoolStatus,
     Release,
     Usage,
@@ -71,6 +73,10 @@ class Server(amp.AMP):
     def attach(self, **arguments):
         return self._answer("attach", arguments)
 
+    @Keep.responder
+    def keep(self, **arguments):
+        return self._answer("keep", arguments)
+
     @Release.responder
     def release(self, **arguments):
         return self._answer("release", arguments)
@@ -117,7 +123,14 @@ class World:
 
         monkeypatch.setattr(pool_client, "CheckedEndpoint", Endpoint)
         config = Config(users=Users(pool="123"))
-        self.client = PoolClient(config, self.clock, lambda *death: self.deaths.append(death), self.connected)
+        self.used = set()
+        self.client = PoolClient(
+            config,
+            self.clock,
+            on_died=lambda *death: self.deaths.append(death),
+            on_wanted_elsewhere=lambda kernel_id: kernel_id not in self.used,
+            on_connected=self.connected,
+        )
 
     def connected(self):
         self.links += 1
@@ -160,9 +173,26 @@ def test_a_lease_brings_an_address(world):
                 "page": "",
                 "address": "",
                 "queue": False,
+                "single": False,
             },
         )
     ]
+
+
+def test_whether_a_kernel_is_for_one_evaluation_is_said_and_learned(world):
+    world.answers["lease"] = world.answers["attach"] = {**ANSWER, "single": True}
+    (address,) = world.begin(world.client.lease("visitor", "python", "default", 60.0, single=True))
+    assert address.single
+    assert world.calls[0][1]["single"] is True
+    (attached,) = world.begin(world.client.attach("k"))
+    assert attached == address
+
+
+def test_a_kernel_that_another_web_role_was_asked_for_is_left_unless_it_is_used(world):
+    world.used = {"used"}
+    answers = [world.server.callRemote(LetGo, kernel_id=name) for name in ("used", "unused")]
+    world.flush()
+    assert [answer.result for answer in answers] == [{"left": False}, {"left": True}]
 
 
 def test_a_quota_that_is_used_up_says_when_it_eases(world):
@@ -191,6 +221,7 @@ def test_who_waits_in_line_gets_a_place_and_then_a_kernel(world):
 
 def test_the_other_commands(world):
     world.begin(world.client.attach("k"))
+    world.begin(world.client.keep("k"))
     world.begin(world.client.release("k", "released"))
     world.begin(world.client.interrupt("k"))
     assert world.begin(world.client.pool_status()) == [{"leased": 3}]
@@ -198,6 +229,7 @@ def test_the_other_commands(world):
     assert world.begin(world.client.usage("k")) == [Used(1.5, 1000)]
     assert world.calls == [
         ("attach", {"kernel_id": "k"}),
+        ("keep", {"kernel_id": "k"}),
         ("release", {"kernel_id": "k", "reason": "released"}),
         ("interrupt", {"kernel_id": "k"}),
         ("usage", {"kernel_id": "k"}),
@@ -321,5 +353,5 @@ def test_retries_begin_fast_and_stay_within_a_second():
 
 
 def test_the_factory_is_quiet():
-    assert pool_client.PoolFactory(lambda *_: None).noisy is False
+    assert pool_client.PoolFactory(lambda *_: None, lambda _: True).noisy is False
     assert issubclass(pool_client.PoolFactory, Factory)

@@ -31,7 +31,6 @@ from appliance.web.pool_client import Place
 from appliance.web.service_routes import ServiceRoutes
 from appliance.web.site import CellSite, Router
 from tests.unit.web.fakes import NOW, FakePermalinks, World
-from tests.unit.web.running import run
 from tests.unit.web.serving import Answer, Connection, ask
 
 FORM = ("Content-Type: application/x-www-form-urlencoded",)
@@ -209,12 +208,13 @@ def test_who_waits_is_told_the_place_and_comes_back_for_the_kernel(world, routes
     assert (answer.status, json.loads(answer.body)) == (200, {"ws_url": "ws://cells.example/", "id": kernel_id})
 
 
-def test_the_timeout_of_a_kernel_that_was_waited_for_is_that_of_the_question(world, routes):
+def test_the_timeout_of_a_kernel_that_was_waited_for_is_that_of_the_beginning(world, routes):
     for timeout, single in (("0", True), ("inf", False)):
-        answer = ask(routes, "GET", f"/kernel/ticket/ticket-1?timeout={timeout}")
-        kernel = run(world.kernels.find(json.loads(answer.body)["id"]))
-        assert kernel._session._single is single
-    assert ask(routes, "GET", "/kernel/ticket/ticket-1?timeout=x").status == 400
+        world.pool.place = Place("ticket-1", 3, 1.3)
+        assert ask(routes, "POST", f"/kernel?wait=1&timeout={timeout}").status == 202
+        world.pool.place = None
+        answer = ask(routes, "GET", "/kernel/ticket/ticket-1")
+        assert world.pool.known[json.loads(answer.body)["id"]].single is single
 
 
 @pytest.mark.parametrize("query", ["", "?wait=0", "?wait="])

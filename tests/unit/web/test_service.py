@@ -5,14 +5,14 @@ import socket
 
 import pytest
 from twisted.internet.address import IPv4Address
-from twisted.internet.endpoints import AdoptedStreamServerEndpoint
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, TCP4ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
 
 from appliance.config import Config, Users, Web
 from appliance.web import kernels, service
-from appliance.web.service import PassedUnixSocket, listening_endpoint, make_service, random_factor, utc_now
+from appliance.web.service import PassedUnixSocket, listening_endpoints, make_service, random_factor, utc_now
 from tests.unit.web.fakes import FakeSockets
 
 USERS = Users(pool="123", permalink="123", web="123")
@@ -56,7 +56,18 @@ def test_the_role_listens_on_a_unix_socket(reactor):
 def test_a_socket_from_systemd_comes_first(reactor, monkeypatch, family, kind):
     with socket.socket(family) as given:
         monkeypatch.setattr(service, "inherited_socket", lambda name: given.fileno() if name == "web" else None)
-        assert type(listening_endpoint(Config(), reactor)) is kind
+        (endpoint,) = listening_endpoints(Config(), reactor)
+        assert type(endpoint) is kind
+
+
+def test_one_role_has_a_second_socket_for_sockjs(reactor, monkeypatch):
+    with socket.socket(socket.AF_INET) as door, socket.socket(socket.AF_UNIX) as sockjs:
+        given = {"web": door.fileno(), "sockjs": sockjs.fileno()}
+        monkeypatch.setattr(service, "inherited_socket", given.get)
+        kinds = [type(endpoint) for endpoint in listening_endpoints(Config(), reactor)]
+        assert kinds == [AdoptedStreamServerEndpoint, PassedUnixSocket]
+        del given["web"]
+        assert [type(one) for one in listening_endpoints(Config(), reactor)] == [TCP4ServerEndpoint, PassedUnixSocket]
 
 
 def test_the_proxy_header_is_expected_when_configured(reactor):
