@@ -236,7 +236,7 @@ def test_no_output_counts_as_lost_while_nobody_reads_it(world):
 def test_a_kernel_of_another_process_is_attached_and_not_single(world):
     kernel_id = lease(world)[0].kernel_id
     world.kernels.stopService()
-    later = world.kernels.__class__(world.config, world.clock, world.pool, lambda: NOW)
+    later = world.kernels.__class__(world.config, world.clock, world.pool, lambda: NOW, world.files)
     first, second = start(later.find(kernel_id)), start(later.find(kernel_id))
     assert first[0] is second[0]
     client = Client()
