@@ -86,7 +86,8 @@ class KernelSession(Session):
         self._raw_key = bytes(self.key)
         self._signer = Signer(self._raw_key)
         self._numbers = itertools.count(1)
-        self._prefix = f"{self.session}_{self.pid}_"
+        # other numbers than those of the ordinary way
+        self._prefix = f"{self.session}_{self.pid}_s"
         self._header_end = (
             f'","username":{_encode(self.username)},"session":"{self.session}","version":"{protocol_version}"}}'
         )

@@ -57,7 +57,8 @@ def test_message_ids_differ(session):
     socket = Socket()
     for _ in range(3):
         session.send(socket, "status", {"execution_state": "busy"})
-    assert len({received(parts)[1]["header"]["msg_id"] for parts in socket.sent}) == 3
+        session.send(socket, "comm_msg", {}, buffers=[b"x"])
+    assert len({received(parts)[1]["header"]["msg_id"] for parts in socket.sent}) == 6
 
 
 def test_the_parent_is_that_of_each_message(session):
