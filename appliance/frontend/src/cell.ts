@@ -6,7 +6,7 @@ import { complete } from "./completion.js";
 import { CellView } from "./cell_view.js";
 import type { Part, Tone } from "./cell_view.js";
 import { make } from "./dom.js";
-import { createEditor, replaceCode, setLanguage } from "./editor.js";
+import { createEditor, offersCompletions, replaceCode, setLanguage } from "./editor.js";
 import { IDLE, step } from "./evaluation.js";
 import type { Effect, Evaluation, Happening, Outcome } from "./evaluation.js";
 import type { SavedInteract } from "./interacts.js";
@@ -15,15 +15,18 @@ import { environmentFor, labelOf, notInstalled, titleOf } from "./languages.js";
 import type { Environment } from "./languages.js";
 import { prepareLease } from "./lease_socket.js";
 import { PAGE_SESSION, executeRequest, textOf } from "./messages.js";
-import type { KernelMessage, Request } from "./messages.js";
+import type { Json, KernelMessage, Request } from "./messages.js";
 import { outputOf, pagesOf } from "./output_items.js";
 import type { Check } from "./options.js";
 import type { OfferedFile } from "./output_items.js";
-import { Transcript, notebookOf, snippetOf } from "./notebook.js";
+import { Transcript } from "./notebook.js";
 import { OutputView } from "./output_view.js";
+import { whenSomebodyIsHere } from "./presence.js";
 import { ServerError } from "./server.js";
 import type { Server, Wanted } from "./server.js";
 import { FreshSession } from "./session.js";
+import { Sharing } from "./sharing.js";
+import type { SharedCell } from "./sharing.js";
 import { filesOf, save, sizeText } from "./session_files.js";
 import type { LinkedSession } from "./session.js";
 import { languageOf, stringsFor, told } from "./strings/catalogue.js";
@@ -80,6 +83,8 @@ export class Cell {
   private readonly editor: EditorView;
   private readonly outputs: OutputView;
   private readonly leaveLink: (() => void) | undefined;
+  private readonly leavePresence: () => void;
+  private readonly sharing: Sharing;
   private readonly texts: Strings;
 
   private language: string;
@@ -141,8 +146,13 @@ export class Cell {
           void this.share();
         },
         download: () => {
-          this.download();
+          this.sharing.download();
         },
+        resized: (focus) => {
+          this.refresh();
+          if (focus) this.focus();
+        },
+        listing: () => offersCompletions(this.editor),
       },
     );
     this.editor = createEditor({
@@ -167,6 +177,9 @@ export class Cell {
       offered: (file) => {
         this.offer(file);
       },
+      shown: () => {
+        this.view.dropStored();
+      },
     });
     this.askForEnvironments(options.languages);
     prepareLease(this.server);
@@ -175,9 +188,14 @@ export class Cell {
         this.prepare();
       });
     }
+    this.leavePresence = whenSomebodyIsHere(this.view.input, () => {
+      this.prepare();
+    });
+    const shown = this.shown(options.input);
     this.leaveLink = this.linked?.join((ending) => {
       if (this.kernel) this.linkLost(ending);
-    });
+    }, shown);
+    this.sharing = new Sharing(this.server, this.view.sharePanel, shown, () => this.linked?.cells ?? [shown]);
   }
 
   get code(): string {
@@ -242,6 +260,7 @@ export class Cell {
     this.abandon();
     this.fresh.leave();
     this.leaveLink?.();
+    this.leavePresence();
     this.outputs.clear();
     this.editor.destroy();
     this.view.remove();
@@ -402,8 +421,12 @@ export class Cell {
     setTimeout(() => {
       if (this.view.input.matches(":hover, :focus-within")) this.prepare();
     }, AGAIN_MILLISECONDS);
-    if (outcome.type === "failed" || outcome.type === "cancelled") this.outputs.cancel();
-    else this.outputs.end();
+    if (outcome.type === "failed" || outcome.type === "cancelled") {
+      this.outputs.cancel();
+    } else {
+      this.outputs.end();
+      this.view.dropStored();
+    }
     const elapsed = durationText(performance.now() - this.startedAt);
     const { texts } = this;
     switch (outcome.type) {
@@ -510,9 +533,7 @@ export class Cell {
   private async share(): Promise<void> {
     this.view.setSharing(true);
     try {
-      const permalink = await this.server.store(this.code, this.language, this.savedInteracts);
-      const snippet = snippetOf(this.server.root, this.code, this.language);
-      this.view.sharePanel.show({ ...this.server.links(permalink, this.language), snippet });
+      await this.sharing.show();
     } catch (error) {
       this.showFailure(asError(error), () => {
         this.view.showNotice(undefined);
@@ -523,10 +544,27 @@ export class Cell {
     }
   }
 
-  /** Save program and output as a notebook. */
-  private download(): void {
-    const notebook = notebookOf(this.code, this.language, this.transcript.list);
-    save("cell.ipynb", new Blob([notebook], { type: "application/octet-stream" }));
+  /** This cell as those see it who share it; `place`: where it is on the page. */
+  private shown(place: Node): SharedCell {
+    const code = (): string => this.code;
+    const language = (): string => this.language;
+    const outputs = (): readonly Json[] => this.transcript.list;
+    const interacts = (): readonly SavedInteract[] => this.savedInteracts;
+    return {
+      place,
+      get code() {
+        return code();
+      },
+      get language() {
+        return language();
+      },
+      get outputs() {
+        return outputs();
+      },
+      get interacts() {
+        return interacts();
+      },
+    };
   }
 
   private languageElement(languages: readonly string[]): HTMLElement {
