@@ -28,7 +28,7 @@ def test_texts_of_moodle_become_cells_also_later(page, foreign, site):
     page.goto(foreign.publish(head(site), BODY))
     cells = [CellOnPage(page, f"code-cell >> nth={number}") for number in range(3)]
     assert cells[0].code == 'print("a<b", 6 * 7)'
-    stored = page.locator("code-cell").first.get_by_text("a<b 42")
+    stored = page.locator("code-cell pre").filter(has_text="a<b 42")
     expect(stored).to_be_visible()
     cells[0].evaluate()
     expect(cells[0].output.get_by_text("a<b 42")).to_be_visible()

@@ -5,14 +5,12 @@ import type { EditorView } from "@codemirror/view";
 import { complete } from "./completion.js";
 import { CellView } from "./cell_view.js";
 import type { Part, Tone } from "./cell_view.js";
-import { make } from "./dom.js";
 import { createEditor, offersCompletions, replaceCode, setLanguage } from "./editor.js";
 import { IDLE, step } from "./evaluation.js";
 import type { Effect, Evaluation, Happening, Outcome } from "./evaluation.js";
 import type { SavedInteract } from "./interacts.js";
 import type { Ending, Kernel, Listener } from "./kernel.js";
-import { environmentFor, labelOf, notInstalled, titleOf } from "./languages.js";
-import type { Environment } from "./languages.js";
+import { LanguageMenu } from "./language_menu.js";
 import { prepareLease } from "./lease_socket.js";
 import { PAGE_SESSION, executeRequest, textOf } from "./messages.js";
 import type { Json, KernelMessage, Request } from "./messages.js";
@@ -62,6 +60,9 @@ const INTERRUPT_MILLISECONDS = 2_000;
 
 const CLOCK_MILLISECONDS = 1_000;
 
+/** An evaluation that is over sooner never looks busy: the page is drawn anew once, with the output, instead of before. */
+const QUICK_MILLISECONDS = 60;
+
 /** After an evaluation, the next one is prepared when the page has shown this one. */
 const AGAIN_MILLISECONDS = 300;
 
@@ -87,9 +88,8 @@ export class Cell {
   private readonly sharing: Sharing;
   private readonly texts: Strings;
 
-  private language: string;
+  private readonly menu: LanguageMenu;
   private readonly wanted: Wanted;
-  private environments: readonly Environment[] = [];
   private state: Evaluation = IDLE;
   /** Number of the evaluation; whatever belongs to an earlier one is ignored. */
   private evaluation = 0;
@@ -98,6 +98,7 @@ export class Cell {
   private silence: () => void = () => undefined;
   private patience: ReturnType<typeof setTimeout> | undefined;
   private clock: ReturnType<typeof setInterval> | undefined;
+  private busySoon: ReturnType<typeof setTimeout> | undefined;
   private startedAt = 0;
   /** How many visitors are before this one while all kernels are taken. */
   private before: number | undefined;
@@ -109,16 +110,16 @@ export class Cell {
   private restored: { readonly code: string; readonly interacts: readonly SavedInteract[] } | undefined;
   /** The code whose output is shown. */
   private evaluated: string | undefined;
-  private asked: Promise<void> | undefined;
-  private readonly labels = new Map<string, HTMLElement>();
 
   constructor(options: CellOptions) {
     this.server = options.server;
     this.texts = stringsFor(options.speaks, languageOf(options.input));
     this.linked = options.linked;
     this.fresh = new FreshSession(options.server);
-    this.language = options.languages[0];
     this.wanted = options.wanted;
+    this.menu = new LanguageMenu(options.languages, options.wanted, options.server, this.texts, () => {
+      setLanguage(this.editor, this.menu.language, this.menu.label, this.texts.editorKeys, this.server.asset("modes.js"));
+    });
     this.checks = options.checks;
     this.restored = { code: options.code, interacts: options.interacts };
     this.view = new CellView(
@@ -126,7 +127,7 @@ export class Cell {
         input: options.input,
         output: options.output,
         evaluateLabel: options.evaluateLabel ?? this.texts.evaluate,
-        language: this.languageElement(options.languages),
+        language: this.menu.element,
         hidden: options.hide,
         aliases: options.aliases,
         restart: options.linked !== undefined,
@@ -159,12 +160,12 @@ export class Cell {
       parent: this.view.editor,
       root: this.view.root,
       code: options.code,
-      language: this.language,
-      label: this.texts.code(titleOf(this.language)),
+      language: this.menu.language,
+      label: this.menu.label,
       keys: this.texts.editorKeys,
       modes: this.server.asset("modes.js"),
       readOnly: options.readOnly,
-      complete: (context) => complete(context, this.server, this.environment ?? "", this.idleKernel),
+      complete: (context) => complete(context, this.server, this.menu.environment ?? "", this.idleKernel),
       evaluate: () => {
         this.evaluate();
       },
@@ -178,10 +179,9 @@ export class Cell {
         this.offer(file);
       },
       shown: () => {
-        this.view.dropStored();
+        this.view.showFrames();
       },
     });
-    this.askForEnvironments(options.languages);
     prepareLease(this.server);
     for (const near of ["pointerover", "focusin"]) {
       this.view.input.addEventListener(near, () => {
@@ -223,27 +223,13 @@ export class Cell {
   }
 
   evaluate(): void {
-    if (this.asked === undefined) {
+    if (this.menu.known === undefined) {
       this.happen({ type: "evaluate" });
       return;
     }
-    void this.asked.then(() => {
-      if (this.environment === undefined) this.tell("error", notInstalled(this.language, this.environments, this.texts));
+    void this.menu.known.then(() => {
+      if (this.menu.environment === undefined) this.tell("error", this.menu.reason);
       else this.happen({ type: "evaluate" });
-    });
-  }
-
-  /** The environment that the cell runs in, "" for the server's default, `undefined` when there is none. */
-  private get environment(): string | undefined {
-    return this.wanted.environment || environmentFor(this.language, this.environments);
-  }
-
-  /** Ask the server what it has, unless there is nothing to choose: every server's default runs Python. */
-  private askForEnvironments(languages: readonly string[]): void {
-    if (this.wanted.environment !== "" || languages.every((language) => language === "python")) return;
-    this.asked = this.server.environments().then((environments) => {
-      this.environments = environments;
-      for (const [language, element] of this.labels) element.textContent = labelOf(language, environments, this.texts);
     });
   }
 
@@ -261,6 +247,7 @@ export class Cell {
     this.fresh.leave();
     this.leaveLink?.();
     this.leavePresence();
+    clearTimeout(this.busySoon);
     this.outputs.clear();
     this.editor.destroy();
     this.view.remove();
@@ -270,7 +257,23 @@ export class Cell {
     const { next, effects } = step(this.state, happening);
     this.state = next;
     for (const effect of effects) this.perform(effect);
-    this.view.showPhase(this.state.phase);
+    this.showPhase();
+  }
+
+  private showPhase(): void {
+    const { phase } = this.state;
+    this.view.notePhase(phase);
+    if ((phase === "starting" || phase === "running") && !this.view.looksBusy) {
+      this.busySoon ??= setTimeout(() => {
+        this.busySoon = undefined;
+        this.view.showPhase(this.state.phase);
+        this.view.announce(`${this.texts.running}.`);
+      }, QUICK_MILLISECONDS);
+      return;
+    }
+    clearTimeout(this.busySoon);
+    this.busySoon = undefined;
+    this.view.showPhase(phase);
   }
 
   private perform(effect: Effect): void {
@@ -319,7 +322,7 @@ export class Cell {
     this.transcript = new Transcript();
     this.view.showNotice(undefined);
     this.view.showFiles(undefined);
-    this.view.announce(`${this.texts.running}.`);
+    this.view.leaveFullScreen();
     this.outputs.begin();
     this.startedAt = performance.now();
     this.before = undefined;
@@ -335,7 +338,7 @@ export class Cell {
     this.evaluated = code;
     const request = executeRequest(PAGE_SESSION, code, { interacts, checks: this.checks });
     this.request = request;
-    (this.linked ?? this.fresh).open(waiting, { ...this.wanted, environment: this.environment ?? "" }, request).then(
+    (this.linked ?? this.fresh).open(waiting, { ...this.wanted, environment: this.menu.environment ?? "" }, request).then(
       (kernel) => {
         if (evaluation !== this.evaluation) return;
         this.kernel = kernel;
@@ -425,7 +428,7 @@ export class Cell {
       this.outputs.cancel();
     } else {
       this.outputs.end();
-      this.view.dropStored();
+      this.view.showFrames();
     }
     const elapsed = durationText(performance.now() - this.startedAt);
     const { texts } = this;
@@ -547,7 +550,7 @@ export class Cell {
   /** This cell as those see it who share it; `place`: where it is on the page. */
   private shown(place: Node): SharedCell {
     const code = (): string => this.code;
-    const language = (): string => this.language;
+    const language = (): string => this.menu.language;
     const outputs = (): readonly Json[] => this.transcript.list;
     const interacts = (): readonly SavedInteract[] => this.savedInteracts;
     return {
@@ -567,25 +570,6 @@ export class Cell {
     };
   }
 
-  private languageElement(languages: readonly string[]): HTMLElement {
-    if (languages.length === 1) {
-      const only = make("span", "", {}, titleOf(this.language));
-      this.labels.set(this.language, only);
-      return only;
-    }
-    const select = make("select", "ca-select", { "aria-label": this.texts.language });
-    for (const language of languages) {
-      const option = make("option", "", { value: language }, titleOf(language));
-      this.labels.set(language, option);
-      select.append(option);
-    }
-    select.addEventListener("change", () => {
-      this.language = select.value;
-      const label = this.texts.code(titleOf(this.language));
-      setLanguage(this.editor, this.language, label, this.texts.editorKeys, this.server.asset("modes.js"));
-    });
-    return select;
-  }
 }
 
 /** Return a duration as people say it: "40 ms", "1.4 s". */

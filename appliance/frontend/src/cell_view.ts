@@ -163,13 +163,27 @@ export class CellView {
     this.place(this.input, options.input);
     this.place(this.output, options.output);
     this.input.classList.toggle("ca-joined", options.input === options.output);
-    this.showOutput(false);
+    this.showOutput();
   }
 
   /** The root that holds the editor. */
   get root(): Document | ShadowRoot {
     const root = this.editor.getRootNode();
     return root instanceof ShadowRoot ? root : document;
+  }
+
+  /** Whether it is to be seen that an evaluation runs. */
+  get looksBusy(): boolean {
+    return !this.stop.hidden;
+  }
+
+  /** Note the phase where scripts find it; nothing is drawn anew. */
+  notePhase(phase: Phase): void {
+    this.input.dataset.phase = phase;
+  }
+
+  leaveFullScreen(): void {
+    this.fullScreen.leave();
   }
 
   showPhase(phase: Phase): void {
@@ -182,11 +196,9 @@ export class CellView {
     // The button under the keyboard's focus must not vanish from under it.
     if (focused && !busy) this.run.focus();
     this.activity.classList.toggle("ca-busy", busy);
-    this.input.dataset.phase = phase;
+    this.notePhase(phase);
     if (busy) this.showStatus(status);
-    this.showOutput(busy);
-    // output comes below the editor
-    if (busy) this.fullScreen.leave();
+    this.showOutput();
   }
 
   showStatus(text: string): void {
@@ -195,7 +207,7 @@ export class CellView {
 
   showNotice(notice: Notice | undefined): void {
     this.notice.hidden = notice === undefined;
-    this.showOutput(this.input.dataset.phase !== "idle");
+    this.showOutput();
     if (!notice) {
       this.notice.replaceChildren();
       return;
@@ -224,7 +236,7 @@ export class CellView {
       answered(value);
     };
     this.question.hidden = false;
-    this.showOutput(true);
+    this.showOutput();
     field.focus();
   }
 
@@ -232,12 +244,13 @@ export class CellView {
   showFiles(listing: Listing | undefined): void {
     if (listing === undefined || this.filesHidden) this.files.clear();
     else this.files.show(listing);
-    this.showOutput(this.input.dataset.phase !== "idle");
+    this.showOutput();
   }
 
-  /** There is output of this cell's own now. */
-  dropStored(): void {
+  /** There is output of this cell's own now, in sight. */
+  showFrames(): void {
     this.stored.hidden = true;
+    this.showOutput();
   }
 
   askNoMore(): void {
@@ -259,11 +272,13 @@ export class CellView {
     this.output.remove();
   }
 
-  /** An output section without anything in it is not shown. */
-  private showOutput(busy: boolean): void {
-    const framed = this.frames.querySelector(".ca-frame:not(.ca-frame-ahead)") !== null;
+  /** An output section without anything in it is not seen, but there: a frame in it is laid out before it is needed. */
+  private showOutput(): void {
+    const framed = this.frames.querySelector(".ca-frame:not(.ca-frame-next)") !== null;
     const stored = !this.stored.hidden && this.stored.assignedElements().length > 0;
-    this.output.hidden = !busy && this.notice.hidden && this.files.element.hidden && !framed && !stored;
+    const asked = !this.question.hidden;
+    const empty = !this.looksBusy && this.notice.hidden && this.files.element.hidden && !framed && !stored && !asked;
+    this.output.classList.toggle("ca-parked", empty);
   }
 
   private place(part: HTMLElement, parent: ParentNode & Node): void {

@@ -43,7 +43,8 @@ const colours = HighlightStyle.define([
   { tag: [tags.number, tags.bool, tags.null], color: "var(--ca-number)" },
   { tag: [tags.comment], color: "var(--ca-comment)", fontStyle: "italic" },
   { tag: [tags.function(tags.definition(tags.variableName)), tags.definition(tags.className)], color: "var(--ca-name)" },
-  { tag: [tags.meta, tags.self], color: "var(--ca-name)" },
+  { tag: [tags.tagName, tags.typeName], color: "var(--ca-keyword)" },
+  { tag: [tags.meta, tags.self, tags.attributeName], color: "var(--ca-name)" },
   { tag: tags.invalid, color: "var(--ca-danger)" },
 ]);
 
