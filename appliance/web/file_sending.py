@@ -29,6 +29,7 @@ class FileSending:
 
     def start(self) -> None:
         """Send, and finish the request."""
+        self._request.notifyFinish().addErrback(lambda _: self.stopProducing())
         self._request.registerProducer(self, True)
         self.resumeProducing()
 
