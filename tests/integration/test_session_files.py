@@ -108,6 +108,29 @@ def test_what_a_page_with_script_left_runs_nothing(appliance):
     assert headers["x-content-type-options"] == "nosniff"
 
 
+HOSTILE = """
+kernel = get_ipython().kernel
+def say(name, data):
+    kernel.session.send(kernel.publisher, 'session_file', {'name': name}, buffers=[data])
+for name in ('../../../../../tmp/owned', '/tmp/owned', '..', '', 'a/../b', 'x' * 5000, 5, None):
+    say(name, b'bad')
+for number in range(80):
+    say(f'flood{number}', bytes(1_000_000))
+"""
+
+
+@pytest.mark.skipif(INSTALLED, reason="looks into the directory of this host")
+@pytest.mark.attack(16, "names are hashed; bytes of a request are counted", "names that lead elsewhere, and a flood")
+def test_names_and_sizes_that_a_kernel_makes_up_lead_nowhere(appliance):
+    with SageClient(appliance.url, timeout="0") as client:
+        client.run(HOSTILE)
+    kept = list((appliance.config.files_path / client.kernel_id).iterdir())
+    assert {(len(file.name), file.name.isalnum()) for file in kept} == {(64, True)}
+    assert 0 < sum(file.stat().st_size for file in kept) <= 33_554_432
+    assert fetch(appliance, client.kernel_id, "flood0")[0] == 200
+    assert fetch(appliance, client.kernel_id, "flood79")[0] == 404
+
+
 @pytest.mark.skipif(INSTALLED, reason="kills a role, and wants a configuration of its own")
 def test_files_outlive_the_web_role_and_go_in_time():
     own = Appliance("[pool]\nready = 1\nmax_kernels = 4\n[web]\nfiles_seconds = 6.0\n")
