@@ -104,6 +104,13 @@ class Web:
         2000, "Connections of pages on which nobody has evaluated yet; further pages ask for kernels by POST."
     )
     sockjs_sessions: int = _key(2000, "SockJS sessions open at once; further ones are refused. One is one page.")
+    files_seconds: float = _key(
+        600.0, "Files that a program left can be fetched for this long after its kernel's end. 0: never."
+    )
+    max_files_bytes: int = _key(
+        134_217_728, "All such files that one web role keeps, in runtime_dir, which is memory; then the oldest go."
+    )
+    max_files_bytes_per_kernel: int = _key(33_554_432, "Such files of one kernel; then its oldest go.")
     service_seconds: float = _key(30.0, "Wall time of one POST /service, after which success is false.")
     health_cache_seconds: float = _key(5.0, "How long an answer of /healthz is reused, so that probes cost little.")
     health_seconds: float = _key(10.0, "Longest evaluation of /healthz that counts as healthy.")
@@ -359,6 +366,11 @@ class Config:
     def kernels_path(self) -> pathlib.Path:
         """Holds one directory of sockets per kernel; owned by the pool, group of the web role, mode 2750."""
         return self.runtime_path / "kernels"
+
+    @property
+    def files_path(self) -> pathlib.Path:
+        """Holds the files that programs left, by kernel; its own, mode 0700. See `appliance.web.kept_files`."""
+        return self.runtime_path / "files"
 
     @property
     def pool_socket(self) -> pathlib.Path:

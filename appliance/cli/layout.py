@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EFFECTIVE_FILE = "effective.toml"
 
 #: Everything that may be in the runtime directory.
-_OURS = ("kernels", "zygote", "pool", "permalink", "egress", "requestlog", EFFECTIVE_FILE)
+_OURS = ("kernels", "files", "zygote", "pool", "permalink", "egress", "requestlog", EFFECTIVE_FILE)
 
 #: Files that SQLite keeps beside a database.
 _DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
@@ -59,6 +59,7 @@ class Layout:
             web_group = gid_of(users.web)
             places = [
                 (self._config.kernels_path, users.pool, web_group, 0o2750),
+                (self._config.files_path, users.web, web_group, 0o700),
                 (self._config.pool_socket.parent, users.pool, web_group, 0o2750),
                 (self._config.zygote_socket.parent, users.pool, gid_of(users.pool), 0o711),
                 (self._config.permalink_socket.parent, users.permalink, web_group, 0o2750),

@@ -1,7 +1,7 @@
 // Bundles src/ into dist/, which the web role and nginx serve as /static/.
 //
-// A file that pages of others name keeps its name (embedded_cell.js, embedded_sagecell.js, output_frame.html); every
-// other one has a hash of its content in its name, so that browsers may keep it for ever. assets.json says which is which.
+// A file that pages of others name keeps its name (embedded_cell.js, embedded_sagecell.js, output_frame.html, and what
+// pages made for SageMathCell load beside its script: jquery.min.js, sagecell_embed.css); every other one has a hash of its content in its name, so that browsers may keep it for ever. assets.json says which is which.
 // Beside each text lie two compressed ones, .br and .gz, which are sent as they are.
 import { build } from "esbuild";
 import { createHash } from "node:crypto";
@@ -58,7 +58,7 @@ SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.`;
 
 /** Write the licences of every package whose code is in the bundles, as they ask. */
 async function writeLicences(metafiles) {
-  const packages = new Set(["katex"]);
+  const packages = new Set(["jquery", "katex"]);
   for (const { inputs } of metafiles) {
     for (const input of Object.keys(inputs)) {
       const match = /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input);
@@ -173,6 +173,8 @@ await bundle(
     if (name === "embedded_cell.js") await writeHashed(name, contents);
   },
 );
+await write("jquery.min.js", await readFile(path.join(here, "node_modules", "jquery", "dist", "jquery.min.js")));
+await write("sagecell_embed.css", "/* Cells bring their styles themselves; pages made for SageMathCell ask for this file. */\n");
 let frame = await readFile(path.join(here, "src", "frame", "output_frame.html"), "utf8");
 for (const name of ["output_frame.css", "output_frame.js"]) {
   if (!frame.includes(`"${name}"`)) throw new Error(`output_frame.html does not name ${name}`);

@@ -16,7 +16,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
 from ipykernel.compiler import XCachingCompiler
@@ -29,9 +29,9 @@ from traitlets import Type
 
 from appliance.kernel import hidden_checks
 from appliance.kernel.formatting import CellDisplayFormatter
-from appliance.kernel.interacts.sage_face import UPDATE, UPDATE_REPLY, update
+from appliance.kernel.interacts.sage_face import UPDATE, UPDATE_REPLY, speaks_sage, update
 from appliance.kernel.publisher import Publisher
-from appliance.kernel.session_files import SessionFiles
+from appliance.kernel.session_files import IMAGE_FILE, SessionFiles
 from appliance.kernel.streams import Stream, Ticker
 from appliance.kernel.string_decorators import StringDecorators, resolved
 from appliance.zygote import sandbox
@@ -41,6 +41,12 @@ MAX_QUEUED_MESSAGES = 100
 
 #: Asked of the server for a kernel whose interacts are on the page; the server has limits of its own.
 KEEP_SECONDS = 86_400
+
+#: Says what is in a file (`appliance.protocol.frames.SESSION_FILE`).
+SESSION_FILE = "session_file"
+
+#: Names of files that are told to be left out.
+MAX_TOLD = 10
 
 #: A cell that holds none of these words cannot await at its top level.
 _ASYNC_WORDS = (b"await", b"async")
@@ -130,6 +136,7 @@ class CellKernel(IPythonKernel):
         self.runs: Any = None
         self.shell_handlers[UPDATE] = self.update_interact
         self._files = SessionFiles(sandbox.HOME)
+        self.session.prepare_display = self._with_files
         self._ticker = Ticker(self.flush_streams)
         self.stdout = Stream("stdout", 1, self._publish_stream, self._ticker.wake)
         self.stderr = Stream("stderr", 2, self._publish_stream, self._ticker.wake)
@@ -336,6 +343,35 @@ class CellKernel(IPythonKernel):
         shown = self._files.display()
         if shown is not None:
             self.publish_display(shown)
+
+    def offer_files(self) -> None:
+        """Send what the program wrote to the server for a client of SageMathCell, and name it in the reply."""
+        parent = self.get_parent("shell") or {}
+        if not speaks_sage(parent):
+            return
+
+        def send(name: str, data: bytes) -> None:
+            self._send_file(self._shell_socket.forgetful, name, data, self._shell_parent_ident.get())
+
+        sent, left = self._files.send_changed(send)
+        if sent:
+            self.shell.payload_manager.write_payload({"new_files": sent}, single=False)
+        if left:
+            print(f"[Too large or too many to be fetched: {', '.join(left[:MAX_TOLD])}]", file=self.stderr)
+
+    def _with_files(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what is displayed, with the files that it names where the client can have them."""
+        if IMAGE_FILE not in data and "cell://" not in str(data.get("text/html", "")).lower():
+            return data
+        if not speaks_sage(self.get_parent("shell") or {}):
+            return self._files.with_linked(data)
+        topic = self._topic(SESSION_FILE)
+        self._files.send_linked(data, lambda name, file: self._send_file(self.publisher.forgetful, name, file, topic))
+        return data
+
+    def _send_file(self, socket: Any, name: str, data: bytes, ident: Any) -> None:
+        content = {"name": name.encode("utf-8", "replace").decode()}
+        self.session.send(socket, SESSION_FILE, content, self.get_parent("shell"), ident=ident, buffers=[data])
 
     def _run_checks(self) -> None:
         """Run the checks that came with the evaluation, and show their verdicts."""

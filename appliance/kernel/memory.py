@@ -74,6 +74,11 @@ class RememberedSocket:
         self._socket = socket
         self._memory = memory
 
+    @property
+    def forgetful(self) -> object:
+        """The socket, for what need not be said again and is too large to be kept."""
+        return self._socket
+
     def send_multipart(self, parts: Sequence[bytes], *arguments: object, **options: object) -> object:
         """Send a message to the client named in its first part, and keep what follows."""
         self._memory.keep("shell", parts[1:])

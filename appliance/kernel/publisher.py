@@ -48,8 +48,20 @@ class Publisher:
         """Whether this very process owns the socket: false in the zygote and in a visitor's own forks."""
         return self._socket is not None and self._pid == os.getpid()
 
+    @property
+    def forgetful(self) -> _Forgetful:
+        """The same, for what need not be said again and is too large to be kept."""
+        return _Forgetful(self)
+
     def send_multipart(
-        self, parts: Sequence[Any], flags: int = 0, copy: bool = True, track: bool = False, **_: Any
+        self,
+        parts: Sequence[Any],
+        flags: int = 0,
+        copy: bool = True,
+        track: bool = False,
+        *,
+        remember: bool = True,
+        **_: Any,
     ) -> None:
         """Send one message whole, as jupyter_client's Session expects of a socket."""
         if not self.attached:
@@ -59,7 +71,7 @@ class Publisher:
             self._main_is_sending = True
         try:
             with self._lock:
-                if self.memory is not None:
+                if remember and self.memory is not None:
                     self.memory.keep("iopub", parts)
                 send = self._socket.send
                 for part in parts[:-1]:
@@ -88,3 +100,14 @@ class Publisher:
     def install_interrupt_handler(self) -> None:
         """Make `on_interrupt` the handler of SIGINT."""
         signal.signal(signal.SIGINT, self.on_interrupt)
+
+
+class _Forgetful:
+    """A publisher whose messages are not remembered."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    def send_multipart(self, parts: Sequence[Any], *_: Any, **__: Any) -> None:
+        """Send one message whole."""
+        self._publisher.send_multipart(parts, remember=False)

@@ -15,7 +15,8 @@ class SageApi:
         self._kernel = kernel
 
     def new_files(self, root: str = "") -> str:
-        """Return the text SageMathCell's clients evaluate for; files are not offered, so there are never new ones."""
+        """Offer the files that are new or changed, in the reply's payload; return the text that clients ask for."""
+        self._kernel.offer_files()
         return ""
 
     def update_interact(self, interact_id: str, name: str | None = None, value: Any = None) -> None:

@@ -9,9 +9,14 @@ from __future__ import annotations
 import base64
 import mimetypes
 import os
+import re
 import stat
+import urllib.parse
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 MIME = "application/vnd.cell-appliance.files+json"
 
@@ -23,6 +28,22 @@ MAX_LOOKED_AT = 10_000
 
 #: Bytes brought to the page after one evaluation. The server takes messages of ten million bytes, in base64.
 MAX_BROUGHT_BYTES = 4_194_304
+
+#: Bytes of one file that is put where it can be fetched, and of all of them after one evaluation. The server takes
+#: messages of ten million bytes.
+MAX_SENT_BYTES = 8_388_608
+MAX_ALL_SENT_BYTES = 33_554_432
+
+#: Bytes of files put into one displayed object, which becomes a third larger by it.
+MAX_INLINE_BYTES = 4_194_304
+
+#: A picture by the name of its file, as programs of SageMathCell display it.
+IMAGE_FILE = "text/image-filename"
+
+_IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
+
+#: A file of the session in the HTML of such programs.
+_LINK = re.compile(r"cell://([^\s\"'<>?#]+)(?:\?[^\s\"'<>#]*)?", re.IGNORECASE)
 
 # The table of types is read now, before the fork.
 mimetypes.init()
@@ -67,10 +88,7 @@ class SessionFiles:
                         present[name] = (status.st_mtime_ns, status.st_size)
         changed = [name for name, state in present.items() if self._told.get(name) != state]
         self._told = present
-        return [
-            SessionFile(name, present[name][1], mimetypes.guess_type(name)[0] or "application/octet-stream")
-            for name in sorted(changed)
-        ]
+        return [SessionFile(name, present[name][1], _type_of(name)) for name in sorted(changed)]
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Return what is in a file, or None if that is more than ``limit`` bytes, or not there any more."""
@@ -83,6 +101,66 @@ class SessionFiles:
                 return None
             data = file.read(limit + 1)
         return data if len(data) <= limit else None
+
+    def send_changed(self, send: Callable[[str, bytes], None]) -> tuple[list[str], list[str]]:
+        """Hand what is new or changed to ``send``; return the names of what was sent and of what is too large."""
+        room = MAX_ALL_SENT_BYTES
+        sent: list[str] = []
+        left: list[str] = []
+        for file in self.changed():
+            data = self.read(file.name, min(room, MAX_SENT_BYTES)) if len(sent) < MAX_LISTED else None
+            if data is None:
+                left.append(file.name)
+                continue
+            room -= len(data)
+            send(file.name, data)
+            sent.append(file.name)
+        return sent, left
+
+    def linked(self, data: Mapping[str, Any]) -> list[str]:
+        """Return the files that a displayed object names, as programs of SageMathCell do."""
+        names = [_unquoted(match[1]) for match in _LINK.finditer(_html(data))]
+        image = data.get(IMAGE_FILE)
+        if isinstance(image, str):
+            names.append(image.partition("?")[0])
+        return list(dict.fromkeys(names))[:MAX_LISTED]
+
+    def send_linked(self, data: Mapping[str, Any], send: Callable[[str, bytes], None]) -> None:
+        """Hand the files that a displayed object names to ``send``."""
+        for name in self.linked(data):
+            content = self.read(name, MAX_SENT_BYTES)
+            if content is not None:
+                send(name, content)
+
+    def with_linked(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a displayed object with the files in it that it names, as far as they fit."""
+        names = self.linked(data)
+        room, found = MAX_INLINE_BYTES, {}
+        for name in names:
+            content = self.read(name, room)
+            if content is not None:
+                room -= len(content)
+                found[name] = content
+        if not found:
+            return data
+
+        def address(match: re.Match[str]) -> str:
+            name = _unquoted(match[1])
+            if name not in found:
+                return match[0]
+            return f"data:{_type_of(name)};base64,{base64.b64encode(found[name]).decode('ascii')}"
+
+        filled = dict(data)
+        if _html(data):
+            filled["text/html"] = _LINK.sub(address, _html(data))
+        image = str(data.get(IMAGE_FILE, "")).partition("?")[0]
+        kind = _type_of(image)
+        if image in found and kind in _IMAGE_TYPES:
+            if kind == "image/svg+xml":
+                filled.setdefault(kind, found[image].decode("utf-8", "replace"))
+            else:
+                filled.setdefault(kind, base64.b64encode(found[image]).decode("ascii"))
+        return filled
 
     def display(self) -> dict[str, Any] | None:
         """Return what to display of the files that are new or changed, by MIME type; None if there are none."""
@@ -106,3 +184,17 @@ class SessionFiles:
         more = len(files) - len(listed)
         further = f" and {more} more" if more else ""
         return {MIME: {"files": listed, "more": more}, "text/plain": f"Files: {names}{further}"}
+
+
+def _html(data: Mapping[str, Any]) -> str:
+    html = data.get("text/html")
+    return html if isinstance(html, str) else ""
+
+
+def _unquoted(name: str) -> str:
+    """Return a name as it was before it was made part of an address in HTML."""
+    return urllib.parse.unquote(name.replace("&amp;", "&"))
+
+
+def _type_of(name: str) -> str:
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"

@@ -14,7 +14,7 @@ import itertools
 import json
 import os
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_client._version import protocol_version
 from jupyter_client.jsonutil import json_default
@@ -22,6 +22,9 @@ from jupyter_client.session import DELIM, Session, extract_header
 
 from appliance.kernel.bounds import fitting_content
 from appliance.signature import Signer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 _encode = json.JSONEncoder(default=json_default, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _decode = json.JSONDecoder().decode
@@ -40,6 +43,9 @@ def pack(value: Any) -> bytes:
 OUTPUT_TYPES = frozenset({"stream", "display_data", "update_display_data", "execute_result", "error"})
 
 
+#: Those that hold one object in several forms.
+DISPLAY_TYPES = frozenset({"display_data", "update_display_data", "execute_result"})
+
 #: Key of the metadata that holds buffers as text.
 BUFFERS = "buffers"
 
@@ -57,6 +63,7 @@ class KernelSession(Session):
 
     ``output_metadata``: metadata of all output. ``outputs``: how many of `OUTPUT_TYPES` were sent. ``buffers_as_text``:
     the client's connection carries JSON only, and buffers travel in base64 in the metadata, in both directions.
+    ``prepare_display``: returns what is sent of the forms of a displayed object.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -64,6 +71,7 @@ class KernelSession(Session):
         self.output_metadata: dict[str, Any] = {}
         self.outputs = 0
         self.buffers_as_text = False
+        self.prepare_display: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
         self._forget()
 
     def adopt(self, session_id: str, key: bytes) -> None:
@@ -78,7 +86,8 @@ class KernelSession(Session):
         self._raw_key = bytes(self.key)
         self._signer = Signer(self._raw_key)
         self._numbers = itertools.count(1)
-        self._prefix = f"{self.session}_{self.pid}_"
+        # other numbers than those of the ordinary way
+        self._prefix = f"{self.session}_{self.pid}_s"
         self._header_end = (
             f'","username":{_encode(self.username)},"session":"{self.session}","version":"{protocol_version}"}}'
         )
@@ -146,6 +155,8 @@ class KernelSession(Session):
             ).encode()
         if kind in OUTPUT_TYPES:
             self.outputs += 1
+            if kind in DISPLAY_TYPES and self.prepare_display is not None:
+                content = {**content, "data": self.prepare_display(content["data"])}
             if self.output_metadata:
                 metadata = {**(metadata or {}), **self.output_metadata}
         # a message as parent and its bare header come by turns; the header is one object

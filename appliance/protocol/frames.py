@@ -84,6 +84,10 @@ CLIENT_TYPES = REQUEST_TYPES | COMM_TYPES | {INTERRUPT_REQUEST, SHUTDOWN_REQUEST
 #: What a kernel says to this server alone: that it is to be kept although its evaluations end.
 KERNEL_TIMEOUT = "kernel_timeout"
 
+#: ... and what is in a file that its program left: its name in ``name``, the bytes in a buffer. Over shell before the
+#: reply that tells of it, over iopub before what displays it.
+SESSION_FILE = "session_file"
+
 #: What a kernel says to the process that asks what it said before, on iopub: from here on, that hears it itself.
 REPLAY_MARK = "replay_mark"
 
@@ -95,7 +99,7 @@ def reply_type(request_type: str) -> str:
 
 #: What a kernel may send, by channel.
 KERNEL_TYPES: Mapping[str, frozenset[str]] = {
-    "shell": frozenset(map(reply_type, REQUEST_TYPES)),
+    "shell": frozenset(map(reply_type, REQUEST_TYPES)) | {SESSION_FILE},
     "stdin": frozenset({"input_request"}),
     "control": frozenset({"replay_reply"}),
     "iopub": COMM_TYPES
@@ -110,6 +114,7 @@ KERNEL_TYPES: Mapping[str, frozenset[str]] = {
         "clear_output",
         KERNEL_TIMEOUT,
         REPLAY_MARK,
+        SESSION_FILE,
     },
 }
 

@@ -36,6 +36,7 @@ from appliance.protocol.output_budget import (
     OutputLimits,
     shortened_reply,
 )
+from appliance.protocol.session_files import is_name
 
 if TYPE_CHECKING:
     from appliance.protocol.frames import ClientMessage, KernelFrame
@@ -54,6 +55,9 @@ MAX_OPEN_REQUESTS = 128
 
 #: Messages that wait until the subscription to the kernel's output is confirmed.
 MAX_QUEUED_MESSAGES = 32
+
+#: Bytes of files that are kept until a client asks for something again.
+MAX_FILE_BYTES = 33_554_432
 
 #: Malformed messages of one client, after which it is disconnected.
 MAX_INVALID_MESSAGES = 20
@@ -136,7 +140,15 @@ class Synchronize:
     """Make a round trip through shell and iopub, then call `Session.synchronized`."""
 
 
-Effect = Send | Deliver | InterruptKernel | Release | Keep | Close | StartGrace | CancelGrace | Synchronize
+@attrs.frozen
+class KeepFile:
+    """Keep a file that a program left."""
+
+    name: str
+    data: bytes
+
+
+Effect = Send | Deliver | KeepFile | InterruptKernel | Release | Keep | Close | StartGrace | CancelGrace | Synchronize
 Effects = Sequence[Effect]
 
 
@@ -187,6 +199,7 @@ class Session:
         self._seconds = seconds
         self._limits = limits
         self._unasked = OutputBudget(limits)
+        self._file_bytes = 0
         self._clients: dict[int, int] = {}
         self._open: dict[str, _Request] = {}
         self._queue: list[ClientMessage] = []
@@ -261,6 +274,8 @@ class Session:
             if message.msg_type == "execute_request":
                 self._evaluated = True
                 request.budget = OutputBudget(self._limits)
+        if message.msg_type in frames.REQUEST_TYPES:
+            self._file_bytes = 0
         if message.msg_type == "execute_request" or message.msg_type in frames.COMM_TYPES:
             self._unasked = OutputBudget(self._limits)
         return [] if self.phase is Phase.STARTING else [Send(message)]
@@ -340,6 +355,8 @@ class Session:
     def _heard(self, frame: KernelFrame) -> Effects:
         if frame.msg_type == frames.KERNEL_TIMEOUT:
             return []
+        if frame.msg_type == frames.SESSION_FILE:
+            return self._session_file(frame)
         request = self._open.get(frame.parent_id)
         if frame.channel == "stdin":
             return self._input_request(frame, request)
@@ -382,6 +399,14 @@ class Session:
             if frame.channel == "shell" and request is not None and not request.replied:
                 effects += self.kernel_frame(frame)
         return effects
+
+    def _session_file(self, frame: KernelFrame) -> Effects:
+        """Keep a file, unless its name is none or it is more than is kept of one request."""
+        name = frame.content.get("name")
+        if not isinstance(name, str) or not is_name(name) or len(frame.buffers) != 1:
+            return []
+        self._file_bytes += len(frame.buffers[0])
+        return [] if self._file_bytes > MAX_FILE_BYTES else [KeepFile(name, frame.buffers[0])]
 
     def _input_request(self, frame: KernelFrame, request: _Request | None) -> Effects:
         """Ask whoever runs the evaluation, or all if that client's connection was made again."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import attrs
 
@@ -42,13 +42,23 @@ _UNSAFE_IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026
 
 
 @attrs.frozen
+class FilePart:
+    """A part of a file that is sent piece by piece, as the client takes it, and then closed."""
+
+    file: BinaryIO
+    start: int
+    size: int
+
+
+@attrs.frozen
 class Response:
-    """An answer."""
+    """An answer; ``part`` takes the place of ``body``."""
 
     status: int
     body: bytes = b""
     content_type: str = JSON_TYPE
     headers: Headers = ()
+    part: FilePart | None = None
 
 
 @attrs.frozen

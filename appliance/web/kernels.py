@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from appliance.config import Config
+    from appliance.web.kept_files import KeptFiles
     from appliance.web.pool_client import KernelAddress, PoolClient, Used, Visitor, WantedKernel
     from appliance.web.request_log import RequestLog
 
@@ -59,10 +60,12 @@ class Kernels(Service):
         reactor: Any,
         pool: PoolClient,
         now: Callable[[], str],
+        files: KeptFiles,
         request_log: RequestLog | None = None,
     ) -> None:
         self.clock = reactor
         self.pool = pool
+        self.files = files
         self.sockets = Sockets(reactor)
         self._config = config
         self._now = now
@@ -106,6 +109,7 @@ class Kernels(Service):
     def _tick_all(self) -> None:
         now = self.clock.seconds()
         self._ended = {name: ended for name, ended in self._ended.items() if ended[1] > now}
+        self.files.tick(list(self._live))
         for kernel in list(self._live.values()):
             try:
                 kernel.tick()

@@ -105,6 +105,11 @@ class LiveKernel:
         return len(self._clients)
 
     @property
+    def busy(self) -> bool:
+        """Whether a request is open."""
+        return self._session.busy
+
+    @property
     def execution_state(self) -> str:
         """What Jupyter calls the execution state."""
         return self._session.state
@@ -300,6 +305,8 @@ class LiveKernel:
                         self._watch.sent(message)
                     if not self._connection.send(message):
                         self._perform(self._session.send_refused(message))
+                case machine.KeepFile(name, data):
+                    self._kernels.files.keep(self.kernel_id, name, data)
                 case machine.InterruptKernel(number, message):
                     self._kernels.background(self._interrupt(number, message))
                 case machine.Synchronize():
@@ -350,4 +357,5 @@ class LiveKernel:
         if self._watch is not None:
             self._watch.ended()
         self._connection.close()
+        self._kernels.files.renew(self.kernel_id)
         self._kernels.forget(self)

@@ -128,6 +128,13 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /kernel/{kernel_id}/channels": Operation(
         answers=_WEBSOCKET, query={"session_id": TEXT, "after": TEXT, "after_kernel": TEXT}
     ),
+    "GET /kernel/{kernel_id}/files/{name}": Operation(
+        answers={
+            "200": ("A file.", {"*/*": ANYTHING}),
+            "206": ("A part of it.", {"*/*": ANYTHING}),
+            "304": ("It has not changed.", {}),
+        }
+    ),
     "GET /lease": Operation(
         answers=_WEBSOCKET, query={"session_id": TEXT, "CellSessionID": TEXT, "accepted_tos": AGREED}
     ),

@@ -29,9 +29,11 @@ from appliance.event_sender import EventSender
 from appliance.notify import inherited_socket
 from appliance.web import analytics
 from appliance.web.access import Access
+from appliance.web.file_routes import FileRoutes
 from appliance.web.health import MAX_FACTOR, MIN_FACTOR, Health
 from appliance.web.jupyter_routes import JupyterRoutes
 from appliance.web.jupyter_sessions import JupyterSessions
+from appliance.web.kept_files import KeptFiles
 from appliance.web.kernel_routes import KernelRoutes
 from appliance.web.kernels import Kernels
 from appliance.web.lease_routes import LeaseRoutes
@@ -208,7 +210,14 @@ def make_service(config: Config, reactor: Any) -> WebService:
     metrics = WebMetrics()
     send = events.send if events is not None else None
     request_log = RequestLog(config.requestlog, send, time.time, reactor.seconds, metrics)
-    kernels = Kernels(config, reactor, pool, utc_now, request_log)
+    kept = KeptFiles(
+        config.files_path,
+        seconds=config.web.files_seconds,
+        max_bytes=config.web.max_files_bytes,
+        max_kernel_bytes=config.web.max_files_bytes_per_kernel,
+        now=time.time,
+    )
+    kernels = Kernels(config, reactor, pool, utc_now, kept, request_log)
     permalinks = PermalinkClient(config, reactor)
     access = Access(config)
     sockjs = SockJsRoutes(config, kernels, access, reactor, utc_now)
@@ -218,6 +227,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
     description = Description()
     routes = (
         *KernelRoutes(config, kernels, access, reactor, utc_now).routes(),
+        *FileRoutes(kernels, reactor).routes(),
         *ServiceRoutes(config, kernels, access, utc_now).routes(),
         *PermalinkRoutes(permalinks, config.permalink.max_code_bytes, request_log).routes(),
         *files.routes(),

@@ -17,6 +17,7 @@ from twisted.web import resource, server
 from appliance.errors import ApplianceError, BadRequest, Forbidden, NotFound, TooLarge
 from appliance.log import kernel_name
 from appliance.web.arguments import parse_arguments
+from appliance.web.file_sending import FileSending
 from appliance.web.http import (
     Call,
     Response,
@@ -228,7 +229,7 @@ class Router(resource.Resource):
             name = label(route.pattern.pattern) if route is not None else "none"
             status = response.status if response is not None else 101
             self._metrics.requested(name, method, status, self._clock_seconds() - began)
-        if response is not None and not request._disconnected:
+        if response is not None:
             _send(request, response, route, origin)
 
     def _find(self, path: str) -> tuple[Route, dict[str, str]]:
@@ -314,11 +315,20 @@ def begin(request: Any, response: Response, origin: str | None, *, any_origin: b
 
 
 def _send(request: Any, response: Response, route: Route | None, origin: str | None) -> None:
+    part = response.part
+    if request._disconnected or (part is not None and request.method == b"HEAD"):
+        if part is not None:
+            part.file.close()
+        if request._disconnected:
+            return
     begin(request, response, origin, any_origin=route is not None and route.any_origin)
     if response.status in (204, 304):
         request.responseHeaders.removeHeader(b"content-type")
     else:
-        request.setHeader("Content-Length", str(len(response.body)))
+        request.setHeader("Content-Length", str(len(response.body) if part is None else part.size))
+    if part is not None and request.method != b"HEAD":
+        FileSending(request, part).start()
+        return
     if request.method != b"HEAD" and response.body:
         request.write(response.body)
     request.finish()

@@ -58,6 +58,12 @@ class StandardServer(JupyterServer):
         return [*super().command(), "--ServerApp.allow_origin=*", "--ServerApp.allow_credentials=False"]
 
 
+async def read(page: Page) -> None:
+    """Wait as a reader does, whose mouse lies on the page beside the cell."""
+    await page.mouse.move(1, 1)
+    await page.wait_for_timeout(READ_MILLISECONDS)
+
+
 async def click(page: Page, selector: str) -> float:
     """Press a button as a hand does; return the milliseconds until output is on the screen."""
     box = await page.locator(selector).bounding_box()
@@ -88,11 +94,10 @@ async def appliance_sample(browser: Browser, site: Site) -> tuple[float, float]:
     """Return the first click on a page, and the second, which replaces the output of the first."""
     async with opened(browser, f"{site.origin}/cell") as page:
         await page.wait_for_selector("code-cell .ca-run")
-        await page.wait_for_timeout(READ_MILLISECONDS)
+        await read(page)
         first = await click(page, "code-cell .ca-run")
         await page.wait_for_selector("code-cell .ca-input[data-phase=idle]")
-        await page.mouse.move(1, 1)
-        await page.wait_for_timeout(READ_MILLISECONDS)
+        await read(page)
         await page.evaluate("samples = {}")
         return first, await click(page, "code-cell .ca-run")
 
@@ -101,11 +106,11 @@ async def thebe_sample(browser: Browser, site: Site) -> tuple[float, float]:
     """Return a click with the kernel running and connected, and one that starts everything."""
     async with opened(browser, f"{site.origin}/thebe-ready") as page:
         await page.wait_for_function("window.thebe.session?.kernel?.status === 'idle'")
-        await page.wait_for_timeout(READ_MILLISECONDS)
+        await read(page)
         ready = await click(page, ".thebe-run-button")
         await page.evaluate("window.thebe.session.shutdown()")
     async with opened(browser, f"{site.origin}/thebe-cold") as page:
-        await page.wait_for_timeout(READ_MILLISECONDS)
+        await read(page)
         cold = await page.evaluate(
             """async () => {
               samples.click = performance.now();

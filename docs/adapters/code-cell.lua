@@ -4,7 +4,9 @@
 --   print(6 * 7)
 --   ```                                      Quarto: filters: [code-cell.lua] and code-cell-root: https://... in the YAML
 --
--- The other class is the language; attributes are those of <code-cell>. Other formats keep the code block.
+-- The other class is the language; attributes are those of <code-cell>. A code block of the class `output` behind it is what
+-- the code printed, shown until somebody evaluates. Other formats keep the code blocks. Readers without JavaScript or without
+-- the server, and prints, get code and output as they stand.
 
 local root = nil
 local used = false
@@ -31,8 +33,7 @@ function Meta(meta)
   root = value and pandoc.utils.stringify(value):gsub("/+$", "") or nil
 end
 
-function CodeBlock(block)
-  if not FORMAT:match("html") or not block.classes:includes("cell") then return nil end
+local function cell(block, output)
   if not root then error("code-cell.lua: set code-cell-root to the address of the server") end
   used = true
   local language = "python"
@@ -43,9 +44,31 @@ function CodeBlock(block)
   for name, value in pairs(block.attributes) do
     if ATTRIBUTES[name] then attributes = attributes .. string.format(' %s="%s"', name, escape(value)) end
   end
+  local shown = string.format("<pre>%s</pre>", escape(block.text))
+  if output then shown = shown .. string.format('<pre slot="output">%s</pre>', escape(output.text)) end
   return pandoc.RawBlock("html", string.format(
-    '<code-cell%s><script type="application/json">%s</script></code-cell>\n<noscript><pre>%s</pre></noscript>',
-    attributes, json(block.text), escape(block.text)))
+    '<code-cell%s><script type="application/json">%s</script>%s</code-cell>', attributes, json(block.text), shown))
+end
+
+local function is(block, class)
+  return block ~= nil and block.t == "CodeBlock" and block.classes:includes(class)
+end
+
+function Blocks(blocks)
+  if not FORMAT:match("html") then return nil end
+  local result = pandoc.List()
+  local at = 1
+  while at <= #blocks do
+    if is(blocks[at], "cell") then
+      local output = is(blocks[at + 1], "output") and blocks[at + 1] or nil
+      result:insert(cell(blocks[at], output))
+      if output then at = at + 1 end
+    else
+      result:insert(blocks[at])
+    end
+    at = at + 1
+  end
+  return result
 end
 
 function Pandoc(document)
@@ -55,4 +78,4 @@ function Pandoc(document)
   return document
 end
 
-return { { Meta = Meta }, { CodeBlock = CodeBlock }, { Pandoc = Pandoc } }
+return { { Meta = Meta }, { Blocks = Blocks }, { Pandoc = Pandoc } }

@@ -8,7 +8,8 @@ Copy this file beside conf.py and say there::
 
 The argument is the language, Python without one. Options are the attributes of ``<code-cell>``: ``link-key``,
 ``environment``, ``profile``, ``hide``, ``evaluate-label``, ``ui-language``, and the flags ``linked``, ``readonly`` and
-``autoeval``. Readers without JavaScript, prints, and other builders than HTML get the code as it stands.
+``autoeval``. ``output`` is what the code printed, shown until somebody evaluates. Readers without JavaScript or without
+the server, prints, and other builders than HTML get the code as it stands, and that output.
 """
 
 from __future__ import annotations
@@ -29,14 +30,18 @@ FLAGS = ("linked", "readonly", "autoeval")
 
 
 class code_cell(nodes.General, nodes.Element):  # noqa: N801 - docutils
-    """A cell; its only child is the code as other builders show it."""
+    """A cell; its children are the code and the output as other builders show them."""
 
 
-def cell_html(code: str, attributes: dict[str, str]) -> str:
+def cell_html(code: str, attributes: dict[str, str], output: str) -> str:
     """Return the element for a cell; the code cannot end it, whatever it holds."""
     text = "".join(f' {name}="{html.escape(value)}"' for name, value in attributes.items())
     script = json.dumps(code).replace("<", "\\u003c")
-    return f'<code-cell{text}><script type="application/json">{script}</script></code-cell>'
+    # browsers show what follows until the cell takes its place
+    shown = f"<pre>{html.escape(code)}</pre>"
+    if output:
+        shown += f'<pre slot="output">{html.escape(output)}</pre>'
+    return f'<code-cell{text}><script type="application/json">{script}</script>{shown}</code-cell>\n'
 
 
 class CodeCell(SphinxDirective):
@@ -47,6 +52,7 @@ class CodeCell(SphinxDirective):
     option_spec = {  # noqa: RUF012 - docutils
         **dict.fromkeys(TEXTS, directives.unchanged_required),
         **dict.fromkeys(FLAGS, directives.flag),
+        "output": directives.unchanged_required,
     }
 
     def run(self) -> list[nodes.Node]:
@@ -57,16 +63,18 @@ class CodeCell(SphinxDirective):
         attributes = {"language": language}
         attributes |= {name: self.options[name] for name in TEXTS if name in self.options}
         attributes |= {name: "" for name in FLAGS if name in self.options}
-        cell = code_cell("", code=code, attributes=attributes)
+        output = self.options.get("output", "")
+        cell = code_cell("", code=code, attributes=attributes, output=output)
         cell += nodes.literal_block(code, code, language=language)
+        if output:
+            cell += nodes.literal_block(output, output, language="none")
         self.set_source_info(cell)
         return [cell]
 
 
 def visit_html(translator: Any, node: code_cell) -> None:
-    """Write the element, and the code for who has no scripts."""
-    translator.body.append(cell_html(node["code"], node["attributes"]))
-    translator.body.append(f"<noscript><pre>{html.escape(node['code'])}</pre></noscript>\n")
+    """Write the element."""
+    translator.body.append(cell_html(node["code"], node["attributes"], node["output"]))
     raise nodes.SkipNode
 
 

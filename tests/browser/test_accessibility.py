@@ -82,6 +82,15 @@ def test_a_cell_at_work_that_asks_and_shares(page, site, watch, scheme):
     expect(cell.root.get_by_role("listbox")).to_be_visible(timeout=20_000)
     assert violations(page) == []
     page.keyboard.press("Escape")
+    page.keyboard.press("F11")
+    assert violations(page) == []
+    page.keyboard.press("F1")
+    expect(cell.root.get_by_role("dialog", name="Keys")).to_be_visible()
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    cell.write("%html\n<p class='x'>text</p>\n")
+    assert violations(page) == []
     cell.write("input('What? ')")
     cell.start()
     expect(cell.root.get_by_label("What?")).to_be_visible()

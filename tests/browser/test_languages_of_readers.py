@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import pathlib
 
 import pytest
 from playwright.sync_api import expect
@@ -73,3 +75,66 @@ def test_shared_code_is_a_picture_html_and_a_notebook(page, site, publish, forei
     page.goto(foreign.publish("", snippet))
     again = CellOnPage(page)
     assert again.code == cell.code or "a</script>b" in again.code
+
+
+JSQR = pathlib.Path(__file__).resolve().parents[1] / "clients/node_modules/jsqr/dist/jsQR.js"
+
+DECODE = """async (png) => {
+  const picture = await createImageBitmap(await (await fetch('data:image/png;base64,' + png)).blob());
+  const canvas = new OffscreenCanvas(picture.width, picture.height);
+  const context = canvas.getContext('2d');
+  context.drawImage(picture, 0, 0);
+  const {data, width, height} = context.getImageData(0, 0, picture.width, picture.height);
+  return jsQR(data, width, height)?.data;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_qr_code_on_the_screen_is_read_as_the_short_link(page, site, browser, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.goto(site + "/")
+    cell = CellOnPage(page)
+    cell.write("print('shared by telephone')")
+    cell.button("Share").click()
+    picture = cell.root.get_by_role("img", name="QR code of the short link")
+    expect(picture).to_be_visible()
+    link = cell.root.get_by_label("Short link", exact=False).first.input_value()
+    seen = base64.b64encode(picture.screenshot()).decode()
+    reader = browser.new_page()
+    reader.evaluate(JSQR.read_text())
+    assert reader.evaluate(DECODE, seen) == link
+    reader.close()
+    page.goto(link)
+    expect(CellOnPage(page).output.get_by_text("shared by telephone")).to_be_visible()
+
+
+def test_linked_cells_are_shared_with_those_before_them(page, site, foreign):
+    script = f'<script src="{site}/static/embedded_cell.js"></script>'
+    page.goto(
+        foreign.publish(
+            script,
+            "<code-cell linked id=one>x = 6</code-cell><code-cell id=alone>print('alone')</code-cell>"
+            "<code-cell linked id=two>print(x * 7)</code-cell><code-cell linked id=three>print('after')</code-cell>",
+        )
+    )
+    one, two = CellOnPage(page, "#one"), CellOnPage(page, "#two")
+    one.evaluate()
+    two.evaluate()
+    two.button("Share").click()
+    link = two.root.get_by_label("Short link", exact=False).first.input_value()
+    with page.expect_download() as downloaded:
+        two.button("Download as a notebook").click()
+    notebook = json.loads(downloaded.value.path().read_text())
+    assert [(cell["source"], [output.get("text") for output in cell["outputs"]]) for cell in notebook["cells"]] == [
+        ("x = 6", []),
+        ("print(x * 7)", ["42\n"]),
+        ("print('after')", []),
+    ]
+    snippet = two.root.get_by_label("HTML", exact=False).and_(page.locator("input")).input_value()
+    page.goto(link)
+    expect(CellOnPage(page).output.get_by_text("42")).to_be_visible()
+    page.goto(foreign.publish("", snippet))
+    again = [CellOnPage(page, f"code-cell >> nth={number}") for number in range(3)]
+    again[0].evaluate()
+    again[1].evaluate()
+    expect(again[1].output.get_by_text("42")).to_be_visible()

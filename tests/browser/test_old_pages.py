@@ -28,6 +28,21 @@ def test_a_page_of_sphinx_counts_on_jquery(page, foreign, sagecell_script):
     expect(cell.output.get_by_text("a<b>c")).to_be_visible()
 
 
+def test_files_that_such_pages_load_beside_the_script_are_there(page, foreign, site, sagecell_script):
+    page.goto(
+        foreign.publish(
+            f'<script src="{site}/static/jquery.min.js"></script>'
+            f'<link rel="stylesheet" href="{site}/static/sagecell_embed.css">' + sagecell_script,
+            """<div class="sage" id="sage-1"><script type="text/x-sage">print(6 * 7)</script></div>
+            <script>$(function () { sagecell.makeSagecell({inputLocation: "#sage-1"}); });</script>""",
+        )
+    )
+    assert page.evaluate("[$.fn.jquery.split(`.`)[0], sagecell.jQuery === jQuery]") == ["3", True]
+    cell = CellOnPage(page, "#sage-1")
+    cell.evaluate()
+    expect(cell.output.get_by_text("42")).to_be_visible()
+
+
 def test_a_page_of_pretext(page, foreign, sagecell_script):
     page.goto(
         foreign.publish(

@@ -100,6 +100,25 @@ def test_nobody_pays_for_a_page_that_is_only_read(page, site):
     expect(page.locator(".ca-output")).to_be_hidden()
 
 
+def test_the_first_sign_of_a_hand_prepares_the_cell_next_to_it(page, foreign, site):
+    script = f'<script src="{site}/static/embedded_cell.js"></script>'
+    cells = "".join(f"<code-cell id=c{number} style='margin-bottom: 250px'>1</code-cell>" for number in range(4))
+    page.goto(foreign.publish(script, cells))
+    expect(page.locator("#c1 .ca-run")).to_be_visible()
+    page.wait_for_timeout(200)
+    assert page.locator("iframe").count() == 0
+    box = page.locator("#c1").bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + box["height"] + 40)
+    expect(page.locator("#c1 iframe.ca-frame-ahead")).to_have_count(1)
+    page.mouse.move(300, 5)
+    page.wait_for_timeout(200)
+    # a page has one, where its visitor was last
+    assert page.locator("iframe").count() == 1
+    page.locator("#c0 .ca-run").hover()
+    expect(page.locator("#c0 iframe.ca-frame-ahead")).to_have_count(1)
+    assert page.locator("iframe").count() == 1
+
+
 def test_b5_a_page_at_its_quota_evaluates_again(page, watch):
     """The kernel of an interact lives on; evaluating again must not count it beside the next."""
     running = Appliance("[pool]\nmax_kernels = 4\nready = 2\n[quota]\nkernels_per_page = 1\n")

@@ -60,3 +60,21 @@ def test_linked_cells_are_told_what_changed_since(page, foreign, site):
     expect(first.root.locator(".ca-files li")).to_have_count(2)
     second.evaluate()
     expect(second.root.locator(".ca-files li")).to_have_text("b 2 bytes · application/octet-stream")
+
+
+def test_files_that_an_object_names_are_in_it(cell, page):
+    cell.evaluate(
+        "import matplotlib.pyplot as plt\nfrom IPython.display import HTML\nplt.plot([1, 2])\n"
+        "plt.savefig('p.png'); plt.savefig('q.svg'); plt.close()\nopen('t.txt', 'w').write('text')\n"
+        "display({'text/image-filename': 'p.png?m=1', 'text/plain': 'one'}, raw=True)\n"
+        "display({'text/image-filename': 'q.svg', 'text/plain': 'two'}, raw=True)\n"
+        'display(HTML(\'<img id=third alt=three src="cell://p.png"><a href="CELL://t.txt" download="t.txt">it</a>\'))'
+    )
+    for picture in ("[data-mime='image/png'] img", "[data-mime='image/svg+xml'] img", "#third"):
+        width = cell.output.locator(picture).evaluate("image => image.decode().then(() => image.naturalWidth)")
+        assert width > 100, picture
+    cell.output.get_by_role("link", name="it").click()
+    with page.expect_download() as download:
+        cell.button("Save").click()
+    assert download.value.suggested_filename == "t.txt"
+    assert pathlib.Path(download.value.path()).read_text() == "text"

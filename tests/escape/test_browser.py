@@ -340,7 +340,8 @@ def test_permalinks_cannot_be_enumerated_overwritten_deleted_or_overfilled(appli
 SOCKJS = ("websocket", "xhr", "xhr_streaming", "eventsource", "jsonp", "xhr_send", "jsonp_send")
 #: Addresses of which each route must have one.
 PATHS = (
-    "/", "/lease", "/kernel", "/kernel/x", "/kernel/x/channels", "/kernel/ticket/x", "/service", "/permalink",
+    "/", "/lease", "/kernel", "/kernel/x", "/kernel/x/channels", "/kernel/x/files/y", "/kernel/ticket/x", "/service",
+    "/permalink",
     "/healthz", "/readyz", "/livez", "/static/x", "/embedded_cell.js", "/embedded_sagecell.js",
     "/tos.html", "/help.html", "/openapi.json",
     "/environments", "/api", "/api/status", "/api/me", "/api/kernelspecs", "/api/kernelspecs/x", "/api/kernels",

@@ -26,29 +26,37 @@ class Cells(html.parser.HTMLParser):
         self.cells: list[dict[str, str | None]] = []
         self.scripts: list[str | None] = []
         self.fallbacks: list[str] = []
+        self.outputs: list[str] = []
         self._open = ""
+        self._in_cell = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = dict(attrs)
         if tag == "code-cell":
             self.cells.append(attributes)
+            self._in_cell = True
         elif tag == "script" and attributes.get("type") == "application/json":
             self._open = "code"
         elif tag == "script" and "src" in attributes:
             self.scripts.append(attributes["src"])
-        elif tag == "noscript":
-            self._open = "fallback"
-            self.fallbacks.append("")
+        elif tag == "pre" and self._in_cell:
+            shown = self.outputs if attributes.get("slot") == "output" else self.fallbacks
+            self._open = "output" if shown is self.outputs else "fallback"
+            shown.append("")
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in ("script", "noscript"):
+        if tag in ("script", "pre"):
             self._open = ""
+        elif tag == "code-cell":
+            self._in_cell = False
 
     def handle_data(self, data: str) -> None:
         if self._open == "code":
             self.cells[-1]["code"] = json.loads(data)
         elif self._open == "fallback":
             self.fallbacks[-1] += data
+        elif self._open == "output":
+            self.outputs[-1] += data
 
 
 def cells_in(page: pathlib.Path) -> Cells:
@@ -79,9 +87,11 @@ def sphinx(tmp_path):
     return build
 
 
+OPTIONS = ":link-key: a\n:autoeval:\n:output: <b> 42"
+
 DIRECTIVE = {
-    "index.rst": f"Title\n=====\n\n.. code-cell:: python\n   :link-key: a\n   :autoeval:\n\n{indented(CODE)}\n",
-    "index.md": f"# Title\n\n```{{code-cell}} python\n:link-key: a\n:autoeval:\n\n{CODE}\n```\n",
+    "index.rst": f"Title\n=====\n\n.. code-cell:: python\n{indented(OPTIONS)}\n\n{indented(CODE)}\n",
+    "index.md": f"# Title\n\n```{{code-cell}} python\n{OPTIONS}\n\n{CODE}\n```\n",
 }
 
 
@@ -90,12 +100,14 @@ def test_sphinx_makes_cells(sphinx, name):
     page = cells_in(sphinx(name, DIRECTIVE[name]) / "index.html")
     assert page.cells == [{"language": "python", "link-key": "a", "autoeval": "", "code": CODE}]
     assert page.fallbacks == [CODE]
+    assert page.outputs == ["<b> 42"]
     assert f"{ROOT}/static/embedded_cell.js" in page.scripts
 
 
 def test_other_builders_show_the_code(sphinx):
     text = (sphinx("index.rst", DIRECTIVE["index.rst"], "text") / "index.txt").read_text()
     assert 'print("a</script><b>", 1 < 2 & 3' in text
+    assert "<b> 42" in text
 
 
 def test_a_page_without_cells_loads_nothing(sphinx):
@@ -111,7 +123,10 @@ def pandoc(text: str, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
 
 
-BLOCK = f'```{{.python .cell link-key="a" onclick="x"}}\n{CODE}\n```\n\n```python\nnot_a_cell()\n```\n'
+BLOCK = (
+    f'```{{.python .cell link-key="a" onclick="x"}}\n{CODE}\n```\n\n'
+    "```{.output}\n<b> 42\n43\n```\n\n```python\nnot_a_cell()\n```\n"
+)
 
 
 def test_pandoc_makes_cells(tmp_path):
@@ -121,6 +136,7 @@ def test_pandoc_makes_cells(tmp_path):
     cells = cells_in(page)
     assert cells.cells == [{"language": "python", "link-key": "a", "code": CODE}]
     assert cells.fallbacks == [CODE]
+    assert cells.outputs == ["<b> 42\n43"]
     assert cells.scripts == [f"{ROOT}/static/embedded_cell.js"]
     assert "not_a_cell" in page.read_text()
 
@@ -129,6 +145,7 @@ def test_pandoc_leaves_code_to_other_formats():
     done = pandoc(BLOCK, "--to", "latex")
     assert done.returncode == 0, done.stderr
     assert "code-cell" not in done.stdout
+    assert "42" in done.stdout
 
 
 def test_pandoc_asks_for_the_server():

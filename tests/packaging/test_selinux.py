@@ -119,6 +119,8 @@ cell_web_t        cell_pool_runtime_t     sock_file           write
 cell_web_t        cell_kernel_runtime_t   sock_file           write
 cell_web_t        cell_permalink_t        unix_stream_socket  connectto
 cell_web_t        cell_conf_t             file                read
+cell_web_t        cell_web_files_t        file                create
+cell_web_t        cell_web_files_t        dir                 create
 cell_web_t        init_t                  unix_dgram_socket   sendto
 cell_pool_t       cell_kernel_runtime_t   dir                 create
 cell_pool_t       cell_kernel_runtime_t   sock_file           create
@@ -164,6 +166,10 @@ cell_kernel_t     bin_t                   file                execute
 FORBIDDEN = """
 cell_kernel_t     cell_permalink_state_t  file                read
 cell_kernel_t     cell_permalink_state_t  dir                 search
+cell_kernel_t     cell_web_files_t        dir                 search
+cell_kernel_t     cell_web_files_t        file                read
+cell_pool_t       cell_web_files_t        file                read
+cell_web_t        cell_web_files_t        file                execute
 cell_kernel_t     cell_conf_t             file                read
 cell_kernel_t     cell_pool_runtime_t     sock_file           write
 cell_kernel_t     cell_permalink_runtime_t sock_file          write

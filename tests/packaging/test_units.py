@@ -140,6 +140,7 @@ def test_accounts_and_directories(tmp_path: Path) -> None:
     modes = {path.name: oct(path.stat().st_mode & 0o7777) for path in (tmp_path / "run/cell-appliance").iterdir()}
     assert modes == {
         "web": "0o750",
+        "files": "0o700",
         "metrics": "0o750",
         "reads": "0o750",
         "pool": "0o2750",

@@ -5,25 +5,26 @@ import type { EditorView } from "@codemirror/view";
 import { complete } from "./completion.js";
 import { CellView } from "./cell_view.js";
 import type { Part, Tone } from "./cell_view.js";
-import { make } from "./dom.js";
-import { createEditor, replaceCode, setLanguage } from "./editor.js";
+import { createEditor, offersCompletions, replaceCode, setLanguage } from "./editor.js";
 import { IDLE, step } from "./evaluation.js";
 import type { Effect, Evaluation, Happening, Outcome } from "./evaluation.js";
 import type { SavedInteract } from "./interacts.js";
 import type { Ending, Kernel, Listener } from "./kernel.js";
-import { environmentFor, labelOf, notInstalled, titleOf } from "./languages.js";
-import type { Environment } from "./languages.js";
+import { LanguageMenu } from "./language_menu.js";
 import { prepareLease } from "./lease_socket.js";
 import { PAGE_SESSION, executeRequest, textOf } from "./messages.js";
-import type { KernelMessage, Request } from "./messages.js";
+import type { Json, KernelMessage, Request } from "./messages.js";
 import { outputOf, pagesOf } from "./output_items.js";
 import type { Check } from "./options.js";
 import type { OfferedFile } from "./output_items.js";
-import { Transcript, notebookOf, snippetOf } from "./notebook.js";
+import { Transcript } from "./notebook.js";
 import { OutputView } from "./output_view.js";
+import { whenSomebodyIsHere } from "./presence.js";
 import { ServerError } from "./server.js";
 import type { Server, Wanted } from "./server.js";
 import { FreshSession } from "./session.js";
+import { Sharing } from "./sharing.js";
+import type { SharedCell } from "./sharing.js";
 import { filesOf, save, sizeText } from "./session_files.js";
 import type { LinkedSession } from "./session.js";
 import { languageOf, stringsFor, told } from "./strings/catalogue.js";
@@ -59,6 +60,9 @@ const INTERRUPT_MILLISECONDS = 2_000;
 
 const CLOCK_MILLISECONDS = 1_000;
 
+/** An evaluation that is over sooner never looks busy: the page is drawn anew once, with the output, instead of before. */
+const QUICK_MILLISECONDS = 60;
+
 /** After an evaluation, the next one is prepared when the page has shown this one. */
 const AGAIN_MILLISECONDS = 300;
 
@@ -80,11 +84,12 @@ export class Cell {
   private readonly editor: EditorView;
   private readonly outputs: OutputView;
   private readonly leaveLink: (() => void) | undefined;
+  private readonly leavePresence: () => void;
+  private readonly sharing: Sharing;
   private readonly texts: Strings;
 
-  private language: string;
+  private readonly menu: LanguageMenu;
   private readonly wanted: Wanted;
-  private environments: readonly Environment[] = [];
   private state: Evaluation = IDLE;
   /** Number of the evaluation; whatever belongs to an earlier one is ignored. */
   private evaluation = 0;
@@ -93,6 +98,7 @@ export class Cell {
   private silence: () => void = () => undefined;
   private patience: ReturnType<typeof setTimeout> | undefined;
   private clock: ReturnType<typeof setInterval> | undefined;
+  private busySoon: ReturnType<typeof setTimeout> | undefined;
   private startedAt = 0;
   /** How many visitors are before this one while all kernels are taken. */
   private before: number | undefined;
@@ -104,16 +110,16 @@ export class Cell {
   private restored: { readonly code: string; readonly interacts: readonly SavedInteract[] } | undefined;
   /** The code whose output is shown. */
   private evaluated: string | undefined;
-  private asked: Promise<void> | undefined;
-  private readonly labels = new Map<string, HTMLElement>();
 
   constructor(options: CellOptions) {
     this.server = options.server;
     this.texts = stringsFor(options.speaks, languageOf(options.input));
     this.linked = options.linked;
     this.fresh = new FreshSession(options.server);
-    this.language = options.languages[0];
     this.wanted = options.wanted;
+    this.menu = new LanguageMenu(options.languages, options.wanted, options.server, this.texts, () => {
+      setLanguage(this.editor, this.menu.language, this.menu.label, this.texts.editorKeys, this.server.asset("modes.js"));
+    });
     this.checks = options.checks;
     this.restored = { code: options.code, interacts: options.interacts };
     this.view = new CellView(
@@ -121,7 +127,7 @@ export class Cell {
         input: options.input,
         output: options.output,
         evaluateLabel: options.evaluateLabel ?? this.texts.evaluate,
-        language: this.languageElement(options.languages),
+        language: this.menu.element,
         hidden: options.hide,
         aliases: options.aliases,
         restart: options.linked !== undefined,
@@ -141,20 +147,25 @@ export class Cell {
           void this.share();
         },
         download: () => {
-          this.download();
+          this.sharing.download();
         },
+        resized: (focus) => {
+          this.refresh();
+          if (focus) this.focus();
+        },
+        listing: () => offersCompletions(this.editor),
       },
     );
     this.editor = createEditor({
       parent: this.view.editor,
       root: this.view.root,
       code: options.code,
-      language: this.language,
-      label: this.texts.code(titleOf(this.language)),
+      language: this.menu.language,
+      label: this.menu.label,
       keys: this.texts.editorKeys,
       modes: this.server.asset("modes.js"),
       readOnly: options.readOnly,
-      complete: (context) => complete(context, this.server, this.environment ?? "", this.idleKernel),
+      complete: (context) => complete(context, this.server, this.menu.environment ?? "", this.idleKernel),
       evaluate: () => {
         this.evaluate();
       },
@@ -167,17 +178,24 @@ export class Cell {
       offered: (file) => {
         this.offer(file);
       },
+      shown: () => {
+        this.view.showFrames();
+      },
     });
-    this.askForEnvironments(options.languages);
     prepareLease(this.server);
     for (const near of ["pointerover", "focusin"]) {
       this.view.input.addEventListener(near, () => {
         this.prepare();
       });
     }
+    this.leavePresence = whenSomebodyIsHere(this.view.input, () => {
+      this.prepare();
+    });
+    const shown = this.shown(options.input);
     this.leaveLink = this.linked?.join((ending) => {
       if (this.kernel) this.linkLost(ending);
-    });
+    }, shown);
+    this.sharing = new Sharing(this.server, this.view.sharePanel, shown, () => this.linked?.cells ?? [shown]);
   }
 
   get code(): string {
@@ -205,27 +223,13 @@ export class Cell {
   }
 
   evaluate(): void {
-    if (this.asked === undefined) {
+    if (this.menu.known === undefined) {
       this.happen({ type: "evaluate" });
       return;
     }
-    void this.asked.then(() => {
-      if (this.environment === undefined) this.tell("error", notInstalled(this.language, this.environments, this.texts));
+    void this.menu.known.then(() => {
+      if (this.menu.environment === undefined) this.tell("error", this.menu.reason);
       else this.happen({ type: "evaluate" });
-    });
-  }
-
-  /** The environment that the cell runs in, "" for the server's default, `undefined` when there is none. */
-  private get environment(): string | undefined {
-    return this.wanted.environment || environmentFor(this.language, this.environments);
-  }
-
-  /** Ask the server what it has, unless there is nothing to choose: every server's default runs Python. */
-  private askForEnvironments(languages: readonly string[]): void {
-    if (this.wanted.environment !== "" || languages.every((language) => language === "python")) return;
-    this.asked = this.server.environments().then((environments) => {
-      this.environments = environments;
-      for (const [language, element] of this.labels) element.textContent = labelOf(language, environments, this.texts);
     });
   }
 
@@ -242,6 +246,8 @@ export class Cell {
     this.abandon();
     this.fresh.leave();
     this.leaveLink?.();
+    this.leavePresence();
+    clearTimeout(this.busySoon);
     this.outputs.clear();
     this.editor.destroy();
     this.view.remove();
@@ -251,7 +257,23 @@ export class Cell {
     const { next, effects } = step(this.state, happening);
     this.state = next;
     for (const effect of effects) this.perform(effect);
-    this.view.showPhase(this.state.phase);
+    this.showPhase();
+  }
+
+  private showPhase(): void {
+    const { phase } = this.state;
+    this.view.notePhase(phase);
+    if ((phase === "starting" || phase === "running") && !this.view.looksBusy) {
+      this.busySoon ??= setTimeout(() => {
+        this.busySoon = undefined;
+        this.view.showPhase(this.state.phase);
+        this.view.announce(`${this.texts.running}.`);
+      }, QUICK_MILLISECONDS);
+      return;
+    }
+    clearTimeout(this.busySoon);
+    this.busySoon = undefined;
+    this.view.showPhase(phase);
   }
 
   private perform(effect: Effect): void {
@@ -300,7 +322,7 @@ export class Cell {
     this.transcript = new Transcript();
     this.view.showNotice(undefined);
     this.view.showFiles(undefined);
-    this.view.announce(`${this.texts.running}.`);
+    this.view.leaveFullScreen();
     this.outputs.begin();
     this.startedAt = performance.now();
     this.before = undefined;
@@ -316,7 +338,7 @@ export class Cell {
     this.evaluated = code;
     const request = executeRequest(PAGE_SESSION, code, { interacts, checks: this.checks });
     this.request = request;
-    (this.linked ?? this.fresh).open(waiting, { ...this.wanted, environment: this.environment ?? "" }, request).then(
+    (this.linked ?? this.fresh).open(waiting, { ...this.wanted, environment: this.menu.environment ?? "" }, request).then(
       (kernel) => {
         if (evaluation !== this.evaluation) return;
         this.kernel = kernel;
@@ -402,8 +424,12 @@ export class Cell {
     setTimeout(() => {
       if (this.view.input.matches(":hover, :focus-within")) this.prepare();
     }, AGAIN_MILLISECONDS);
-    if (outcome.type === "failed" || outcome.type === "cancelled") this.outputs.cancel();
-    else this.outputs.end();
+    if (outcome.type === "failed" || outcome.type === "cancelled") {
+      this.outputs.cancel();
+    } else {
+      this.outputs.end();
+      this.view.showFrames();
+    }
     const elapsed = durationText(performance.now() - this.startedAt);
     const { texts } = this;
     switch (outcome.type) {
@@ -510,9 +536,7 @@ export class Cell {
   private async share(): Promise<void> {
     this.view.setSharing(true);
     try {
-      const permalink = await this.server.store(this.code, this.language, this.savedInteracts);
-      const snippet = snippetOf(this.server.root, this.code, this.language);
-      this.view.sharePanel.show({ ...this.server.links(permalink, this.language), snippet });
+      await this.sharing.show();
     } catch (error) {
       this.showFailure(asError(error), () => {
         this.view.showNotice(undefined);
@@ -523,31 +547,29 @@ export class Cell {
     }
   }
 
-  /** Save program and output as a notebook. */
-  private download(): void {
-    const notebook = notebookOf(this.code, this.language, this.transcript.list);
-    save("cell.ipynb", new Blob([notebook], { type: "application/octet-stream" }));
+  /** This cell as those see it who share it; `place`: where it is on the page. */
+  private shown(place: Node): SharedCell {
+    const code = (): string => this.code;
+    const language = (): string => this.menu.language;
+    const outputs = (): readonly Json[] => this.transcript.list;
+    const interacts = (): readonly SavedInteract[] => this.savedInteracts;
+    return {
+      place,
+      get code() {
+        return code();
+      },
+      get language() {
+        return language();
+      },
+      get outputs() {
+        return outputs();
+      },
+      get interacts() {
+        return interacts();
+      },
+    };
   }
 
-  private languageElement(languages: readonly string[]): HTMLElement {
-    if (languages.length === 1) {
-      const only = make("span", "", {}, titleOf(this.language));
-      this.labels.set(this.language, only);
-      return only;
-    }
-    const select = make("select", "ca-select", { "aria-label": this.texts.language });
-    for (const language of languages) {
-      const option = make("option", "", { value: language }, titleOf(language));
-      this.labels.set(language, option);
-      select.append(option);
-    }
-    select.addEventListener("change", () => {
-      this.language = select.value;
-      const label = this.texts.code(titleOf(this.language));
-      setLanguage(this.editor, this.language, label, this.texts.editorKeys, this.server.asset("modes.js"));
-    });
-    return select;
-  }
 }
 
 /** Return a duration as people say it: "40 ms", "1.4 s". */

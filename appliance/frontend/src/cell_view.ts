@@ -2,6 +2,8 @@
 
 import { adoptStyles, icon, make } from "./dom.js";
 import type { Phase } from "./evaluation.js";
+import { FullScreen } from "./full_screen.js";
+import { KeysDialog } from "./keys_dialog.js";
 import { FilesPanel } from "./session_files.js";
 import type { Listing } from "./session_files.js";
 import { SharePanel } from "./share_panel.js";
@@ -9,10 +11,11 @@ import type { Strings } from "./strings/catalogue.js";
 
 const PLAY = "M5 3.5v9l7.5-4.5z";
 const SQUARE = "M4.5 4.5h7v7h-7z";
+const CORNERS = "M3 6V3h3M10 3h3v3M13 10v3h-3M6 13H3v-3";
 const LINK = "M6.5 9.5l3-3M7 4.5l1-1a3 3 0 0 1 4.2 4.2l-1.4 1.4M9 11.5l-1 1a3 3 0 0 1-4.2-4.2l1.4-1.4";
 
 /** Parts that `hide` can name. */
-export type Part = "editor" | "evalButton" | "language" | "share" | "output" | "files";
+export type Part = "editor" | "fullScreen" | "evalButton" | "language" | "share" | "output" | "files";
 
 export type Tone = "info" | "warning" | "error";
 
@@ -41,6 +44,10 @@ export interface ViewEvents {
   readonly restart: () => void;
   readonly share: () => void;
   readonly download: () => void;
+  /** The room that the editor has is another; `focus`: the visitor goes on there. */
+  readonly resized: (focus: boolean) => void;
+  /** Whether a list stands in the editor that Escape closes. */
+  readonly listing: () => boolean;
 }
 
 /** Words beside the buttons, and the label of the Stop button, in each phase. */
@@ -68,6 +75,8 @@ function nextNumber(): number {
 export class CellView {
   readonly editor = make("div", "ca-editor", { dir: "ltr" });
   readonly frames = make("div", "ca-frames");
+  /** Output that came with the page, for who does not evaluate. */
+  private readonly stored = make("slot", "ca-stored", { name: "output" });
   private readonly files = new FilesPanel();
   readonly sharePanel: SharePanel;
 
@@ -80,6 +89,7 @@ export class CellView {
   private readonly texts: Strings;
   private readonly phases: ReturnType<typeof phaseTexts>;
   private readonly share: HTMLButtonElement;
+  private readonly fullScreen: FullScreen;
   private readonly status = make("span", "ca-status");
   private readonly activity = make("div", "ca-activity", { "aria-hidden": "true" });
   private readonly question = make("form", "ca-question", { hidden: "" });
@@ -122,14 +132,26 @@ export class CellView {
     restart.hidden = !options.restart;
     restart.addEventListener("click", events.restart);
     const hint = make("span", "ca-hint", { "aria-hidden": "true" }, texts.hint);
-    const bar = make("div", "ca-bar", {}, this.run, this.stop, this.status, hint, make("span", "ca-meta", {}, language, restart, this.share));
+    const full = make("button", "ca-button ca-quiet ca-full-screen", { type: "button", "aria-label": texts.fullScreen, "aria-keyshortcuts": "F11" }, icon(CORNERS));
+    full.title = `${texts.fullScreen} (F11)`;
+    const help = make("button", "ca-button ca-quiet ca-help", { type: "button", "aria-label": texts.keysTitle, "aria-keyshortcuts": "F1" }, "?");
+    help.title = `${texts.keysTitle} (F1)`;
+    const meta = make("span", "ca-meta", {}, language, restart, this.share, full, help);
+    const bar = make("div", "ca-bar", {}, this.run, this.stop, this.status, hint, meta);
     this.input = make("section", "ca-scope ca-input", { "aria-label": numbered(texts.cell) }, this.editor, bar, this.sharePanel.element, this.live);
-    this.output = make("section", "ca-scope ca-output", { "aria-label": numbered(texts.output) }, this.activity, this.frames, this.files.element, this.question, this.notice);
-    this.output.hidden = true;
+    this.output = make("section", "ca-scope ca-output", { "aria-label": numbered(texts.output) }, this.activity, this.stored, this.frames, this.files.element, this.question, this.notice);
+    this.fullScreen = new FullScreen(this.input, full, events.listing, events.resized);
+    const keys = new KeysDialog(texts, this.input);
+    this.input.append(keys.element);
+    help.addEventListener("click", () => {
+      keys.show();
+    });
     this.input.dataset.phase = "idle";
 
     const { hidden } = options;
     this.editor.hidden = hidden.has("editor");
+    full.hidden = hidden.has("fullScreen") || hidden.has("editor");
+    help.hidden = hidden.has("editor");
     this.run.hidden = hidden.has("evalButton");
     language.hidden = hidden.has("language");
     this.share.hidden = hidden.has("share");
@@ -141,12 +163,27 @@ export class CellView {
     this.place(this.input, options.input);
     this.place(this.output, options.output);
     this.input.classList.toggle("ca-joined", options.input === options.output);
+    this.showOutput();
   }
 
   /** The root that holds the editor. */
   get root(): Document | ShadowRoot {
     const root = this.editor.getRootNode();
     return root instanceof ShadowRoot ? root : document;
+  }
+
+  /** Whether it is to be seen that an evaluation runs. */
+  get looksBusy(): boolean {
+    return !this.stop.hidden;
+  }
+
+  /** Note the phase where scripts find it; nothing is drawn anew. */
+  notePhase(phase: Phase): void {
+    this.input.dataset.phase = phase;
+  }
+
+  leaveFullScreen(): void {
+    this.fullScreen.leave();
   }
 
   showPhase(phase: Phase): void {
@@ -159,9 +196,9 @@ export class CellView {
     // The button under the keyboard's focus must not vanish from under it.
     if (focused && !busy) this.run.focus();
     this.activity.classList.toggle("ca-busy", busy);
-    this.input.dataset.phase = phase;
+    this.notePhase(phase);
     if (busy) this.showStatus(status);
-    this.showOutput(busy);
+    this.showOutput();
   }
 
   showStatus(text: string): void {
@@ -170,7 +207,7 @@ export class CellView {
 
   showNotice(notice: Notice | undefined): void {
     this.notice.hidden = notice === undefined;
-    this.showOutput(this.input.dataset.phase !== "idle");
+    this.showOutput();
     if (!notice) {
       this.notice.replaceChildren();
       return;
@@ -199,7 +236,7 @@ export class CellView {
       answered(value);
     };
     this.question.hidden = false;
-    this.showOutput(true);
+    this.showOutput();
     field.focus();
   }
 
@@ -207,7 +244,13 @@ export class CellView {
   showFiles(listing: Listing | undefined): void {
     if (listing === undefined || this.filesHidden) this.files.clear();
     else this.files.show(listing);
-    this.showOutput(this.input.dataset.phase !== "idle");
+    this.showOutput();
+  }
+
+  /** There is output of this cell's own now, in sight. */
+  showFrames(): void {
+    this.stored.hidden = true;
+    this.showOutput();
   }
 
   askNoMore(): void {
@@ -229,10 +272,13 @@ export class CellView {
     this.output.remove();
   }
 
-  /** An output section without anything in it is not shown. */
-  private showOutput(busy: boolean): void {
-    const framed = this.frames.querySelector(".ca-frame:not(.ca-frame-ahead)") !== null;
-    this.output.hidden = !busy && this.notice.hidden && this.files.element.hidden && !framed;
+  /** An output section without anything in it is not seen, but there: a frame in it is laid out before it is needed. */
+  private showOutput(): void {
+    const framed = this.frames.querySelector(".ca-frame:not(.ca-frame-next)") !== null;
+    const stored = !this.stored.hidden && this.stored.assignedElements().length > 0;
+    const asked = !this.question.hidden;
+    const empty = !this.looksBusy && this.notice.hidden && this.files.element.hidden && !framed && !stored && !asked;
+    this.output.classList.toggle("ca-parked", empty);
   }
 
   private place(part: HTMLElement, parent: ParentNode & Node): void {

@@ -1,9 +1,8 @@
 /** The code editor: CodeMirror with Python, and keys that never trap the keyboard. */
 
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from "@codemirror/autocomplete";
+import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap, completionStatus } from "@codemirror/autocomplete";
 import type { CompletionSource } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
-import { python } from "@codemirror/lang-python";
 import {
   HighlightStyle,
   StreamLanguage,
@@ -16,6 +15,8 @@ import { Compartment, EditorState, Prec } from "@codemirror/state";
 import type { Extension } from "@codemirror/state";
 import { EditorView, drawSelection, keymap, lineNumbers } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
+
+import { decoratedColours, decoratedPython } from "./decorated_colours.js";
 
 /** How long after Escape the next Tab leaves the editor; any other key ends it at once. */
 const TAB_LEAVES_MILLISECONDS = 60_000;
@@ -42,7 +43,8 @@ const colours = HighlightStyle.define([
   { tag: [tags.number, tags.bool, tags.null], color: "var(--ca-number)" },
   { tag: [tags.comment], color: "var(--ca-comment)", fontStyle: "italic" },
   { tag: [tags.function(tags.definition(tags.variableName)), tags.definition(tags.className)], color: "var(--ca-name)" },
-  { tag: [tags.meta, tags.self], color: "var(--ca-name)" },
+  { tag: [tags.tagName, tags.typeName], color: "var(--ca-keyword)" },
+  { tag: [tags.meta, tags.self, tags.attributeName], color: "var(--ca-name)" },
   { tag: tags.invalid, color: "var(--ca-danger)" },
 ]);
 
@@ -65,6 +67,8 @@ const theme = EditorView.theme({
   },
   ".cm-tooltip": { border: "1px solid var(--ca-line)", backgroundColor: "var(--ca-ground)", color: "var(--ca-text)" },
   ".cm-tooltip-autocomplete > ul > li[aria-selected]": { background: "var(--ca-accent)", color: "var(--ca-on-accent)" },
+  ".ca-decorator": { color: "var(--ca-keyword)" },
+  ".ca-decorated": { color: "var(--ca-string)" },
   "&.cm-focused .cm-matchingBracket": { backgroundColor: "var(--ca-selection)" },
 });
 
@@ -75,8 +79,9 @@ const grammar = new Compartment();
 const description = new Compartment();
 
 /** Python's grammar is here; "sage" is Python to it. */
-function grammarOf(language: string): Extension {
-  return language === "python" || language === "sage" ? [python(), indentUnit.of("    ")] : [];
+function grammarOf(language: string, modes: string): Extension {
+  if (language !== "python" && language !== "sage") return [];
+  return [decoratedPython(), decoratedColours(colours, modes), indentUnit.of("    ")];
 }
 
 function described(label: string, keys: string): Extension {
@@ -100,7 +105,7 @@ async function loadGrammar(view: EditorView, language: string, modes: string): P
 
 /** Make an editor one of another language. */
 export function setLanguage(view: EditorView, language: string, label: string, keys: string, modes: string): void {
-  view.dispatch({ effects: [grammar.reconfigure(grammarOf(language)), description.reconfigure(described(label, keys))] });
+  view.dispatch({ effects: [grammar.reconfigure(grammarOf(language, modes)), description.reconfigure(described(label, keys))] });
   // a page that cannot load the grammar has an editor without colours
   if (language !== "python" && language !== "sage") loadGrammar(view, language, modes).catch(() => undefined);
 }
@@ -141,7 +146,7 @@ export function createEditor(options: EditorOptions): EditorView {
         EditorView.updateListener.of((update) => {
           if (update.docChanged) options.changed(update.state.doc.toString());
         }),
-        grammar.of(grammarOf(options.language)),
+        grammar.of(grammarOf(options.language, options.modes)),
         syntaxHighlighting(colours),
         theme,
       ],
@@ -149,6 +154,11 @@ export function createEditor(options: EditorOptions): EditorView {
   });
   setLanguage(view, options.language, options.label, options.keys, options.modes);
   return view;
+}
+
+/** Return whether a list stands in the editor that Escape closes. */
+export function offersCompletions(view: EditorView): boolean {
+  return completionStatus(view.state) !== null;
 }
 
 export function replaceCode(view: EditorView, code: string): void {

@@ -72,7 +72,6 @@ export function defineElement(serverAt: (root: string | null) => Server): void {
       const server = serverAt(this.getAttribute("root"));
       const key = this.getAttribute("link-key") ?? (flag(this, "linked") ? "page" : null);
       const hide = partsOf(this.getAttribute("hide"));
-      if (key !== null) hide.add("share");
       const shadow = this.shadowRoot ?? this.attachShadow({ mode: "open" });
       const code = codeIn(this);
       this.cell = new Cell({

@@ -45,7 +45,6 @@ function makeCell(given: unknown): CellHandle {
   const code = codeOf(options, element);
   const checks = checksOf(options.checks, element);
   const hide = partsOf(options.hide);
-  if (key !== undefined) hide.add("share");
   element.textContent = "";
   const input = shadowIn(element);
   const [outputElement] = elementsOf(options.outputLocation);

@@ -23,6 +23,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   "ca-bar": "sagecell_commands",
   "ca-run": "sagecell_evalButton",
   "ca-language": "sagecell_options sagecell_language",
+  "ca-full-screen": "sagecell_fullScreen",
   "ca-output": "sagecell_output_elements sagecell_sessionContainer",
   "ca-notice": "sagecell_messages",
   "ca-frames": "sagecell_output sagecell_sessionOutput",

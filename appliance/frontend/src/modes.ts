@@ -1,9 +1,13 @@
 /** Grammars of languages other than Python, in a bundle of its own that is loaded with the first of them. */
 
+import { css } from "@codemirror/legacy-modes/mode/css";
+import { javascript } from "@codemirror/legacy-modes/mode/javascript";
 import { julia } from "@codemirror/legacy-modes/mode/julia";
 import { octave } from "@codemirror/legacy-modes/mode/octave";
 import { r } from "@codemirror/legacy-modes/mode/r";
+import { shell } from "@codemirror/legacy-modes/mode/shell";
 import { simpleMode } from "@codemirror/legacy-modes/mode/simple-mode";
+import { stex } from "@codemirror/legacy-modes/mode/stex";
 import { html } from "@codemirror/legacy-modes/mode/xml";
 
 function words(text: string): RegExp {
@@ -32,6 +36,10 @@ export const MODES = {
   r,
   ir: r,
   html,
+  css,
+  javascript,
+  latex: stex,
+  shell,
   gap: plain(
     "gap",
     "and atomic break continue do elif else end false fi for function if in local mod not od or quit readonly rec repeat return then true until while",

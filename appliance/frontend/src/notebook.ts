@@ -70,13 +70,24 @@ function bundleOf(data: Json): Json {
   );
 }
 
+/** What a notebook holds of a cell. */
+export interface NotebookCell {
+  readonly code: string;
+  readonly outputs: readonly Json[];
+}
+
 /** Return a notebook's text. */
-export function notebookOf(code: string, language: string, outputs: readonly Json[]): string {
+export function notebookOf(cells: readonly NotebookCell[], language: string): string {
   const name = language === "sage" ? "python" : language;
   const notebook = {
-    cells: [
-      { cell_type: "code", id: randomId().slice(0, 8), execution_count: null, metadata: {}, source: code, outputs },
-    ],
+    cells: cells.map(({ code, outputs }) => ({
+      cell_type: "code",
+      id: randomId().slice(0, 8),
+      execution_count: null,
+      metadata: {},
+      source: code,
+      outputs,
+    })),
     metadata: { kernelspec: { name, display_name: name }, language_info: { name } },
     nbformat: 4,
     nbformat_minor: 5,
@@ -84,12 +95,15 @@ export function notebookOf(code: string, language: string, outputs: readonly Jso
   return `${JSON.stringify(notebook, undefined, 1)}\n`;
 }
 
-/** Return HTML that makes another page have this cell. */
-export function snippetOf(root: string, code: string, language: string): string {
-  const text = JSON.stringify(code).replace(/</g, "\\u003c");
-  const name = language.replace(/[^\w.+-]/g, "");
+/** Return HTML that makes another page have these cells; several are linked there, too. */
+export function snippetOf(root: string, cells: readonly { readonly code: string; readonly language: string }[]): string {
+  const link = cells.length > 1 ? ' linked=""' : "";
   return [
     `<script src="${root}static/embedded_cell.js" defer></script>`,
-    `<code-cell language="${name}"><script type="application/json">${text}</script></code-cell>`,
+    ...cells.map(({ code, language }) => {
+      const text = JSON.stringify(code).replace(/</g, "\\u003c");
+      const name = language.replace(/[^\w.+-]/g, "");
+      return `<code-cell language="${name}"${link}><script type="application/json">${text}</script></code-cell>`;
+    }),
   ].join("\n");
 }

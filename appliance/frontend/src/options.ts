@@ -8,6 +8,7 @@ import type { Wanted } from "./server.js";
 /** Names in `hide`, ours and those of SageMathCell; others are ignored, as pages expect. */
 const PARTS: Readonly<Record<string, Part>> = {
   editor: "editor",
+  fullScreen: "fullScreen",
   evalButton: "evalButton",
   language: "language",
   share: "share",
@@ -63,6 +64,9 @@ export interface Check {
 const CHECK = 'script[type="text/x-check"]';
 const INTERACTS = "script.cell-interacts";
 
+/** Output that came with the page. */
+const STORED = '[slot="output"]';
+
 /** Return the checks that an element holds, or that options give as a list. */
 export function checksOf(given: unknown, element: Element): Check[] {
   const listed = Array.isArray(given) ? given.filter(isObject) : [];
@@ -85,7 +89,7 @@ export function codeIn(element: Element): string {
   const script = element instanceof HTMLScriptElement ? element : element.querySelector<HTMLScriptElement>(scripts);
   if (!script) {
     const rest = element.cloneNode(true) as Element;
-    for (const other of rest.querySelectorAll(`${CHECK}, ${INTERACTS}`)) other.remove();
+    for (const other of rest.querySelectorAll(`${CHECK}, ${INTERACTS}, ${STORED}`)) other.remove();
     return trimLines(rest.textContent);
   }
   if (script.type === "application/json") {

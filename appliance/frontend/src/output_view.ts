@@ -156,6 +156,8 @@ export class OutputView {
       gone: () => void;
       /** The visitor follows a link to a file in the output. */
       offered: (file: OfferedFile) => void;
+      /** Output of the evaluation is in sight. */
+      shown: () => void;
     },
   ) {}
 
@@ -248,6 +250,7 @@ export class OutputView {
     frame.element.classList.remove("ca-frame-next");
     this.current = frame;
     this.next = undefined;
+    this.on.shown();
     if (!old) return;
     old.element.classList.add("ca-frame-last");
     setTimeout(() => {

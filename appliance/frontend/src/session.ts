@@ -5,6 +5,8 @@ import type { Ending } from "./kernel.js";
 import type { Request } from "./messages.js";
 import { ANY_KERNEL, ServerError } from "./server.js";
 import type { Patience, Server, Wanted } from "./server.js";
+import { inOrder } from "./sharing.js";
+import type { SharedCell } from "./sharing.js";
 
 const DIFFERENT =
   "Linked cells share one kernel, and the one they have runs another environment or profile. Restart it, or link cells of one language only.";
@@ -62,7 +64,7 @@ export class FreshSession implements Session {
 export class LinkedSession implements Session {
   readonly linked = true;
   private current: Promise<Kernel> | undefined;
-  private readonly members = new Set<(ending: Ending) => void>();
+  private readonly members = new Map<(ending: Ending) => void, SharedCell>();
   private abort = new AbortController();
   private readonly waiting = new Set<Waiting>();
   private wanted = ANY_KERNEL;
@@ -73,12 +75,17 @@ export class LinkedSession implements Session {
   ) {}
 
   /** Hear that the shared kernel ended, and with it all variables. Returns what stops listening. */
-  join(lost: (ending: Ending) => void): () => void {
-    this.members.add(lost);
+  join(lost: (ending: Ending) => void, cell: SharedCell): () => void {
+    this.members.set(lost, cell);
     return () => {
       this.members.delete(lost);
       if (this.members.size === 0) this.leave();
     };
+  }
+
+  /** The cells that share the kernel, in their order on the page. */
+  get cells(): SharedCell[] {
+    return inOrder([...this.members.values()]);
   }
 
   /** Raises `ServerError` also when the kernel that there is already runs something else. */
@@ -104,7 +111,7 @@ export class LinkedSession implements Session {
         this.waiting.clear();
         const forget = (ending: Ending): void => {
           if (this.current === next) this.current = undefined;
-          for (const lost of this.members) lost(ending);
+          for (const lost of this.members.keys()) lost(ending);
         };
         if (kernel.ending) forget(kernel.ending);
         else kernel.watch(forget);

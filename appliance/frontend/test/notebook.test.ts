@@ -41,10 +41,14 @@ describe("Transcript", () => {
 });
 
 describe("notebookOf", () => {
-  it("is a notebook with one cell", () => {
-    const notebook = JSON.parse(notebookOf("1 + 1", "sage", [])) as Record<string, unknown>;
+  it("is a notebook with a cell for each", () => {
+    const cells = [{ code: "1 + 1", outputs: [] }, { code: "2", outputs: [{ output_type: "stream", name: "stdout", text: "2" }] }];
+    const notebook = JSON.parse(notebookOf(cells, "sage")) as Record<string, unknown>;
     expect(notebook).toMatchObject({
-      cells: [{ cell_type: "code", source: "1 + 1", outputs: [] }],
+      cells: [
+        { cell_type: "code", source: "1 + 1", outputs: [] },
+        { cell_type: "code", source: "2", outputs: [{ output_type: "stream", name: "stdout", text: "2" }] },
+      ],
       metadata: { kernelspec: { name: "python" } },
       nbformat: 4,
     });
@@ -53,10 +57,16 @@ describe("notebookOf", () => {
 
 describe("snippetOf", () => {
   it("cannot be ended by what the code holds", () => {
-    const text = snippetOf("https://cell.example/", 'print("</script><b>")', 'python"><x');
+    const text = snippetOf("https://cell.example/", [{ code: 'print("</script><b>")', language: 'python"><x' }]);
     expect(text.match(/<\/script>/g)).toHaveLength(2);
     expect(text).toContain('language="pythonx"');
     const [, code = ""] = /json">(.*)<\/script><\/code-cell>/.exec(text) ?? [];
     expect(JSON.parse(code)).toBe('print("</script><b>")');
+    expect(text).not.toContain("linked");
+  });
+
+  it("links several cells", () => {
+    const text = snippetOf("https://cell.example/", [{ code: "a = 1", language: "python" }, { code: "a", language: "python" }]);
+    expect(text.match(/<code-cell language="python" linked="">/g)).toHaveLength(2);
   });
 });

@@ -4,6 +4,7 @@ import type { Ending, Kernel } from "../src/kernel.js";
 import { Server, ServerError } from "../src/server.js";
 import type { Patience } from "../src/server.js";
 import { FreshSession, LinkedSession } from "../src/session.js";
+import type { SharedCell } from "../src/sharing.js";
 import type { StartKernel } from "../src/session.js";
 
 const server = new Server("http://cell.example/");
@@ -30,6 +31,9 @@ function starter(...kernels: FakeKernel[]): (server: Server, timeout: number) =>
     return kernel ? Promise.resolve(kernel as unknown as Kernel) : Promise.reject(new ServerError("All are in use.", 503));
   });
 }
+
+/** A cell that nobody shares. */
+const cell = { place: {}, code: "", language: "python", outputs: [], interacts: [] } as unknown as SharedCell;
 
 describe("FreshSession", () => {
   it("starts the next kernel only when the server let go of the last", async () => {
@@ -113,7 +117,7 @@ describe("A session that waits in line", () => {
   it("tells every linked cell and goes on until the last of them has gone", async () => {
     const { start, patience } = endless();
     const session = new LinkedSession(server, start);
-    const leaves = [session.join(() => undefined), session.join(() => undefined)];
+    const leaves = [session.join(() => undefined, cell), session.join(() => undefined, cell)];
     const places: string[] = [];
     const openings = ["one", "two"].map((name) => session.open((before) => places.push(`${name} ${before}`)));
     patience[0]?.waiting(1);
@@ -140,7 +144,7 @@ describe("LinkedSession", () => {
     const [first, second] = [new FakeKernel(), new FakeKernel()];
     const session = new LinkedSession(server, starter(first, second));
     const lost = vi.fn();
-    session.join(lost);
+    session.join(lost, cell);
     await session.open();
     const ending = { reason: "idle", sentence: "It was idle." };
     first.die(ending);
@@ -151,8 +155,8 @@ describe("LinkedSession", () => {
   it("ends its kernel when the last cell goes", async () => {
     const kernel = new FakeKernel();
     const session = new LinkedSession(server, starter(kernel));
-    const leaveFirst = session.join(() => undefined);
-    const leaveSecond = session.join(() => undefined);
+    const leaveFirst = session.join(() => undefined, cell);
+    const leaveSecond = session.join(() => undefined, cell);
     await session.open();
     leaveFirst();
     await Promise.resolve();

@@ -38,6 +38,7 @@ def test_everything_is_made_with_its_mode_and_gone_afterwards(config: Config) ->
     layout.prepare()
     assert {path.name: mode(path) for path in config.runtime_path.iterdir()} == {
         "kernels": 0o2750,
+        "files": 0o700,
         "pool": 0o2750,
         "permalink": 0o2750,
         "zygote": 0o711,

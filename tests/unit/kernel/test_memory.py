@@ -78,3 +78,16 @@ def test_a_kernel_cannot_pass_off_anything_as_its_past():
     for broken in (packed[:-1], packed + b"\0", packed + b"\x07\x01\0\0\0\0\0", b"\0\xff\xff" + b"\xff" * 8):
         with pytest.raises(FrameRejectedError):
             parse_replay(broken, KEY)
+
+
+def test_a_forgetful_socket_sends_and_nothing_is_kept():
+    class Socket:
+        sent = ()
+
+        def send_multipart(self, parts):
+            self.sent = parts
+
+    kept, socket = Memory(), Socket()
+    RememberedSocket(socket, kept).forgetful.send_multipart([b"client", b"a"])
+    assert socket.sent == [b"client", b"a"]
+    assert kept.packed() == (b"", False)

@@ -62,3 +62,13 @@ def test_an_interrupt_in_the_middle_of_a_message_comes_after_it():
     socket._during = None
     publisher.send_multipart([b"next"])
     assert socket.sent == [[b"the", b"whole"], [b"next"]]
+
+
+def test_what_is_forgotten_goes_out_all_the_same():
+    publisher, socket = Publisher(), Socket()
+    publisher.attach(socket)
+    publisher.forgetful.send_multipart([b"a"], copy=True, track=False)
+    assert socket.sent == [[b"a"]]
+    assert publisher.memory.packed() == (b"", False)
+    publisher.send_multipart([b"b"])
+    assert publisher.memory.packed()[0]

@@ -72,3 +72,58 @@ def test_countless_entries_are_not_all_looked_at(files, tmp_path, monkeypatch):
     for number in range(20):
         (tmp_path / str(number)).touch()
     assert len(files.changed()) == 5
+
+
+def test_what_changed_is_sent_up_to_limits(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(session_files, "MAX_SENT_BYTES", 6)
+    monkeypatch.setattr(session_files, "MAX_ALL_SENT_BYTES", 10)
+    for name, size in (("a", 6), ("b", 6), ("c", 7), ("d", 4)):
+        (tmp_path / name).write_bytes(b"x" * size)
+    sent = {}
+    assert files.send_changed(sent.__setitem__) == (["a", "d"], ["b", "c"])
+    assert sent == {"a": b"x" * 6, "d": b"x" * 4}
+    assert files.send_changed(sent.__setitem__) == ([], [])
+
+
+HTML = '<img src="cell://d/a%20b.png?q=1"><a href=CELL://c&amp;d.txt>x</a> <a href="cell://none">y</a>'
+
+
+def test_objects_name_files_as_in_sagemathcell(files):
+    assert files.linked({"text/html": HTML}) == ["d/a b.png", "c&d.txt", "none"]
+    assert files.linked({"text/image-filename": "plot.png?m=5"}) == ["plot.png"]
+    assert files.linked({"text/plain": "cell://a", "text/html": None}) == []
+
+
+def test_named_files_are_put_into_the_object(files, tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a b.png").write_bytes(b"png")
+    (tmp_path / "c&d.txt").write_bytes(b"txt")
+    assert files.with_linked({"text/html": HTML, "text/plain": "t"}) == {
+        "text/html": '<img src="data:image/png;base64,cG5n"><a href=data:text/plain;base64,dHh0>x</a> '
+        '<a href="cell://none">y</a>',
+        "text/plain": "t",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "value"),
+    [("p.png", "image/png", "PHN2Zz4="), ("p.jpg", "image/jpeg", "PHN2Zz4="), ("p.svg", "image/svg+xml", "<svg>")],
+)
+def test_a_picture_in_a_file_becomes_a_picture(files, tmp_path, name, form, value):
+    (tmp_path / name).write_bytes(b"<svg>")
+    data = {"text/image-filename": f"{name}?m=1"}
+    assert files.with_linked(data) == {**data, form: value}
+
+
+def test_files_that_are_not_there_or_too_large_leave_the_object_as_it_is(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(session_files, "MAX_INLINE_BYTES", 3)
+    (tmp_path / "big.png").write_bytes(b"1234")
+    for data in ({"text/html": "cell://big.png"}, {"text/image-filename": "none.png"}, {"text/image-filename": 5}):
+        assert files.with_linked(data) is data
+
+
+def test_named_files_are_sent_where_they_can_be_fetched(files, tmp_path):
+    (tmp_path / "p.png").write_bytes(b"png")
+    sent = {}
+    files.send_linked({"text/image-filename": "p.png", "text/html": "cell://none"}, sent.__setitem__)
+    assert sent == {"p.png": b"png"}

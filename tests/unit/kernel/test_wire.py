@@ -57,7 +57,8 @@ def test_message_ids_differ(session):
     socket = Socket()
     for _ in range(3):
         session.send(socket, "status", {"execution_state": "busy"})
-    assert len({received(parts)[1]["header"]["msg_id"] for parts in socket.sent}) == 3
+        session.send(socket, "comm_msg", {}, buffers=[b"x"])
+    assert len({received(parts)[1]["header"]["msg_id"] for parts in socket.sent}) == 6
 
 
 def test_the_parent_is_that_of_each_message(session):
@@ -174,3 +175,17 @@ def test_what_is_no_buffer_is_no_message(session, texts):
     _, parts = session.feed_identities(socket.sent[0])
     with pytest.raises((ValueError, TypeError)):
         session.deserialize(parts)
+
+
+def test_displayed_objects_are_prepared_and_nothing_else(session):
+    session.prepare_display = lambda data: {**data, "more": 1}
+    socket = Socket()
+    session.send(socket, "display_data", {"data": {"text/plain": "a"}, "metadata": {}})
+    session.send(socket, session.msg("display_data", {"data": {"text/plain": "b"}, "metadata": {}}))
+    session.send(socket, "stream", {"text": "data"})
+    contents = [json.loads(parts[-1]) for parts in socket.sent]
+    assert [content.get("data") for content in contents] == [
+        {"text/plain": "a", "more": 1},
+        {"text/plain": "b", "more": 1},
+        None,
+    ]

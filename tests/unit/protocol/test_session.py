@@ -16,6 +16,7 @@ from appliance.protocol.session import (
     Deliver,
     InterruptKernel,
     Keep,
+    KeepFile,
     Phase,
     Release,
     Send,
@@ -552,3 +553,38 @@ def test_an_evaluation_that_is_over_is_not_open_again():
 def test_a_client_that_comes_back_is_waited_for_longer():
     session = make()
     assert session.client_closed(1, returns=True) == [machine.StartGrace(machine.RETURN_SECONDS)]
+
+
+def file_message(name, data=b"x", channel="shell", parent="a"):
+    return KernelFrame(channel, "session_file", "m", parent, {"name": name}, b"{}", buffers=(data,))
+
+
+@pytest.mark.parametrize("channel", ["shell", "iopub"])
+def test_files_are_kept_and_no_client_s_business(channel):
+    session = make()
+    session.client_message(1, request())
+    assert session.kernel_frame(file_message("d/a", b"data", channel)) == [KeepFile("d/a", b"data")]
+    assert session.kernel_frame(file_message("b", b"", channel)) == [KeepFile("b", b"")]
+
+
+@pytest.mark.parametrize("name", ["../a", "/a", "", None, 5, "a\n"])
+def test_files_of_other_names_are_not(name):
+    assert make().kernel_frame(file_message(name)) == []
+
+
+def test_a_message_without_exactly_one_buffer_is_no_file():
+    content = {"name": "a"}
+    for buffers in ((), (b"a", b"b")):
+        assert (
+            make().kernel_frame(KernelFrame("shell", "session_file", "m", "a", content, b"{}", buffers=buffers)) == []
+        )
+
+
+def test_a_kernel_leaves_no_more_than_a_limit_until_it_is_asked_again(monkeypatch):
+    monkeypatch.setattr(machine, "MAX_FILE_BYTES", 3)
+    session = make(single=False)
+    session.client_message(1, request())
+    assert len(session.kernel_frame(file_message("a", b"123"))) == 1
+    assert session.kernel_frame(file_message("b", b"1")) == []
+    session.client_message(1, request("b"))
+    assert len(session.kernel_frame(file_message("b", b"1"))) == 1

@@ -19,6 +19,22 @@ KEY = b"key"
 NOW = "2026-01-01T00:00:00+00:00"
 
 
+class FakeFiles:
+    """What is kept of programs' files."""
+
+    def __init__(self):
+        self.kept = []
+
+    def keep(self, kernel_id, name, data):
+        self.kept.append((kernel_id, name, data))
+
+    def renew(self, kernel_id):
+        pass
+
+    def tick(self, living):
+        pass
+
+
 class FakeSockets:
     def __init__(self, reactor):
         self.closed = False
@@ -202,7 +218,8 @@ class World:
         self.config = config or Config()
         self.clock = Clock()
         self.pool = FakePool()
-        self.kernels = kernels.Kernels(self.config, self.clock, self.pool, lambda: NOW)
+        self.files = FakeFiles()
+        self.kernels = kernels.Kernels(self.config, self.clock, self.pool, lambda: NOW, self.files)
 
     def kernel(self, kernel_id=None):
         """The other side of a kernel that is or was known; without an id, of the newest."""

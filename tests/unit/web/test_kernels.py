@@ -237,7 +237,7 @@ def test_no_output_counts_as_lost_while_nobody_reads_it(world):
 def two_roles(world, timeout):
     """A kernel that one process has leased and its client reaches in another."""
     kernel = run(world.kernels.lease("visitor", timeout))
-    second = world.kernels.__class__(world.config, world.clock, world.pool, lambda: NOW)
+    second = world.kernels.__class__(world.config, world.clock, world.pool, lambda: NOW, world.files)
     found = run(second.find(kernel.kernel_id))
     client = Client()
     return found, client, found.add_client(client), second
@@ -261,7 +261,7 @@ def test_a_kernel_that_is_kept_is_so_in_every_process(world):
     assert client.kinds == ["comm_open", "execute_reply", "idle"]
     second.stopService()
     assert not world.pool.known[kernel.kernel_id].single
-    third = world.kernels.__class__(world.config, world.clock, world.pool, lambda: NOW)
+    third = world.kernels.__class__(world.config, world.clock, world.pool, lambda: NOW, world.files)
     assert not run(third.find(kernel.kernel_id))._session._single
     assert world.pool.released == []
 
@@ -292,7 +292,7 @@ def test_who_comes_after_all_to_the_process_that_let_go_is_served(world):
 def test_a_kernel_of_another_process_is_attached(world):
     kernel_id = lease(world)[0].kernel_id
     world.kernels.stopService()
-    later = world.kernels.__class__(world.config, world.clock, world.pool, lambda: NOW)
+    later = world.kernels.__class__(world.config, world.clock, world.pool, lambda: NOW, world.files)
     first, second = start(later.find(kernel_id)), start(later.find(kernel_id))
     assert first[0] is second[0]
     client = Client()

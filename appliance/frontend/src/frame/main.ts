@@ -74,6 +74,16 @@ function start(container: HTMLElement): void {
   document.addEventListener("load", measure, true);
   document.addEventListener("click", keepInside, true);
   report("ready");
+  warmUp();
+}
+
+/** Have the first text drawn before there is any: that is when a browser looks for fonts. */
+function warmUp(): void {
+  const text = document.createElement("pre");
+  text.textContent = "0";
+  container?.append(text);
+  text.getBoundingClientRect();
+  text.remove();
 }
 
 /** Return what a `data:` address holds (RFC 2397), or `undefined`. This frame may not fetch it. */

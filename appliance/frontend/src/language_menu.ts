@@ -1,0 +1,75 @@
+/** The language of a cell: what is chosen, what is shown of it, and the environment of the server that runs it. */
+
+import { make } from "./dom.js";
+import { environmentFor, labelOf, notInstalled, titleOf } from "./languages.js";
+import type { Environment } from "./languages.js";
+import type { Server, Wanted } from "./server.js";
+import type { Strings } from "./strings/catalogue.js";
+
+export class LanguageMenu {
+  /** A menu, or a word where there is nothing to choose. */
+  readonly element: HTMLElement;
+  /** Resolves when it is known what the server has; `undefined` where nothing need be asked. */
+  readonly known: Promise<void> | undefined;
+
+  private chosen: string;
+  private environments: readonly Environment[] = [];
+  private readonly labels = new Map<string, HTMLElement>();
+
+  /** `changed`: the visitor chose another language. */
+  constructor(
+    languages: readonly [string, ...string[]],
+    private readonly wanted: Wanted,
+    server: Server,
+    private readonly texts: Strings,
+    private readonly changed: () => void,
+  ) {
+    [this.chosen] = languages;
+    this.element = languages.length === 1 ? this.word() : this.menu(languages);
+    // every server's default runs Python
+    if (wanted.environment !== "" || languages.every((language) => language === "python")) return;
+    this.known = server.environments().then((environments) => {
+      this.environments = environments;
+      for (const [language, element] of this.labels) element.textContent = labelOf(language, environments, texts);
+    });
+  }
+
+  get language(): string {
+    return this.chosen;
+  }
+
+  /** What the editor is called. */
+  get label(): string {
+    return this.texts.code(titleOf(this.chosen));
+  }
+
+  /** The environment that the cell runs in, "" for the server's default, `undefined` when there is none. */
+  get environment(): string | undefined {
+    return this.wanted.environment || environmentFor(this.chosen, this.environments);
+  }
+
+  /** Why the cell cannot be evaluated, where there is no environment. */
+  get reason(): string {
+    return notInstalled(this.chosen, this.environments, this.texts);
+  }
+
+  private word(): HTMLElement {
+    const word = make("span", "", {}, titleOf(this.chosen));
+    this.labels.set(this.chosen, word);
+    return word;
+  }
+
+  private menu(languages: readonly string[]): HTMLElement {
+    const select = make("select", "ca-select", { "aria-label": this.texts.language });
+    for (const language of languages) {
+      const option = make("option", "", { value: language }, titleOf(language));
+      this.labels.set(language, option);
+      select.append(option);
+    }
+    select.addEventListener("change", () => {
+      this.chosen = select.value;
+      this.changed();
+    });
+    return select;
+  }
+}
