@@ -161,6 +161,13 @@ cell_requestlog_t cell_requestlog_t       tcp_socket          create
 cell_web_t        cell_requestlog_t       unix_stream_socket  connectto
 cell_kernel_t     lib_t                   file                execute
 cell_kernel_t     bin_t                   file                execute
+cell_kernel_t     cell_staging_t          file                map
+cell_kernel_t     init_exec_t             file                getattr
+cell_zygote_t     init_exec_t             file                getattr
+cell_zygote_t     shell_exec_t            file                execute
+cell_zygote_t     cell_staging_t          file                map
+cell_pool_t       cgroup_t                file                read
+cell_permalink_t  cert_t                  file                read
 """
 
 FORBIDDEN = """
@@ -232,6 +239,12 @@ cell_permalink_t  cell_pool_t             unix_stream_socket  connectto
 cell_zygote_t     cell_permalink_state_t  file                read
 cell_zygote_t     cell_pool_t             process             ptrace
 cell_zygote_t     cell_environment_t      file                write
+cell_kernel_t     init_exec_t             file                read
+cell_kernel_t     init_exec_t             file                execute
+cell_zygote_t     init_exec_t             file                execute
+cell_zygote_t     kernel_t                system              module_request
+cell_pool_t       cgroup_t                file                write
+cell_permalink_t  cert_t                  file                write
 unconfined_t      cell_kernel_t           process             dyntransition
 init_t            cell_kernel_t           process             transition
 """

@@ -30,7 +30,7 @@ MEMORY_MEBIBYTES = 3072
 #: subsystem are what the tests look for: none may be lost.
 KERNEL_ARGUMENTS = (
     "console=ttyS0 root=/dev/vda rw quiet mitigations=off panic=-1 random.trust_cpu=1 net.ifnames=0 "
-    "security=selinux enforcing=1 audit=1 audit_backlog_limit=65536 printk.devkmsg=on"
+    "security=selinux audit=1 audit_backlog_limit=65536 printk.devkmsg=on"
 )
 
 
@@ -102,13 +102,14 @@ class Guest(Shell):
 
 
 @contextlib.contextmanager
-def booted(image: Path, log: Path) -> Iterator[Guest]:
+def booted(image: Path, log: Path, *, enforcing: bool = True) -> Iterator[Guest]:
     """Boot the image that image.sh made and give the guest."""
     port = free_port()
     command = [need("qemu-system-x86_64", "qemu-system-x86"), "-machine", "q35", "-accel", "tcg,thread=multi"]
     command += ["-cpu", "max", "-smp", "2", "-m", str(MEMORY_MEBIBYTES), "-nodefaults", "-no-user-config"]
     command += ["-display", "none", "-no-reboot", "-kernel", str(image / "vmlinuz")]
-    command += ["-initrd", str(image / "initrd.img"), "-append", KERNEL_ARGUMENTS]
+    command += ["-initrd", str(image / "initrd.img"), "-append"]
+    command += [f"{KERNEL_ARGUMENTS} enforcing={int(enforcing)}"]
     command += ["-drive", f"file={image / 'disk.img'},format=raw,if=none,id=disk,snapshot=on,cache=unsafe"]
     command += ["-device", "virtio-blk-pci,drive=disk"]
     command += ["-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"]
