@@ -78,7 +78,7 @@ class Ended(Exception):
 
 class Connection:
     def __init__(self):
-        self.text = ""
+        self.text, self.ended = "", ""
         self.sock = socket.create_connection((host, int(port)), timeout=30)
         self.wire = WSConnection(ConnectionType.CLIENT)
         self.sock.sendall(self.wire.send(Request(host=host, target=f"/kernel/{kernel}/channels")))
@@ -86,6 +86,8 @@ class Connection:
             pass
 
     def read(self):
+        if self.ended:
+            raise Ended(self.ended)
         try:
             data = self.sock.recv(65536)
         except OSError as error:
@@ -102,7 +104,8 @@ class Connection:
                     sys.exit("the kernel is gone")
                 raise Ended(f"status {event.status_code}")
             elif isinstance(event, CloseConnection):
-                raise Ended(f"code {event.code}")
+                # the last words may be in the same packet
+                self.ended = f"code {event.code}"
         return events
 
     def evaluate(self, code):

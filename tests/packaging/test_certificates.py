@@ -13,6 +13,8 @@ from .load import Cell
 from .machine import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .nspawn import Machine
 
 pytestmark = pytest.mark.timeout(900)
@@ -66,7 +68,7 @@ def authority(equipped: Machine) -> Machine:
     equipped.must("dpkg -i /packages/cell-appliance_*.deb", seconds=180)
     turn_edge_on(equipped)
     equipped.wait(f"python3 -c \"import urllib.request as u; u.urlopen('{EDGE}/healthz')\"")
-    equipped.must(f"echo 127.0.0.1 {NAME} >>/etc/hosts")
+    equipped.must(f"echo 127.0.0.1 localhost {NAME} >>/etc/hosts")
     equipped.must(
         "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost -days 2 "
         "-keyout /root/authority.key -out /root/authority.pem 2>/dev/null"
@@ -77,9 +79,19 @@ def authority(equipped: Machine) -> Machine:
     return equipped
 
 
-def test_the_documented_command_brings_a_certificate_and_its_renewal_cuts_nothing(authority: Machine) -> None:
-    before = show(authority, "cell-haproxy.service", "MainPID")
+@pytest.fixture
+def opened(authority: Machine) -> Iterator[Cell]:
+    """Return a cell of a page that stays open."""
     cell = Cell(authority, EDGE)
+    yield cell
+    cell.close()
+
+
+def test_the_documented_command_brings_a_certificate_and_its_renewal_cuts_nothing(
+    authority: Machine, opened: Cell
+) -> None:
+    before = show(authority, "cell-haproxy.service", "MainPID")
+    cell = opened
     assert cell.evaluate("secret = 42") == ""
     authority.must(f"{documented()} {HERE}", seconds=120)
     first = authority.must(["python3", "-c", SHOWN])
@@ -94,7 +106,6 @@ def test_the_documented_command_brings_a_certificate_and_its_renewal_cuts_nothin
     assert show(authority, "cell-haproxy.service", "MainPID") == before
     assert cell.evaluate("print(secret)") == "42\n"
     assert cell.reconnected == 0
-    cell.close()
 
 
 def test_the_door_of_the_authority_leads_nowhere_at_other_times(authority: Machine) -> None:
