@@ -4,7 +4,7 @@ import type { EditorView } from "@codemirror/view";
 
 import { complete } from "./completion.js";
 import { CellView } from "./cell_view.js";
-import type { Part, Tone } from "./cell_view.js";
+import type { Part } from "./cell_view.js";
 import { createEditor, offersCompletions, replaceCode, setLanguage } from "./editor.js";
 import { IDLE, step } from "./evaluation.js";
 import type { Effect, Evaluation, Happening, Outcome } from "./evaluation.js";
@@ -16,18 +16,17 @@ import { PAGE_SESSION, executeRequest, textOf } from "./messages.js";
 import type { Json, KernelMessage, Request } from "./messages.js";
 import { outputOf, pagesOf } from "./output_items.js";
 import type { Check } from "./options.js";
-import type { OfferedFile } from "./output_items.js";
 import { Transcript } from "./notebook.js";
 import { OutputView } from "./output_view.js";
 import { whenSomebodyIsHere } from "./presence.js";
-import { ServerError } from "./server.js";
+import { Reports } from "./reports.js";
 import type { Server, Wanted } from "./server.js";
 import { FreshSession } from "./session.js";
 import { Sharing } from "./sharing.js";
 import type { SharedCell } from "./sharing.js";
-import { filesOf, save, sizeText } from "./session_files.js";
+import { filesOf } from "./session_files.js";
 import type { LinkedSession } from "./session.js";
-import { languageOf, stringsFor, told } from "./strings/catalogue.js";
+import { languageOf, stringsFor } from "./strings/catalogue.js";
 import type { Strings } from "./strings/catalogue.js";
 import { Summary } from "./summary.js";
 
@@ -66,16 +65,6 @@ const QUICK_MILLISECONDS = 60;
 /** After an evaluation, the next one is prepared when the page has shown this one. */
 const AGAIN_MILLISECONDS = 300;
 
-/** How loud the end of a kernel is, by the server's code of the reason. */
-const TONES: Readonly<Record<string, Tone>> = {
-  released: "info",
-  stopped: "info",
-  idle: "info",
-  lifetime: "info",
-  memory_limit: "error",
-  crashed: "error",
-};
-
 export class Cell {
   private readonly server: Server;
   private readonly linked: LinkedSession | undefined;
@@ -86,6 +75,7 @@ export class Cell {
   private readonly leaveLink: (() => void) | undefined;
   private readonly leavePresence: () => void;
   private readonly sharing: Sharing;
+  private readonly reports: Reports;
   private readonly texts: Strings;
 
   private readonly menu: LanguageMenu;
@@ -156,6 +146,7 @@ export class Cell {
         listing: () => offersCompletions(this.editor),
       },
     );
+    this.reports = new Reports(this.view, this.texts);
     this.editor = createEditor({
       parent: this.view.editor,
       root: this.view.root,
@@ -176,7 +167,7 @@ export class Cell {
         this.view.showNotice({ tone: "warning", text: this.texts.outputLeft });
       },
       offered: (file) => {
-        this.offer(file);
+        this.reports.offered(file);
       },
       shown: () => {
         this.view.showFrames();
@@ -228,7 +219,7 @@ export class Cell {
       return;
     }
     void this.menu.known.then(() => {
-      if (this.menu.environment === undefined) this.tell("error", this.menu.reason);
+      if (this.menu.environment === undefined) this.reports.tell("error", this.menu.reason);
       else this.happen({ type: "evaluate" });
     });
   }
@@ -356,7 +347,7 @@ export class Cell {
     this.outputs.connect(this.kernel, (ending) => {
       // the next evaluation ends the kernel of the last: its controls are about to be replaced
       if (this.state.phase === "starting") return;
-      this.tell("info", `${this.why(ending)} ${this.texts.controlsLost}`);
+      this.reports.ended(ending, this.texts.controlsLost, "info");
     });
     const listener: Listener = {
       message: (message) => {
@@ -430,38 +421,9 @@ export class Cell {
       this.outputs.end();
       this.view.showFrames();
     }
-    const elapsed = durationText(performance.now() - this.startedAt);
-    const { texts } = this;
-    switch (outcome.type) {
-      case "ok": {
-        const output = this.summary.toString();
-        this.view.showStatus(texts.finished(elapsed));
-        this.view.announce(output === "" ? texts.finishedSilently : texts.finishedWith(output));
-        break;
-      }
-      case "error":
-        this.view.showStatus(texts.errorAfter(elapsed));
-        this.view.announce(texts.error(`${outcome.reply.ename}: ${outcome.reply.evalue}`));
-        break;
-      case "interrupted":
-        this.view.showStatus(texts.stoppedAfter(elapsed));
-        this.view.announce(`${texts.stopped}.`);
-        break;
-      case "cancelled":
-        this.view.showStatus(texts.stopped);
-        this.view.announce(`${texts.stopped}.`);
-        break;
-      case "ended":
-        this.view.showStatus(texts.endedAfter(elapsed));
-        this.tell(TONES[outcome.ending.reason] ?? "warning", this.why(outcome.ending));
-        break;
-      case "failed":
-        this.view.showStatus("");
-        this.showFailure(outcome.error, () => {
-          this.evaluate();
-        });
-        break;
-    }
+    this.reports.finished(outcome, performance.now() - this.startedAt, this.summary.toString(), () => {
+      this.evaluate();
+    });
   }
 
   /** Ask the visitor what the program asks, where its output stands. */
@@ -481,41 +443,9 @@ export class Cell {
     if (up) this.showElapsed();
   }
 
-  /** Offer a file that a link in the output holds: the visitor decides. */
-  private offer(file: OfferedFile): void {
-    const run = (): void => {
-      this.view.showNotice(undefined);
-      save(file.name, new Blob([file.bytes], { type: "application/octet-stream" }));
-    };
-    const text = this.texts.offers(file.name, sizeText(file.bytes.byteLength));
-    this.view.showNotice({ tone: "info", text, action: { label: this.texts.save, run } });
-    this.view.announce(text);
-  }
-
   private linkLost(ending: Ending): void {
     this.kernel = undefined;
-    this.tell(TONES[ending.reason] ?? "warning", `${this.why(ending)} ${this.texts.variablesLost}`);
-  }
-
-  private why(ending: Ending): string {
-    return told(this.texts.endings, ending.reason, ending.sentence);
-  }
-
-  private tell(tone: Tone, text: string): void {
-    this.view.showNotice({ tone, text });
-    this.view.announce(text);
-  }
-
-  private showFailure(error: Error, again: () => void): void {
-    const failure = error instanceof ServerError ? error : undefined;
-    const wait = failure?.retryAfterSeconds;
-    const advice = wait === undefined ? "" : ` ${this.texts.wait(wait)}`;
-    const text = failure
-      ? told(this.texts.errors, failure.code, failure.message) + advice
-      : this.texts.broken(error.message);
-    const action = failure?.temporary ? { action: { label: this.texts.tryAgain, run: again } } : {};
-    this.view.showNotice({ tone: failure?.temporary ? "warning" : "error", text, ...action });
-    this.view.announce(text);
+    this.reports.ended(ending, this.texts.variablesLost);
   }
 
   private showElapsed(): void {
@@ -538,7 +468,7 @@ export class Cell {
     try {
       await this.sharing.show();
     } catch (error) {
-      this.showFailure(asError(error), () => {
+      this.reports.failed(asError(error), () => {
         this.view.showNotice(undefined);
         void this.share();
       });
@@ -569,12 +499,6 @@ export class Cell {
       },
     };
   }
-
-}
-
-/** Return a duration as people say it: "40 ms", "1.4 s". */
-function durationText(milliseconds: number): string {
-  return milliseconds < 950 ? `${Math.ceil(milliseconds / 10) * 10} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
 }
 
 function asError(error: unknown): Error {
