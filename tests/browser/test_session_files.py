@@ -75,6 +75,6 @@ def test_files_that_an_object_names_are_in_it(cell, page):
         assert width > 100, picture
     cell.output.get_by_role("link", name="it").click()
     with page.expect_download() as download:
-        cell.button("Save").click()
+        cell.root.get_by_role("button", name="Save", exact=True).click()
     assert download.value.suggested_filename == "t.txt"
     assert pathlib.Path(download.value.path()).read_text() == "text"
