@@ -259,6 +259,9 @@ class Environment:
         "Name of a Jupyter kernelspec that kernels execute instead, in any language; preload then means nothing. It is "
         "looked for below the prefix of python if that is set, else where Jupyter looks.",
     )
+    ready: int | None = _key(
+        None, "Kernels of this environment kept ready, 0 for one that is seldom asked for. Left out: pool.ready."
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -407,6 +410,14 @@ class Config:
         return host, int(port)
 
     @property
+    def ready(self) -> Mapping[str, int]:
+        """How many kernels of each environment are kept ready."""
+        return {
+            name: self.pool.ready if environment.ready is None else environment.ready
+            for name, environment in self.environment.items()
+        }
+
+    @property
     def kernel_slots(self) -> int:
         """Number of accounts that kernels take in turn: so many that none is soon used again."""
         return max(MIN_KERNEL_SLOTS, 2 * self.pool.max_kernels)
@@ -540,6 +551,8 @@ def gid_of(user: str) -> int:
 
 def _typed(where: str, value: Any, kind: Any) -> Any:
     """Return ``value`` as ``kind``, or raise `ConfigError` naming the key."""
+    if kind == int | None:
+        kind = int
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if kind == tuple[str, ...]:
@@ -643,6 +656,8 @@ def _check(config: Config) -> None:
     for name, environment in config.environment.items():
         if environment.kernelspec and not _KERNELSPEC.fullmatch(environment.kernelspec):
             raise ConfigError(f"environment.{name}.kernelspec: {environment.kernelspec!r} is no name of a kernelspec")
+        if environment.ready is not None and environment.ready > config.pool.max_kernels:
+            raise ConfigError(f"environment.{name}.ready: must not be larger than pool.max_kernels")
     for name, number in (("max_kernels", config.pool.max_kernels), ("max_starting", config.pool.max_starting)):
         if number < 1:
             raise ConfigError(f"pool.{name}: must be at least 1")
@@ -713,7 +728,11 @@ def render(config: Config, *, comments: bool = False) -> str:
             if field.name in names:
                 if comments:
                     lines.append(f"# {field.metadata['doc']}")
-                lines.append(f"{field.name} = {_toml(getattr(item, field.name))}")
+                value = getattr(item, field.name)
+                if value is not None:
+                    lines.append(f"{field.name} = {_toml(value)}")
+                elif comments:
+                    lines.append(f"# {field.name} =")
 
     def table(title: str, item: Any) -> None:
         lines.append("")

@@ -351,10 +351,11 @@ def landlock() -> Layer:
 def memory(config: Config) -> Layer:
     """Compare the available memory with what the zygotes and the ready kernels take."""
     available = psutil.virtual_memory().available
-    wanted = len(config.environment) * ZYGOTE_BYTES + config.pool.ready * IDLE_KERNEL_BYTES
+    ready = sum(config.ready.values())
+    wanted = len(config.environment) * ZYGOTE_BYTES + ready * IDLE_KERNEL_BYTES
     profile = max(item.memory_bytes for item in config.profile.values())
     detail = (
-        f"{available / 2**30:.1f} GiB available; zygotes and {config.pool.ready} ready kernels take about "
+        f"{available / 2**30:.1f} GiB available; zygotes and {ready} ready kernels take about "
         f"{wanted / 2**30:.1f} GiB; {config.pool.max_kernels} kernels may use {profile / 2**30:g} GiB each"
     )
     if available < wanted:

@@ -67,7 +67,7 @@ def settings(config: Config) -> decisions.Settings:
     """Return the numbers of the configuration that decisions rest on."""
     return decisions.Settings(
         max_kernels=config.pool.max_kernels,
-        ready=config.pool.ready,
+        ready=config.ready,
         ready_max=config.pool.ready_max,
         ready_age=config.pool.ready_age_seconds,
         max_starting=config.pool.max_starting,

@@ -14,6 +14,9 @@ import attrs
 #: Seconds after which an arrival counts half.
 HALF_LIFE = 30.0
 
+#: What is left of arrivals is nothing below this weight: one is forgotten after ten half-lives.
+FORGOTTEN = 2.0**-10
+
 #: Standard deviations of arrivals that the ready set covers.
 DEVIATIONS = 3.0
 
@@ -42,4 +45,5 @@ class Arrivals:
         return math.ceil(mean + DEVIATIONS * math.sqrt(mean))
 
     def _decayed(self, now: float) -> float:
-        return self._weight * math.exp(-_DECAY * max(0.0, now - self._updated))
+        weight = self._weight * math.exp(-_DECAY * max(0.0, now - self._updated))
+        return weight if weight > FORGOTTEN else 0.0

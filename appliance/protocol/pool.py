@@ -26,7 +26,7 @@ from appliance.protocol.quota import CpuLedger, QuotaLimits, check_cpu, check_ke
 from appliance.protocol.waiting_line import WaitingLine, poll_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 #: Consecutive failed starts after which waiting requests are refused instead of kept.
 MAX_FAILED_STARTS = 3
@@ -60,7 +60,7 @@ class Settings:
     """The numbers that the pool's decisions rest on; times in seconds. See the configuration for each."""
 
     max_kernels: int
-    ready: int
+    ready: Mapping[str, int]
     ready_max: int
     ready_age: float
     max_starting: int
@@ -585,7 +585,8 @@ class Pool:
             return 0
         arrivals = self._arrivals.get(environment)
         expected = arrivals.expected(now, READY_HORIZON) if arrivals is not None else 0
-        return min(max(self._settings.ready, expected), max(self._settings.ready, self._settings.ready_max))
+        least = self._settings.ready[environment]
+        return min(max(least, expected), max(least, self._settings.ready_max))
 
     def _shed(self, now: float) -> Iterator[Effect]:
         """End ready kernels while the host is short of memory: before Linux must end something."""

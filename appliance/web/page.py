@@ -53,11 +53,15 @@ class Page:
         max_code_bytes: int,
         current_name: Callable[[str], str],
         analytics: Analytics = NO_ANALYTICS,
+        *,
+        several_languages: bool = False,
     ) -> None:
         self._permalinks = permalinks
         self._analytics = analytics
         self._max_code_bytes = max_code_bytes
         self._current_name = current_name
+        # A menu asks the server what it has.
+        self._languages = 'languages="*"' if several_languages else ""
         self._template = string.Template(TEMPLATE.read_text(encoding="utf-8"))
 
     def routes(self) -> Sequence[Route]:
@@ -73,6 +77,7 @@ class Page:
             style=html.escape(self._current_name("page.css")),
             script=html.escape(self._current_name("embedded_cell.js")),
             language=html.escape(cell.language),
+            languages=self._languages,
             autoeval="autoeval" if given else "",
             code=script_json(cell.code),
             interacts=script_json(cell.interacts),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from appliance import config as configuration
 from appliance.errors import ConfigError
 from appliance.zygote import staging
 from appliance.zygote.sandbox import HOME
@@ -30,6 +31,17 @@ SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 #: Largest description of a kernelspec that crosses from the process that finds it.
 MAX_DESCRIPTION_BYTES = 65_536
+
+#: Kernelspecs of the package itself (`appliance.kernel.languages`): their Python is that of the environment "python",
+#: their code is staged with the rest of the package.
+OWN_KERNELSPECS = configuration.PACKAGE_DIR / "kernel/languages/kernelspecs"
+
+#: ... and their variables.
+_OWN_VARIABLES = {
+    "PYTHONPATH": staging.CODE,
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "IPYTHONDIR": "/tmp/.ipython",  # noqa: S108 - the kernel's own
+}
 
 #: What kernelspecs write when they mean "the Python that this is installed for".
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
@@ -77,16 +89,27 @@ def find(name: str, environment: Environment) -> Program:
         raise ConfigError(f"{where} is started by {provisioner}, not in this sandbox")
     if not spec.argv:
         raise ConfigError(f"{where} names no program")
-    prefix = staging.environment_prefix(environment.python) if environment.python else "/usr"
+    python, variables = environment.python, {}
+    resources = os.path.realpath(spec.resource_dir)
+    own = os.path.dirname(resources) == str(OWN_KERNELSPECS)
+    if own:
+        python = python or str(configuration.environment_python("python", configuration.Environment()))
+        variables = _OWN_VARIABLES
+        programs = spec.metadata["programs"]
+        if not any(shutil.which(name, path=SEARCH_PATH) for name in programs):
+            needed = " or ".join(programs)
+            raise ConfigError(f"{where} needs {needed}, Debian's package {spec.metadata['debian_package']}")
+    prefix = staging.environment_prefix(python) if python else "/usr"
     search = SEARCH_PATH if prefix == "/usr" else f"{prefix}/bin:{SEARCH_PATH}"
-    program = _locate(spec.argv[0], environment.python, search)
+    program = _locate(spec.argv[0], python, search)
     if program is None:
         raise ConfigError(f"{where} starts {spec.argv[0]}, which is not there (looked in {search})")
-    own = staging.environment_prefix(program)
-    trees = [prefix, own, *staging.interpreter_trees(program), os.path.realpath(spec.resource_dir)]
-    substitutes = {"prefix": prefix, "resource_dir": os.path.realpath(spec.resource_dir)}
+    trees = [prefix, staging.environment_prefix(program), *staging.interpreter_trees(program)]
+    if not own:
+        trees.append(resources)
+    substitutes = {"prefix": prefix, "resource_dir": resources}
     argv = [program, *(_substitute(argument, substitutes) for argument in spec.argv[1:])]
-    variables = {"PATH": search, "HOME": HOME, "LANG": "C.UTF-8", "TERM": "dumb"}
+    variables = {"PATH": search, "HOME": HOME, "LANG": "C.UTF-8", "TERM": "dumb", **variables}
     variables |= {key: string.Template(str(value)).safe_substitute(variables) for key, value in spec.env.items()}
     return Program(tuple(argv), variables, spec.interrupt_mode, tuple(_outermost(where, trees)))
 
@@ -100,6 +123,7 @@ def _specification(name: str, environment: Environment) -> Any:
         directories = [f"{staging.environment_prefix(environment.python)}/share/jupyter/kernels"]
     else:
         directories = jupyter_path("kernels")
+    directories.append(str(OWN_KERNELSPECS))
     manager = KernelSpecManager(kernel_dirs=directories, ensure_native_kernel=False)
     try:
         return manager.get_kernel_spec(environment.kernelspec)

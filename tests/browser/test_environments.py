@@ -45,7 +45,7 @@ def test_a_language_finds_its_environment_and_a_menu_changes_it(publish, page):
     cell.evaluate()
     expect(cell.output.get_by_text("42")).to_be_visible()
     menu = cell.root.get_by_label("Language")
-    expect(menu.locator("option")).to_have_text(["Python", "bash", "GAP (not installed)"])
+    expect(menu.locator("option")).to_have_text(["Python", "Bash", "GAP (not installed)"])
     menu.select_option("bash")
     cell.evaluate("echo $((6 * 7)) in $BASH")
     expect(cell.output.get_by_text("42 in /usr/bin/bash")).to_be_visible()
@@ -53,6 +53,18 @@ def test_a_language_finds_its_environment_and_a_menu_changes_it(publish, page):
     cell.start()
     expect(cell.notice).to_contain_text("GAP is not installed on this server")
     expect(cell.notice).to_contain_text("Installed: Python, Bash.")
+
+
+def test_a_menu_of_everything_offers_what_the_server_has(bash, publish, page, watch):
+    publish("<code-cell languages='python *'>print(6 * 7)</code-cell>")
+    cell = CellOnPage(page)
+    menu = cell.root.get_by_label("Language")
+    expect(menu.locator("option")).to_have_text(["Python", "Bash"])
+    menu.select_option("bash")
+    cell.evaluate("echo $((6 * 7)) in $BASH")
+    expect(cell.output.get_by_text("42 in /usr/bin/bash")).to_be_visible()
+    page.goto(f"{bash.url}/")
+    expect(CellOnPage(page).root.get_by_label("Language").locator("option")).to_have_text(["Python", "Bash"])
 
 
 def test_environment_and_profile_are_attributes_and_options(publish, page, watch):

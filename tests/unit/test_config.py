@@ -38,12 +38,14 @@ def test_rendered_text_reads_back_to_an_equal_value(comments: bool) -> None:
         preload = []
         [environment.sage-10]
         python = "/opt/sage/bin/python3"
+        ready = 0
         """
     )
     for value in (Config(), changed):
         assert config.parse(config.render(value, comments=comments)) == value
     assert changed.profile["default"] == Config().profile["default"]
     assert set(changed.environment) == {"python", "sage-10"}
+    assert changed.ready == {"python": changed.pool.ready, "sage-10": 0}
 
 
 def test_profiles_are_exposed_on_purpose_but_for_the_default() -> None:
@@ -88,6 +90,9 @@ def test_comments_hold_the_reason_of_every_key() -> None:
         ("profile = 3", ["profile", "[profile.NAME]"]),
         ("[environment.'../x']\n", ["environment", "'../x'"]),
         ("[environment.bash]\nkernelspec = '../bash'", ["environment.bash.kernelspec", "no name of a kernelspec"]),
+        ("[environment.r]\nready = -1", ["environment.r.ready", "negative"]),
+        ("[environment.r]\nready = 'one'", ["environment.r.ready", "expected int"]),
+        ("[environment.r]\nready = 41", ["environment.r.ready", "max_kernels"]),
         ("[environment.python]\npreload = [1]", ["environment.python.preload", "list of strings"]),
         ("runtime_dir = 'run'", ["runtime_dir", "absolute"]),
         (f"runtime_dir = '/{'x' * 50}'", ["runtime_dir", "50 bytes", "unix(7)"]),

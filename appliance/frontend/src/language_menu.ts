@@ -1,7 +1,7 @@
 /** The language of a cell: what is chosen, what is shown of it, and the environment of the server that runs it. */
 
 import { make } from "./dom.js";
-import { environmentFor, labelOf, notInstalled, titleOf } from "./languages.js";
+import { environmentFor, EVERY, labelOf, notInstalled, offeredBy, titleOf } from "./languages.js";
 import type { Environment } from "./languages.js";
 import type { Server, Wanted } from "./server.js";
 import type { Strings } from "./strings/catalogue.js";
@@ -15,6 +15,7 @@ export class LanguageMenu {
   private chosen: string;
   private environments: readonly Environment[] = [];
   private readonly labels = new Map<string, HTMLElement>();
+  private select: HTMLSelectElement | undefined;
 
   /** `changed`: the visitor chose another language. */
   constructor(
@@ -30,6 +31,7 @@ export class LanguageMenu {
     if (wanted.environment !== "" || languages.every((language) => language === "python")) return;
     this.known = server.environments().then((environments) => {
       this.environments = environments;
+      if (languages.includes(EVERY)) this.offer(offeredBy(environments));
       for (const [language, element] of this.labels) element.textContent = labelOf(language, environments, texts);
     });
   }
@@ -61,15 +63,22 @@ export class LanguageMenu {
 
   private menu(languages: readonly string[]): HTMLElement {
     const select = make("select", "ca-select", { "aria-label": this.texts.language });
-    for (const language of languages) {
-      const option = make("option", "", { value: language }, titleOf(language));
-      this.labels.set(language, option);
-      select.append(option);
-    }
+    this.select = select;
+    this.offer(languages.filter((language) => language !== EVERY));
     select.addEventListener("change", () => {
       this.chosen = select.value;
       this.changed();
     });
     return select;
+  }
+
+  /** Add languages to the menu, once each. */
+  private offer(languages: readonly string[]): void {
+    for (const language of languages) {
+      if (this.labels.has(language)) continue;
+      const option = make("option", "", { value: language }, titleOf(language));
+      this.labels.set(language, option);
+      this.select?.append(option);
+    }
   }
 }

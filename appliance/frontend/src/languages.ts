@@ -18,6 +18,9 @@ const TITLES: Readonly<Record<string, string>> = {
   singular: "Singular",
 };
 
+/** In a list of languages, whatever the server has. */
+export const EVERY = "*";
+
 /** What runs a language for which the server has no environment of its own; "" is its default one. */
 const INSTEAD: Readonly<Record<string, { environment: string; title: string }>> = {
   python: { environment: "", title: "Python" },
@@ -44,24 +47,40 @@ export function titleOf(language: string): string {
   return TITLES[language] ?? language;
 }
 
+function ownEnvironment(language: string, environments: readonly Environment[]): Environment | undefined {
+  return (
+    environments.find(({ name }) => name === language) ??
+    environments.find((environment) => environment.language.toLowerCase() === language.toLowerCase())
+  );
+}
+
 /** Return the environment that runs a language, or `undefined`. */
 export function environmentFor(language: string, environments: readonly Environment[]): string | undefined {
-  const own =
-    environments.find(({ name }) => name === language) ??
-    environments.find((environment) => environment.language.toLowerCase() === language.toLowerCase());
+  const own = ownEnvironment(language, environments);
   if (own) return own.name;
   return Object.hasOwn(INSTEAD, language) ? INSTEAD[language]?.environment : undefined;
 }
 
+/** Return what a menu of everything offers: languages, and names of further environments of the same language. */
+export function offeredBy(environments: readonly Environment[]): string[] {
+  return environments.map(({ name, language }) => (ownEnvironment(language, environments)?.name === name ? language : name));
+}
+
+/** Return what an environment is called: the server makes a title of the name where it was given none. */
+function nameOf({ name, title, language }: Environment): string {
+  return title.toLowerCase() === name.toLowerCase() ? titleOf(language || name) : title;
+}
+
 /** Return what a cell's language is called on this server. */
 export function labelOf(language: string, environments: readonly Environment[], texts: Strings): string {
-  const environment = environmentFor(language, environments);
-  if (environment === undefined) return texts.notInstalledLabel(titleOf(language));
-  const instead = environment === "" && Object.hasOwn(INSTEAD, language) ? INSTEAD[language]?.title : undefined;
-  return instead === undefined || instead === titleOf(language) ? titleOf(language) : texts.insteadLabel(titleOf(language), instead);
+  const own = ownEnvironment(language, environments);
+  if (own) return TITLES[language] ?? nameOf(own);
+  const instead = Object.hasOwn(INSTEAD, language) ? INSTEAD[language]?.title : undefined;
+  if (instead === undefined) return texts.notInstalledLabel(titleOf(language));
+  return instead === titleOf(language) ? instead : texts.insteadLabel(titleOf(language), instead);
 }
 
 export function notInstalled(language: string, environments: readonly Environment[], texts: Strings): string {
-  const there = environments.map(({ title, name }) => title || name).join(", ") || "Python";
+  const there = environments.map(nameOf).join(", ") || "Python";
   return texts.notInstalled(titleOf(language), there);
 }

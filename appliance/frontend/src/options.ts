@@ -1,6 +1,7 @@
 /** What pages pass to `makeCell` and `makeSagecell`: parsed here into what a cell needs. */
 
 import type { Part } from "./cell_view.js";
+import { EVERY } from "./languages.js";
 import { isObject, textOf } from "./messages.js";
 import type { Json } from "./messages.js";
 import type { Wanted } from "./server.js";
@@ -112,7 +113,7 @@ export function codeOf(options: Json, element: Element): string {
 /** Return the languages to choose from, the preferred one first. */
 export function languagesOf(given: unknown, preferred: unknown, fallback: string): [string, ...string[]] {
   const names = strings(given);
-  const first = typeof preferred === "string" && preferred !== "" ? preferred : (names[0] ?? fallback);
+  const first = typeof preferred === "string" && preferred !== "" ? preferred : (names.find((name) => name !== EVERY) ?? fallback);
   return [first, ...names.filter((name) => name !== first)];
 }
 

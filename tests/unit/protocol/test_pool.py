@@ -27,7 +27,7 @@ from appliance.protocol.waiting_line import LOST_SECONDS
 
 SETTINGS = Settings(
     max_kernels=4,
-    ready=2,
+    ready={"python": 2, "sage": 2},
     ready_max=8,
     ready_age=600.0,
     max_starting=2,
@@ -45,7 +45,13 @@ SETTINGS = Settings(
 )
 
 
+def ready(number):
+    return dict.fromkeys(SETTINGS.ready, number)
+
+
 def make_pool(**changes):
+    if isinstance(changes.get("ready"), int):
+        changes["ready"] = ready(changes["ready"])
     ids = iter(f"kernel-{number}" for number in range(1000))
     return Pool(attrs.evolve(SETTINGS, **changes), lambda: next(ids))
 
@@ -367,6 +373,17 @@ def test_many_arrivals_make_the_ready_set_larger_up_to_its_maximum():
     assert pool.ready_target("python", 2000.0) == 2
 
 
+def test_each_environment_has_a_ready_set_of_its_own_size():
+    pool = make_pool(ready={"python": 2, "sage": 0}, max_kernels=10)
+    pool.zygote_connected("python", 0.0)
+    assert pool.zygote_connected("sage", 0.0) == []
+    assert [kernel.environment for kernel in pool.kernels] == ["python", "python"]
+    pool.verified(1000, 0.1)
+    pool.verified(1001, 0.1)
+    assert Start(1002, "kernel-2", "sage", "default") in pool.lease(request("a", environment="sage"), 1.0)
+    assert [pool.ready_target(name, 1000.0) for name in ("python", "sage")] == [2, 0]
+
+
 def test_short_memory_ends_ready_kernels_but_no_visitors():
     pool = warm_pool()
     pool.lease(request("a"), 1.0)
@@ -402,7 +419,7 @@ def test_a_kernel_of_another_profile_is_started_for_who_asks():
 
 def test_ready_kernels_in_excess_do_not_stand_for_one_of_another_profile():
     pool = warm_pool(ready=4)
-    pool._settings = attrs.evolve(pool._settings, ready=0, ready_max=0)
+    pool._settings = attrs.evolve(pool._settings, ready=ready(0), ready_max=0)
     assert Start(1004, "kernel-4", "python", "heavy") in pool.lease(request("a", profile="heavy"), 1.0)
 
 

@@ -455,6 +455,12 @@ def cell(answer):
     return json.loads(code), re.search('language="([^"]*)"', tag)[1], "autoeval" in tag
 
 
+def test_a_server_with_several_environments_has_a_menu_of_them(permalinks):
+    assert b"languages=" not in show(permalinks, "").body
+    several = ask(Page(permalinks, 1000, str, several_languages=True).routes(), "GET", "/")
+    assert b'<code-cell language="python" languages="*"' in several.body
+
+
 def test_the_empty_page_evaluates_nothing(permalinks):
     assert cell(show(permalinks, "")) == ("", "python", False)
 

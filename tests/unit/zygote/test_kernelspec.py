@@ -10,7 +10,7 @@ import pytest
 
 from appliance.config import Environment
 from appliance.errors import ConfigError
-from appliance.zygote import kernelspec
+from appliance.zygote import kernelspec, staging
 
 
 @pytest.fixture
@@ -77,6 +77,32 @@ def test_a_program_of_the_system_needs_no_directory_but_that_of_its_kernelspec(p
     assert [tree for tree in found.trees if not tree.startswith(str(tmp_path))] == []
 
 
+@pytest.mark.parametrize("name", ["gap", "gp", "maxima", "octave", "singular"])
+def test_languages_of_the_package_run_in_the_python_of_the_environments(prefix, monkeypatch, name):
+    for python in ("", f"{prefix}/bin/python3"):
+        monkeypatch.setattr("appliance.config.environment_python", lambda *_: f"{prefix}/bin/python3")
+        monkeypatch.setattr(kernelspec.shutil, "which", lambda program, path: program)
+        found = kernelspec.find("x", Environment(python=python, kernelspec=name))
+        assert found.argv == (
+            f"{prefix}/bin/python3", "-m", f"appliance.kernel.languages.{name}", "-f", "{connection_file}"
+        )  # fmt: skip
+        assert found.environment["PYTHONPATH"] == staging.CODE
+        assert found.trees == (str(prefix),)
+
+
+def test_a_language_whose_program_is_missing_names_its_package(prefix, monkeypatch):
+    monkeypatch.setattr(kernelspec, "SEARCH_PATH", str(prefix))
+    with pytest.raises(ConfigError, match=r"environment\.x: kernelspec gp needs gp, Debian's package pari-gp"):
+        kernelspec.find("x", environment(prefix, "gp"))
+
+
+def test_a_kernelspec_of_the_system_comes_before_the_package_s_own(prefix, tmp_path):
+    write(prefix, "gap", argv=["lang", "{connection_file}"])
+    found = kernelspec.find("x", environment(prefix, "gap"))
+    assert found.argv[0] == f"{prefix}/bin/lang"
+    assert "PYTHONPATH" not in found.environment
+
+
 def test_paths_are_those_of_the_staged_root():
     program = kernelspec.Program(
         ("/tmp/a/bin/x", "{connection_file}", "--lib=/tmp/a/lib", "/tmp/ab", "/opt/l/y"),
@@ -100,7 +126,7 @@ def test_paths_are_those_of_the_staged_root():
 def test_a_kernelspec_that_is_not_there_is_named_with_those_that_are(prefix):
     write(prefix, "other")
     with pytest.raises(
-        ConfigError, match=r"environment\.x: there is no kernelspec lang; there are: other; looked in /"
+        ConfigError, match=r"environment\.x: there is no kernelspec lang; there are: .*other, .*; looked in /"
     ):
         kernelspec.find("x", environment(prefix))
 

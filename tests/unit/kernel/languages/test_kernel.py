@@ -1,0 +1,89 @@
+"""What a program prints, parted into output and error."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.kernel.languages import gap, gp, kernel, maxima, octave, singular
+
+
+@pytest.fixture
+def shown():
+    return []
+
+
+def errors(language, shown):
+    return kernel.Errors(language, lambda stream, text: shown.append((stream, text)))
+
+
+def test_what_is_no_error_is_shown_as_it_comes(shown):
+    heard = errors(octave.Octave(), shown)
+    heard.take("stdout", "x = ")
+    heard.take("stderr", "warning: w\nwarn")
+    heard.take("stdout", "3\n")
+    assert shown == [("stdout", "x = "), ("stderr", "warning: w\n"), ("stdout", "3\n")]
+    assert heard.end() == ""
+    assert shown[3:] == [("stderr", "warn")]
+
+
+def test_an_error_that_comes_in_pieces_is_kept_whole(shown):
+    heard = errors(octave.Octave(), shown)
+    for text in ("warning: w\nerr", "or: mine\nerror: called", " from\n"):
+        heard.take("stderr", text)
+    heard.take("stdout", "out")
+    assert heard.end() == "error: mine\nerror: called from\n"
+    assert shown == [("stderr", "warning: w\n"), ("stdout", "out")]
+
+
+def test_words_of_an_error_within_a_line_are_none(shown):
+    heard = errors(octave.Octave(), shown)
+    heard.take("stderr", "no error: here\n")
+    assert heard.end() == ""
+    assert shown == [("stderr", "no error: here\n")]
+
+
+def test_much_is_kept_within_bounds(shown, monkeypatch):
+    monkeypatch.setattr(kernel, "MAX_ERROR_CHARACTERS", 20)
+    monkeypatch.setattr(kernel, "MAX_LINE_CHARACTERS", 10)
+    heard = errors(octave.Octave(), shown)
+    heard.take("stderr", "." * 11)
+    assert shown == [("stderr", "." * 11)]
+    for _ in range(9):
+        heard.take("stderr", "\nerror: 1234567890")
+    assert len(heard.end()) == 20
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "is_error"),
+    [
+        (gap.GAP(), "Error, Variable: 'x' must have a value\n", True),
+        (gap.GAP(), "Syntax error: ; expected in stream:1\n", True),
+        (gap.GAP(), "Syntax warning: Unbound global variable\n", False),
+        (gp.GP(), "  ***   at top-level: 1/0\n", True),
+        (gp.GP(), "  *** Warning: new stack size = 16000000 (15.259 Mbytes).\n", False),
+        (gp.GP(), "  ***   user warning: mine\n", False),
+        (maxima.Maxima(), " -- an error. To debug this try: debugmode(true);\n", True),
+        (maxima.Maxima(), "incorrect syntax: Missing )\n", True),
+        (maxima.Maxima(), "an error\n", False),
+        (singular.Singular(), "   ? `foo` is undefined\n", True),
+        (singular.Singular(), "// ** redefining i\n", False),
+    ],
+)
+def test_each_language_knows_its_errors(language, text, is_error, shown):
+    heard = errors(language, shown)
+    heard.take(language.error_stream, text)
+    assert (heard.end() == text, shown == [(language.error_stream, text)]) == (is_error, not is_error)
+
+
+def test_gap_tells_the_line_of_the_cell_and_not_what_it_forgot():
+    said = "Syntax error: expression expected in stream:2\n\0\x7f\n  ^\n"
+    assert gap.GAP().explain(None, said) == "Syntax error: expression expected in line 2"
+
+
+def test_pictures_are_taken_once(tmp_path):
+    (tmp_path / "code").write_text("plot")
+    (tmp_path / "1.svg").write_text("<svg/>")
+    (tmp_path / "2.png").write_bytes(b"\x89PNG")
+    assert kernel.pictures_in(str(tmp_path)) == [{"image/svg+xml": "<svg/>"}, {"image/png": "iVBORw=="}]
+    assert kernel.pictures_in(str(tmp_path)) == []
+    assert (tmp_path / "code").exists()
