@@ -38,7 +38,7 @@ INSIDE_SECONDS = 900.0
 #: Tests that run in the guest, on the installed appliance, in this order. Those that follow the law come first: they
 #: may not cause a single denial.
 LAWFUL = ("tests/vm/inside/test_selinux.py", "tests/vm/inside/test_cgroups.py")
-ATTACKS = ("tests/escape/test_confinement.py",)
+ATTACKS = ("tests/vm/inside/test_policy_alone.py", "tests/escape/test_confinement.py")
 ATTACKS += ("tests/escape/test_escape_and_neighbours.py", "tests/escape/test_network.py")
 ATTACKS += ("tests/escape/test_exhaustion.py",)
 #: Left out of those: what an emulated machine has too little time for and other levels show as well because no
