@@ -34,10 +34,28 @@ UNITS += ("cell-zygote@python.service",)
 CONFIGURATION = "/etc/cell-appliance/appliance.toml"
 READY = "python3 -c \"import urllib.request as u; u.urlopen('http://127.0.0.1:8888/healthz', timeout=40)\""
 BROWSER = ("tests/browser/test_first_cell.py", "-k", "two_and_two or stop_interrupts or share_gives")
+#: What an administrator calls, in this order.
+VERBS = (
+    "config --check /etc/cell-appliance/appliance.toml",
+    "doctor",
+    "status",
+    "healthcheck",
+    "permalinks check",
+    "permalinks stats",
+    "permalinks export /root/permalinks.jsonl",
+    "backup /root/backup.tar.gz",
+    "restore /root/backup.tar.gz",
+    "drain",
+    "undrain",
+    "restart",
+    "support-bundle /root/support.tar.gz",
+)
 #: Lines at priority "warning" or worse that a healthy run may have.
 EXPECTED_WARNINGS = (
     # the pool, when the environment is stopped or killed under it
     r"cell-pool\[\d+\]: zygote python went away",
+    # the web role, when asked for its health after cellctl restart, until zygotes that start anew are ready
+    r"cell-web\[\d+\]: health: \{'status': 'environment_unavailable'",
     # systemd, about the processes that the tests kill
     r"systemd\[1\]: cell-[\w@]+\.service: Failed with result 'signal'",
     r"systemd\[1\]: cell-[\w@]+\.service: Main process exited, code=killed, status=9/KILL",
@@ -91,6 +109,20 @@ def test_the_browser(guest: Guest) -> None:
     environment = {**os.environ, "CELL_APPLIANCE_URL": f"http://127.0.0.1:{guest.forward(8888)}"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_cellctl(guest: Guest, verb: str) -> None:
+    guest.must(f"cellctl {verb}", seconds=300)
+    guest.wait(READY, seconds=180)
+
+
+def test_what_cellctl_changed_is_still_served(guest: Guest, link: str) -> None:
+    """A backup that was put back has the label of the database; the unit of the timer evaluates, too."""
+    status, _, text = ask(guest, "GET", f"/permalink?q={link}")
+    assert (status, json.loads(text)[0]) == (200, "print(1)")
+    assert evaluate(guest, "print(6*7)")["stdout"] == "42\n"
+    guest.must("systemctl start cell-healthcheck.service", seconds=300)
 
 
 @pytest.fixture
