@@ -4,5 +4,5 @@ set -eu
 mkdir -p "$1"
 target=$(cd "$1" && pwd)
 cd -- "$(dirname -- "$0")/.."
-tar -c --exclude=node_modules --exclude=__pycache__ appliance debian docs haproxy nginx rpm selinux-policy units \
+tar -c --exclude=node_modules --exclude=__pycache__ apparmor appliance debian docs haproxy nginx rpm selinux-policy units \
   requirements.lock requirements-build.lock LICENSE NEWS.md README.md | tar -x -C "$target"

@@ -55,6 +55,8 @@ def test_contents(bare_debs: Path) -> None:
         "/usr/share/cell-appliance/static/embedded_cell.js.gz",
         "/usr/share/cell-appliance/static/embedded_cell.js.br",
         "/usr/share/cell-appliance/edge.env",
+        "/usr/share/cell-appliance/apparmor/cell-appliance",
+        "/usr/share/cell-appliance/apparmor/role",
         "/lib/systemd/system/cell.target",
         "/lib/systemd/system/cell-zygote@.service",
         "/lib/systemd/system/cell-web@.service",
