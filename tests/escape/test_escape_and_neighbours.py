@@ -255,7 +255,11 @@ GENERATIONS = 50
 
 @pytest.mark.attack(13, "namespaces, account, SIGKILL of pid 1", "leave files, memory, sockets and processes, 50 times")
 def test_fifty_generations_leave_nothing():
-    appliance = Appliance("[pool]\nmax_kernels = 4\nready = 1\nready_max = 1\n[environment.python]\npreload = []\n")
+    appliance = Appliance(
+        "[pool]\nmax_kernels = 4\nready = 1\nready_max = 1\n[environment.python]\npreload = []\n"
+        "[web]\nfiles_seconds = 1.0\n"
+    )
+    kept = appliance.config.runtime_path / "files"
     try:
 
         def generation():
@@ -267,7 +271,8 @@ def test_fifty_generations_leave_nothing():
 
         def settled():
             counts = [remains(appliance), time.sleep(0.3), remains(appliance)]
-            return counts[0] if counts[0] == counts[2] and counts[0]["processes of kernels"] == 1 else None
+            rest = counts[0] == counts[2] and counts[0]["processes of kernels"] == 1 and not list(kept.iterdir())
+            return counts[0] if rest else None
 
         generation()  # what is made once is not left
         before = wait_for("the pool has come to rest", settled, 20)
