@@ -41,12 +41,18 @@ def run(*command: str, **environment: str) -> str:
     return done.stdout
 
 
+def whole_trees() -> Path:
+    """Return the Python trees of the packages, with every distribution of the locks, made once and kept."""
+    trees = CACHE / "trees"
+    run("debian/python-trees.sh", str(trees))
+    return trees
+
+
 def whole_debs(out: Path) -> Path:
     """Build the whole Debian packages in the directory ``out``; return it."""
     built_inputs()
     need("dh", "debhelper")
-    trees = CACHE / "trees"
-    run("debian/python-trees.sh", str(trees))
+    trees = whole_trees()
     run("debian/build.sh", str(out), CELL_TREES=str(trees), CELL_COMPRESSION="gzip", CELL_LEVEL="1")
     return out
 
