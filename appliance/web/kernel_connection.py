@@ -51,15 +51,17 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-#: A reply without its idle for this long means that the subscription was late, or output is being lost; doubled each
-#: time up to the maximum. A visitor waits meanwhile, and a request costs a tenth of a millisecond.
-RESEND_SECONDS = 0.01
+#: A first reply without its idle for this long means that the subscription was late; a later one, that output is being
+#: lost, or that much of it stands before the idle. Doubled each time up to the maximum. A visitor waits for the first,
+#: and a request costs a tenth of a millisecond.
+FIRST_RESEND_SECONDS = 0.01
+RESEND_SECONDS = 0.05
 MAX_RESEND_SECONDS = 1.0
 
 #: Round trips tried before a new kernel counts as unreachable.
 MAX_FIRST_ROUND_TRIPS = 10
 
-#: Replies without their idle after which the iopub socket is taken for dead and replaced.
+#: Replies without their idle after which the iopub socket is taken for dead and replaced, if nothing came over it.
 MAX_DEAF_ROUND_TRIPS = 3
 
 #: Longest wait for a kernel's first reply: it was ready when it was leased.
@@ -129,6 +131,7 @@ class KernelConnection:
         self._request_id = ""
         self._replied = False
         self._idle = False
+        self._heard = False
         self._round_trips = 0
         self._proved = False
         self._timer: Any = None
@@ -225,6 +228,7 @@ class KernelConnection:
     # --- what arrives
 
     def _iopub_received(self, parts: list[bytes]) -> None:
+        self._heard = True
         self._received("iopub", parts)
 
     def _shell_received(self, parts: list[bytes]) -> None:
@@ -291,7 +295,7 @@ class KernelConnection:
         request_id, said, forgot = self._replay
         if request_id not in self._marks and (self._proved or self._round_trips < MAX_FIRST_ROUND_TRIPS):
             # the subscription was late, or output is being lost
-            self._arm(min(MAX_RESEND_SECONDS, RESEND_SECONDS * 2 ** min(self._round_trips - 1, 10)), self._again)
+            self._arm_again()
             return
         self._disarm()
         self._replay = None
@@ -340,16 +344,21 @@ class KernelConnection:
             return
         self._disarm()
         if not self._idle:
-            self._arm(min(MAX_RESEND_SECONDS, RESEND_SECONDS * 2 ** min(self._round_trips - 1, 10)), self._again)
+            self._arm_again()
             return
         self._request_id = ""
         self._round_trips = 0
         self._proved = True
         self._listener.round_trip_done()
 
+    def _arm_again(self) -> None:
+        first = RESEND_SECONDS if self._proved else FIRST_RESEND_SECONDS
+        self._arm(min(MAX_RESEND_SECONDS, first * 2 ** min(self._round_trips - 1, 10)), self._again)
+
     def _again(self) -> None:
         self._timer = None
-        if self._proved and self._round_trips % MAX_DEAF_ROUND_TRIPS == 0:
+        heard, self._heard = self._heard, False
+        if self._proved and self._round_trips % MAX_DEAF_ROUND_TRIPS == 0 and not heard:
             log.info("iopub socket of kernel {kernel} replaced", kernel=kernel_name(self._kernel_id))
             self._iopub.shutdown()
             self._iopub = self._new_iopub()
