@@ -49,6 +49,11 @@ _TABLE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 #: Names of kernelspecs are names of directories (Jupyter client, "Kernel specs").
 _KERNELSPEC = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=[^\0]*", re.DOTALL)
+
+#: What an environment's directory says of it.
+DECLARATION = "environment.toml"
+
 LOG_LEVELS = ("debug", "info", "warn", "error")
 
 #: Ids after the range that ``cellctl serve`` gives to roles that have no account on the host.
@@ -259,6 +264,10 @@ class Environment:
         "Name of a Jupyter kernelspec that kernels execute instead, in any language; preload then means nothing. It is "
         "looked for below the prefix of python if that is set, else where Jupyter looks.",
     )
+    warm_up: tuple[str, ...] = _key(
+        (), "Cells run once before any kernel is forked, so that what they load and compute is there at once."
+    )
+    variables: tuple[str, ...] = _key((), "Environment variables of its kernels, each as NAME=VALUE.")
     ready: int | None = _key(
         None, "Kernels of this environment kept ready, 0 for one that is seldom asked for. Left out: pool.ready."
     )
@@ -344,6 +353,11 @@ class Config:
 
     runtime_dir: str = _key("/run/cell-appliance", "Sockets and kernel records; emptied at boot. At most 50 bytes.")
     state_dir: str = _key("/var/lib/cell-appliance", "What must survive: the permalink database.")
+    environments_dir: str = _key(
+        str(PACKAGED_ENVIRONMENTS_DIR),
+        "Where environments are installed, one directory each. The declaration in one (environment.toml, see "
+        "cellctl env) counts as a table [environment.NAME], unless there is such a table.",
+    )
     log_level: str = _key("info", "One of debug, info, warn, error.")
     web: Web = attrs.field(factory=Web)
     pool: Pool = attrs.field(factory=Pool)
@@ -597,7 +611,7 @@ _TABLES: dict[str, Any] = {
 _NAMED_TABLES: dict[str, Any] = {"profile": Profile, "environment": Environment}
 #: How messages begin that are about a key.
 _NAMED_KEY = re.compile(r"(?:unknown key )?([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)(?=[:; ])")
-_SCALARS = ("runtime_dir", "state_dir", "log_level")
+_SCALARS = ("runtime_dir", "state_dir", "environments_dir", "log_level")
 
 
 def parse(text: str, source: str = "configuration") -> Config:
@@ -637,7 +651,8 @@ def parse(text: str, source: str = "configuration") -> Config:
 
 
 def _check(config: Config) -> None:
-    for name, value in (("runtime_dir", config.runtime_dir), ("state_dir", config.state_dir)):
+    for name in ("runtime_dir", "state_dir", "environments_dir"):
+        value = getattr(config, name)
         if not os.path.isabs(value):
             raise ConfigError(f"{name}: must be an absolute path, found {value!r}")
     if len(os.fsencode(config.runtime_dir)) > MAX_RUNTIME_DIR_BYTES:
@@ -654,8 +669,7 @@ def _check(config: Config) -> None:
     if config.metrics.listen:
         config.metrics_address  # noqa: B018 - raises
     for name, environment in config.environment.items():
-        if environment.kernelspec and not _KERNELSPEC.fullmatch(environment.kernelspec):
-            raise ConfigError(f"environment.{name}.kernelspec: {environment.kernelspec!r} is no name of a kernelspec")
+        check_environment(name, environment)
         if environment.ready is not None and environment.ready > config.pool.max_kernels:
             raise ConfigError(f"environment.{name}.ready: must not be larger than pool.max_kernels")
     for name, number in (("max_kernels", config.pool.max_kernels), ("max_starting", config.pool.max_starting)):
@@ -683,6 +697,15 @@ def _check(config: Config) -> None:
         raise ConfigError(f"ids: base must not be 0, and base + count + {ROLE_IDS} must not exceed {_MAX_ID}")
 
 
+def check_environment(name: str, environment: Environment) -> None:
+    """Raise `ConfigError` naming what is wrong in an environment, whatever else is configured."""
+    if environment.kernelspec and not _KERNELSPEC.fullmatch(environment.kernelspec):
+        raise ConfigError(f"environment.{name}.kernelspec: {environment.kernelspec!r} is no name of a kernelspec")
+    for variable in environment.variables:
+        if not _VARIABLE.fullmatch(variable):
+            raise ConfigError(f"environment.{name}.variables: expected NAME=VALUE, found {variable!r}")
+
+
 def _check_egress(config: Config) -> None:
     for name, number in attrs.asdict(config.egress).items():
         if isinstance(number, int | float) and number <= 0:
@@ -706,12 +729,64 @@ def load(path: str | os.PathLike[str] | None = None) -> Config:
     """
     file = pathlib.Path(path) if path is not None else SYSTEM_FILE
     if path is None and not file.exists():
-        return Config()
+        return _with_declared(Config())
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{file}: cannot be read: {exc}") from exc
-    return parse(text, str(file))
+    return _with_declared(parse(text, str(file)))
+
+
+def declarations(config: Config) -> dict[str, pathlib.Path]:
+    """Return the declarations of environments that were added, by name. Raises `ConfigError`."""
+    found = {}
+    try:
+        for directory in sorted(pathlib.Path(config.environments_dir).iterdir()):
+            if (directory / DECLARATION).is_file():
+                found[directory.name] = directory / DECLARATION
+    except FileNotFoundError:
+        return {}
+    except OSError as exc:
+        raise ConfigError(f"environments_dir: {config.environments_dir} cannot be read: {exc}") from exc
+    for name in found:
+        if not _TABLE_NAME.fullmatch(name):
+            raise ConfigError(f"environments_dir: {name!r} is no name; use 1 to 32 of a-z, 0-9 and -")
+    return found
+
+
+def _with_declared(config: Config) -> Config:
+    """Add the environments that were added. Raises `ConfigError`."""
+    declared = {
+        name: declared_environment(file)
+        for name, file in declarations(config).items()
+        if name not in config.environment
+    }
+    if not declared:
+        return config
+    config = attrs.evolve(config, environment={**config.environment, **declared})
+    _check(config)
+    return config
+
+
+def declared_environment(file: pathlib.Path) -> Environment:
+    """Return the environment of a declaration, with the interpreter that is made beside it if it has requirements.
+
+    Raises `ConfigError` naming the file.
+    """
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+        environment: Environment = _section("environment", Environment, document.get("environment", {}))
+        if environment.python:
+            raise ConfigError("environment.python: it is the interpreter that is made from the lock; leave it out")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise ConfigError(f"{file}: cannot be read: {exc}") from exc
+    except ConfigError as exc:
+        raise ConfigError(f"{file}: {exc.message}") from exc
+    return (
+        attrs.evolve(environment, python=str(file.parent / "bin/python"))
+        if document.get("requirements")
+        else environment
+    )
 
 
 def _toml(value: Any) -> str:

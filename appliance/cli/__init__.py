@@ -152,6 +152,12 @@ def _stats(arguments: argparse.Namespace) -> int:
     return stats.run(configuration.load(arguments.config), arguments)
 
 
+def _env(arguments: argparse.Namespace) -> int:
+    from appliance.cli.env import command
+
+    return command.run(configuration.load(arguments.config), arguments)
+
+
 def _private_network(arguments: argparse.Namespace) -> int:
     from appliance.cli import private_network
 
@@ -174,6 +180,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "undrain": _undrain,
     "restart": _restart,
     "permalinks": _permalinks,
+    "env": _env,
     "stats": _stats,
     "private-network": _private_network,
     "backup": _backup,

@@ -71,8 +71,11 @@ class Template:
         loop.run_forever()
 
 
-def build(preload: list[str]) -> Template:
-    """Import ``preload``, build the kernel and run warm-up cells. No thread, loop or ZeroMQ context comes to be."""
+def build(preload: list[str], warm_up: list[str]) -> Template:
+    """Import ``preload``, build the kernel and run warm-up cells. No thread, loop or ZeroMQ context comes to be.
+
+    Raises `RuntimeError` for a cell of ``warm_up`` that fails.
+    """
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     os.environ["IPYTHONDIR"] = "/tmp/ipython"  # noqa: S108 - the zygote's own tmpfs
     os.environ["MPLCONFIGDIR"] = "/tmp/matplotlib"  # noqa: S108
@@ -110,6 +113,10 @@ def build(preload: list[str]) -> Template:
     with contextlib.redirect_stdout(kernel.stdout), contextlib.redirect_stderr(kernel.stderr):
         for cell in _WARM_CELLS:
             _run_silently(kernel, cell)
+        for cell in warm_up:
+            reply = _run_silently(kernel, cell)
+            if reply["status"] != "ok":
+                raise RuntimeError(f"warm_up: {cell!r} ended with {reply['ename']}: {reply['evalue']}")
     for code in _WARM_QUESTIONS:
         kernel.do_complete(code, len(code))
         kernel.do_inspect(code, len(code))
@@ -120,14 +127,15 @@ def build(preload: list[str]) -> Template:
     return Template(kernel, channels.start)
 
 
-def _run_silently(kernel: Any, code: str) -> None:
-    """Run a cell through the same path as a visitor's, publishing nothing and counting nothing."""
+def _run_silently(kernel: Any, code: str) -> dict[str, Any]:
+    """Run a cell through the same path as a visitor's, publishing nothing and counting nothing; return its reply."""
     from IPython.core.async_helpers import _pseudo_sync_runner
 
     publisher, kernel.publisher._socket = kernel.publisher._socket, None
     try:
-        _pseudo_sync_runner(kernel.do_execute(code, silent=False, store_history=False))
+        reply: dict[str, Any] = _pseudo_sync_runner(kernel.do_execute(code, silent=False, store_history=False))
         kernel.flush_streams()
+        return reply
     finally:
         kernel.publisher._socket = publisher
         kernel.shell.execution_count = 1

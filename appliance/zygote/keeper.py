@@ -46,12 +46,14 @@ ZYGOTE_TMP_BYTES = 64 << 20
 class Inheritance:
     """What the launcher hands down: paths of the staged root and in it, JSON for the zygote, and descriptors.
 
-    ``cgroup_path``: the delegated subtree of control groups on the host, None when there is none.
+    ``variables``: NAME=VALUE. ``cgroup_path``: the delegated subtree of control groups on the host, None when there is
+    none.
     """
 
     root: str
     python: str
     spec: str
+    variables: tuple[str, ...]
     seccomp_program: bytes
     cgroup_path: str | None
     socket_directory: int
@@ -108,7 +110,7 @@ def _start_zygote(inheritance: Inheritance, lineage: int) -> int:
             linux.close_all_but(list(keep.values()))
             for fd in keep.values():
                 os.set_inheritable(fd, True)
-            environment = {
+            environment = dict(variable.split("=", 1) for variable in inheritance.variables) | {
                 "PATH": f"{os.path.dirname(inheritance.python)}:/usr/local/bin:/usr/bin:/bin",
                 "HOME": "/tmp",  # noqa: S108 - of this mount namespace
                 "LANG": "C.UTF-8",

@@ -111,6 +111,7 @@ def find(name: str, environment: Environment) -> Program:
     argv = [program, *(_substitute(argument, substitutes) for argument in spec.argv[1:])]
     variables = {"PATH": search, "HOME": HOME, "LANG": "C.UTF-8", "TERM": "dumb", **variables}
     variables |= {key: string.Template(str(value)).safe_substitute(variables) for key, value in spec.env.items()}
+    variables |= dict(variable.split("=", 1) for variable in environment.variables)
     return Program(tuple(argv), variables, spec.interrupt_mode, tuple(_outermost(where, trees)))
 
 

@@ -267,6 +267,7 @@ def launch(config: configuration.Config, name: str) -> int:
         {
             "environment": name,
             "preload": [] if program else list(environment.preload),
+            "warm_up": [] if program else list(environment.warm_up),
             "program": program.document() if program else None,
             "layers": layers,
             "parts": parts,
@@ -281,6 +282,7 @@ def launch(config: configuration.Config, name: str) -> int:
                 root=root,
                 python=staging.staged_interpreter(python),
                 spec=spec,
+                variables=environment.variables,
                 seccomp_program=seccomp_program,
                 cgroup_path=cgroup_path,
                 socket_directory=socket_directory,

@@ -58,6 +58,7 @@ class Specification:
 
     environment: str
     preload: list[str]
+    warm_up: list[str]
     program: dict[str, object] | None
     layers: dict[str, str]
     #: Parts of the staged root, see `staging.stage`.
@@ -149,7 +150,7 @@ class Zygote:
             return exec_bridge.ExecTemplate(self._specification.program)
         from appliance.kernel import template
 
-        return template.build(self._specification.preload)
+        return template.build(self._specification.preload, self._specification.warm_up)
 
     def keep_spare(self) -> bool:
         """Fork a spare that takes over when this process has died; in the spare, return True, and only then.

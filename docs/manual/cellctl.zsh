@@ -19,6 +19,7 @@ names=(
     'support-bundle:collect what is needed to find out why something fails'
     'completion:print shell completion'
     'permalinks:look after the permalink database'
+    'env:list, add, remove and verify environments\: what kernels run'
     'stats:tell from the request log what was used'
     'tls:show, install or make the certificate that visitors see'
     'private-network:join appliances and the database that they share by an encrypted network'
@@ -44,6 +45,7 @@ else
     support-bundle) choices=(-h --help --config) ;;
     completion) choices=(-h --help bash zsh) ;;
     permalinks) choices=(-h --help stats get import export backup restore check recover migrate takedown) ;;
+    env) choices=(-h --help list add remove verify) ;;
     stats) choices=(-h --help --config --days --html --json) ;;
     tls) choices=(-h --help status install self-signed off) ;;
     private-network) choices=(-h --help init join status) ;;

@@ -119,6 +119,9 @@ cell_web_t        cell_pool_runtime_t     sock_file           write
 cell_web_t        cell_kernel_runtime_t   sock_file           write
 cell_web_t        cell_permalink_t        unix_stream_socket  connectto
 cell_web_t        cell_conf_t             file                read
+cell_web_t        cell_environment_t      dir                 read
+cell_web_t        cell_environment_t      file                read
+cell_pool_t       cell_environment_t      file                read
 cell_web_t        cell_web_files_t        file                create
 cell_web_t        cell_web_files_t        dir                 create
 cell_web_t        init_t                  unix_dgram_socket   sendto
@@ -227,6 +230,8 @@ cell_web_t        cell_zygote_runtime_t   sock_file           write
 cell_web_t        cell_zygote_t           unix_stream_socket  connectto
 cell_web_t        cell_kernel_t           process             dyntransition
 cell_web_t        cell_conf_t             file                write
+cell_web_t        cell_environment_t      file                write
+cell_web_t        cell_environment_t      file                execute
 cell_web_t        cell_web_t              capability          setuid
 cell_pool_t       cell_permalink_state_t  file                read
 cell_pool_t       cell_pool_t             tcp_socket          create
