@@ -167,7 +167,7 @@ def test_a_page_has_its_kernels_and_its_connection_of_sockjs_on_one_node(nodes: 
         for kernel in kernels:
             connection.send(f"{kernel}/channels,{json.dumps(execute('print(6*7)'))}")
             told = ""
-            while '"execute_reply"' not in told:
+            while not ('"execute_reply"' in told and '"idle"' in told):
                 told += str(connection.recv())
             assert "42\\n" in told
     for kernel in kernels:

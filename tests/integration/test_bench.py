@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +13,8 @@ from appliance.cli.target import Target
 from tests.integration.running import wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from tests.integration.running import Server
 
 
@@ -21,12 +24,18 @@ def target(appliance: Server) -> Target:
     return Target("127.0.0.1", appliance.port)
 
 
+def run(visits: Coroutine[Any, Any, Any]) -> Any:
+    """Run in a thread of its own: the driver of the browser leaves a loop in that of the tests."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, visits).result()
+
+
 def test_every_kind_of_visit_goes_well(target: Target) -> None:
     async def visits() -> list[str]:
         visitors = Visitors(target, share=True)
         return [f"{kind}: {(await visitors.visit(kind)).failure}" for kind in visitors.kinds]
 
-    assert asyncio.run(visits()) == ["computation: ", "page: ", "permalink made: ", "permalink opened: "]
+    assert run(visits()) == ["computation: ", "page: ", "permalink made: ", "permalink opened: "]
 
 
 def test_more_visitors_than_kernels_stand_in_line_and_are_served(target: Target, appliance: Server) -> None:
@@ -35,7 +44,7 @@ def test_more_visitors_than_kernels_stand_in_line_and_are_served(target: Target,
         return [visit.failure for visit in await asyncio.gather(*(visitors.visit("computation") for _ in range(size)))]
 
     size = appliance.config.pool.max_kernels + 5
-    assert asyncio.run(crowd(size)) == [""] * size
+    assert run(crowd(size)) == [""] * size
 
 
 def test_the_time_of_a_visit_begins_with_the_click(target: Target) -> None:
@@ -47,7 +56,7 @@ def test_the_time_of_a_visit_begins_with_the_click(target: Target) -> None:
         connection.close()
         return asyncio.get_running_loop().time() - began
 
-    assert asyncio.run(late()) < 1.5
+    assert run(late()) < 1.5
 
 
 def test_what_a_server_refuses_is_said(target: Target) -> None:
@@ -59,4 +68,4 @@ def test_what_a_server_refuses_is_said(target: Target) -> None:
             connection.close()
 
     with pytest.raises(Refused, match="400 unknown_environment"):
-        asyncio.run(ask({"environment": "fortran"}))
+        run(ask({"environment": "fortran"}))

@@ -21,6 +21,7 @@ def broken():
 
 @pytest.mark.attack(17, "a step that fails ends the fork", "no room for the scratch space")
 def test_there_is_no_kernel_and_the_reason_is_told(broken):
+    wait_for("a first try", lambda: any("could not be set up" in line for line in broken.output), 30)
     status, headers, body = broken.request("POST", "/kernel")
     document = json.loads(body)
     assert status == 503
