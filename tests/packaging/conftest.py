@@ -96,7 +96,7 @@ def machine(debian_root: Path, debs: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def equipped(debs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """Return a booted Debian like `machine`, with Debian's own tools for tests of packages and for certificates."""
-    root = bare_debian("equipped", "autopkgtest", "certbot", "pebble")
+    root = bare_debian("equipped", "autopkgtest", "dpkg-dev", "certbot", "pebble")
     log = tmp_path_factory.mktemp("nspawn") / "console.log"
     with booted(root, log, binds={debs: "/packages", ROOT / "debian": "/source/debian"}) as started:
         yield started
