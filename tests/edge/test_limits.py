@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from appliance.cli.admin import edge_tables
+
 from .conftest import ROOT, free_port
 
 if TYPE_CHECKING:
@@ -63,6 +65,26 @@ def test_connections_that_wait_for_a_click_are_counted_with_computations(start_e
     assert statuses(edge, "/kernel", 4, "127.0.0.1") == [200] * 2 + [429] * 2
     assert edge.ask("GET", "/lease?session_id=a").status == 429
     assert edge.ask("GET", "/lease?session_id=a", source="127.0.0.2").status == 200
+
+
+def test_a_measurement_holds_the_limits_in_total_off_while_requests_are_under_way(
+    start_edge: StartEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge = start_edge({"CELL_COMPUTATIONS_IN_TOTAL": "3", "CELL_PERMALINKS_IN_TOTAL": "3"})
+    monkeypatch.setattr(edge_tables, "ADMIN_SOCKET", str(edge.directory / "run" / "edge" / "admin.sock"))
+    with contextlib.ExitStack() as under_way:
+        for path in ("/service", "/permalink"):
+            unfinished = under_way.enter_context(socket.create_connection(("127.0.0.1", edge.port), timeout=10))
+            # more than HAProxy's buffer: passed on before it is whole
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+            unfinished.sendall(head.encode() + bytes(50_000))
+        for path in ("/service", "/permalink"):
+            # the limits go by what was admitted before
+            while edge.ask("POST", path).status == 200:
+                pass
+            assert edge.ask("POST", path).status == 503
+            edge_tables.forget_totals()
+            assert edge.ask("POST", path).status == 200
 
 
 def burst(edge: Edge, count: int, source: str) -> tuple[collections.Counter[int], float]:

@@ -28,6 +28,10 @@ TABLES = {
     "connections": ("conn_cur", "connections of an address", "CELL_CONNECTIONS_PER_ADDRESS"),
 }
 
+#: Tables of what is admitted in total, each with one row, of this key.
+TOTALS = ("computations_in_total", "permalinks_in_total")
+TOTAL_KEY = 1
+
 #: Who is shown of a table: those that are nearest to the limit.
 MAX_ROWS = 5
 
@@ -65,6 +69,15 @@ def ask(command: str) -> str:
         while len(answer) < MAX_ANSWER_BYTES and (part := control.recv(65_536)):
             answer += part
     return answer.decode("utf-8", "replace")
+
+
+def forget_totals() -> None:
+    """Set what was admitted in total to nothing. Raises `OSError` when HAProxy does not answer.
+
+    ``clear table`` would pass over a row that a request is just using, and under load one always is.
+    """
+    for table in TOTALS:
+        ask(f"set table {table} key {TOTAL_KEY} data.gpc0_rate 0")
 
 
 def limits(environment: Mapping[str, str]) -> list[Limit]:

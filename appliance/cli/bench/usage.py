@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
     from appliance.config import Config
 
-#: HAProxy's tables that hold what is admitted in total.
-TOTALS = ("computations_in_total", "permalinks_in_total")
-
-#: Seconds between two looks at the pool, each of which also empties the tables when limits are lifted.
+#: Seconds between two looks at the pool, and between two liftings of the limits.
 LOOK_SECONDS = 0.25
 
 #: Roles whose work is done by one thread of each instance.
@@ -148,25 +145,28 @@ def blame(usage: Usage, failures: Mapping[str, int], visits: int) -> str:
 class Watch:
     """Looks at the pool again and again in a thread of its own.
 
-    With ``lift`` the edge's limits in total are held off meanwhile.
+    With ``lift`` another one holds the edge's limits in total off meanwhile.
     """
 
     def __init__(self, config: Config, *, lift: bool) -> None:
         self._config = config
-        self._lift = lift
         self._counts: list[Mapping[str, Any]] = []
         #: The least memory, in bytes, that was available at any time.
         self.least_available = psutil.virtual_memory().available
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        # the pool may be slow to answer: the limits do not wait for it
+        work = [self._look, self._lift] if lift else [self._look]
+        self._threads = [threading.Thread(target=one, daemon=True) for one in work]
 
     def __enter__(self) -> Watch:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def take(self) -> list[Mapping[str, Any]]:
         """Return what was seen since the last call."""
@@ -175,15 +175,12 @@ class Watch:
 
     def _look(self) -> None:
         while not self._stopped.wait(LOOK_SECONDS):
-            if self._lift:
-                lift()
             self.least_available = min(self.least_available, psutil.virtual_memory().available)
             with contextlib.suppress(ApplianceError):
                 self._counts.append(json.loads(pool_question.ask(self._config, PoolStatus)["status"]))
 
-
-def lift() -> None:
-    """Empty HAProxy's tables of what was admitted in total. Raises nothing: where there is no edge, there are none."""
-    for table in TOTALS:
-        with contextlib.suppress(OSError):
-            edge_tables.ask(f"clear table {table}")
+    def _lift(self) -> None:
+        while not self._stopped.wait(LOOK_SECONDS):
+            # without an edge there are no such limits
+            with contextlib.suppress(OSError):
+                edge_tables.forget_totals()
