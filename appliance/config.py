@@ -142,7 +142,11 @@ class Pool:
     retry_after_seconds: int = _key(5, "Retry-After of a 503 when the pool is exhausted.")
     memory_reserve_bytes: int = _key(536_870_912, "With less memory available, no kernel is kept ready.")
     memory_pressure_percent: float = _key(10.0, "Share of time that tasks waited for memory (PSI) counting as short.")
-    zygote_max_forks: int = _key(2000, "A zygote is replaced after this many forks: forks share one address layout.")
+    zygote_max_forks: int = _key(
+        2000,
+        "A zygote is replaced after this many forks, which share a layout of addresses and the seed of hash(). "
+        "With 1 no two kernels do, and each costs seconds of processor time and all its libraries' memory.",
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -316,9 +316,24 @@ def test_two_kernels_of_one_zygote_share_no_randomness(scene):
     assert set(first) & set(second) == set()
 
 
-@pytest.mark.xfail(
-    reason="an interpreter's hash seed is that of its start, before the fork; docs/security.md", strict=True
+#: Of the interpreter itself, made when its program starts: a fork has its parent's.
+INHERITED = (
+    "import ctypes\nprint(hash('x'))\nprint(ctypes.cast(ctypes.CDLL(None).printf, ctypes.c_void_p).value)  # of libc"
 )
-@pytest.mark.attack(14, "nothing: dictionaries exist", "share the seed of hash()")
-def test_two_kernels_of_one_zygote_share_the_seed_of_hash(scene):
-    assert scene.attacker.run("print(hash('x'))").stdout != scene.sibling.run("print(hash('x'))").stdout
+
+
+@pytest.mark.attack(14, "a zygote for each kernel: zygote_max_forks = 1", "share the seed of hash() and the addresses")
+def test_kernels_of_zygotes_of_their_own_share_neither_the_seed_of_hash_nor_addresses():
+    appliance = Appliance("[pool]\nready = 2\nzygote_max_forks = 1\nlease_wait_seconds = 60.0\n")
+    try:
+        with SageClient(appliance.url, seconds=90) as one, SageClient(appliance.url, seconds=90) as other:
+            first, second = one.run(INHERITED).stdout.splitlines(), other.run(INHERITED).stdout.splitlines()
+            assert len(first) == len(second) == 2
+            assert set(first) & set(second) == set()
+    finally:
+        appliance.stop()
+
+
+@pytest.mark.control
+def test_kernels_of_one_zygote_do_share_them(scene):
+    assert scene.attacker.run(INHERITED).stdout == scene.sibling.run(INHERITED).stdout
