@@ -48,7 +48,6 @@ LINES = {
 
 #: What cannot be tried on an ordinary test machine, and why.
 ELSEWHERE: dict[int, tuple[str, ...]] = {
-    16: ("files of cells are not served yet: what is tried is the folder of static files",),
     39: ("the watchdog is systemd's: tests/packaging",),
     41: ("needs a machine that enforces SELinux: ./dev test vm",),
 }

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import urllib.parse
 
 import pytest
 
@@ -174,6 +175,50 @@ def test_a_strange_name_finds_no_file(appliance, name):
     assert set(json.loads(body)) == {"error", "message"}
     assert "<script>" not in body.decode()
     assert appliance.request("GET", "/static/embedded_cell.js")[0] == 200
+
+
+#: Names that a program can give its files; a component has 255 bytes at most.
+MADE_NAMES = (
+    "one\ntwo", "a\r\nSet-Cookie: a=b", "a..%2f..%2fx", "%2e%2e", "<img src=x onerror=alert(1)>", "a\"; b=\"c.html",
+    "\u202egnp.exe", "x" * 255, "a\tb", "\x1b[31mred", " ", "~", "a\\..\\b", "C:x",
+)  # fmt: skip
+
+MAKE_NAMED = """
+import os
+names = {names!r}
+for name in names:
+    open(name, 'w').write('<script>alert(1)</script>')
+open(b'\\xff\\xfe', 'w').write('no text')
+deep = '/'.join(['d' * 200] * 15)
+os.makedirs(deep)
+open(deep + '/x', 'w').write('deep')
+"""
+
+
+@pytest.mark.attack(
+    16, "served as attachments, names encoded; the rest is not served", "a strange name of a cell's file"
+)
+def test_a_strange_name_of_a_cells_file_is_served_safely_or_not_at_all(appliance):
+    with SageClient(appliance.url) as client:
+        answer = client.run(MAKE_NAMED.format(names=MADE_NAMES))
+        assert answer.reply["status"] == "ok", answer.reply
+        told = [name for payload in answer.reply["payload"] for name in payload.get("new_files", ())]
+        assert client.run("print(1)").stdout == "1\n"
+        assert set(told) >= {"<img src=x onerror=alert(1)>", "x" * 255, "a..%2f..%2fx"}
+        for name in told:
+            address = f"/kernel/{client.kernel_id}/files/{urllib.parse.quote(name, errors='surrogateescape')}"
+            status, headers, body = appliance.request("GET", address)
+            assert status in (200, 400, 404), (name, status)
+            assert "set-cookie" not in headers
+            assert headers["x-content-type-options"] == "nosniff"
+            if status == 200:
+                assert body in (b"<script>alert(1)</script>", b"deep", b"no text"), name
+                assert headers["content-disposition"].startswith("attachment")
+                assert headers["content-security-policy"].startswith("sandbox")
+                assert headers["content-disposition"].isprintable()
+        for name in ("<img src=x onerror=alert(1)>", "x" * 255, "a..%2f..%2fx"):
+            assert appliance.request("GET", f"/kernel/{client.kernel_id}/files/{urllib.parse.quote(name)}")[0] == 200
+        end_kernel(appliance, client)
 
 
 @pytest.mark.attack(16, "links of the front end's folder are refused", "a link in the folder of static files")
