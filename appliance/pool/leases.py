@@ -31,7 +31,8 @@ from appliance.pool_commands import (
     Usage,
 )
 from appliance.protocol.death import DeathReason
-from appliance.protocol.pool import LeaseRequest, Queued
+from appliance.protocol.kernel_life import LeaseRequest
+from appliance.protocol.pool_effects import Queued
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred

@@ -13,7 +13,7 @@ from appliance.log import kernel_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from appliance.protocol.pool import Kernel
+    from appliance.protocol.kernel_life import Kernel
 
 #: Deaths that are remembered, kernels that are listed and characters of a death's detail: an answer of AMP has 64 KiB.
 MAX_DEATHS = 50

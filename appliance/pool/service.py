@@ -38,6 +38,8 @@ from appliance.pool.zygote_link import ZygoteLink, ZygoteListener
 from appliance.pool_commands import PoolStatus
 from appliance.protocol import pool as decisions
 from appliance.protocol.death import DeathReason
+from appliance.protocol.kernel_life import Kernel, LeaseRequest, State
+from appliance.protocol.pool_effects import Died, Effect, End, Grant, Queued, Refuse, Start
 from appliance.protocol.quota import QuotaLimits
 from appliance.zmq_sockets import Sockets
 
@@ -114,7 +116,7 @@ class PoolService(MultiService):
         #: Kernels that took the place of another, by the id that clients know them by.
         self._successors: dict[str, str] = {}
         self._restarting: set[str] = set()
-        self._answers: dict[object, Deferred[Record | decisions.Queued]] = {}
+        self._answers: dict[object, Deferred[Record | Queued]] = {}
         self._tick_call: Any = None
         self._port: Any = None
         self._inherited: int | None = None
@@ -187,20 +189,20 @@ class PoolService(MultiService):
         finally:
             if asker.transport is not None:
                 asker.transport.loseConnection()
-        ready = [kernel.slot for kernel in self._pool.kernels if kernel.state is decisions.State.READY]
+        ready = [kernel.slot for kernel in self._pool.kernels if kernel.state is State.READY]
         probes = [self._processes[slot].probe() for slot in ready[:MAX_PROBED_KERNELS]]
         if probes:
             await DeferredList(probes, fireOnOneCallback=True, consumeErrors=True)
 
     def _counts(self) -> dict[str, int]:
-        return {state.name.lower(): self._pool.count(state) for state in decisions.State}
+        return {state.name.lower(): self._pool.count(state) for state in State}
 
     def status(self) -> str:
         """Return one line of counts."""
         count = self._pool.count
         text = (
-            f"{count(decisions.State.LEASED)} leased, {count(decisions.State.READY)} ready, "
-            f"{count(decisions.State.STARTING)} starting of {self._config.pool.max_kernels}"
+            f"{count(State.LEASED)} leased, {count(State.READY)} ready, "
+            f"{count(State.STARTING)} starting of {self._config.pool.max_kernels}"
         )
         missing = sorted(set(self._config.environment) - self._pool.environments)
         if self._pool.held:
@@ -256,7 +258,7 @@ class PoolService(MultiService):
 
     # -- what web roles ask (T3) --------------------------------------------------------------------------------------
 
-    def lease(self, request: decisions.LeaseRequest) -> Deferred[Record | decisions.Queued]:
+    def lease(self, request: LeaseRequest) -> Deferred[Record | Queued]:
         """Return the record of a kernel for whoever asks, or a place in the line; fails with an `ApplianceError`."""
         if request.kind not in decisions.KINDS:
             raise errors.BadRequest(f"kind must be one of {', '.join(decisions.KINDS)}, found {request.kind!r}")
@@ -264,7 +266,7 @@ class PoolService(MultiService):
         self._perform(self._pool.lease(request, self._now()))
         return answer
 
-    def claim(self, ticket: str, token: object) -> Deferred[Record | decisions.Queued]:
+    def claim(self, ticket: str, token: object) -> Deferred[Record | Queued]:
         """Return the record of a kernel for who comes back with a ticket, or the place; fails as `lease` does."""
         answer = self._new_answer(token)
         self._perform(self._pool.claim(ticket, token, self._now()))
@@ -274,8 +276,8 @@ class PoolService(MultiService):
         """Forget a ticket."""
         self._pool.leave_line(ticket)
 
-    def _new_answer(self, token: object) -> Deferred[Record | decisions.Queued]:
-        answer: Deferred[Record | decisions.Queued] = Deferred(lambda _: self._pool.abandon(token))
+    def _new_answer(self, token: object) -> Deferred[Record | Queued]:
+        answer: Deferred[Record | Queued] = Deferred(lambda _: self._pool.abandon(token))
         self._answers[token] = answer
         return answer
 
@@ -353,11 +355,9 @@ class PoolService(MultiService):
         except errors.ApplianceError:
             return fail()
         # not counted for its visitor before the old one is given up: a restart must not need room in a quota
-        request = decisions.LeaseRequest(
-            object(), "visitor", old.environment, old.profile, old.idle_limit, "", "", queue=False
-        )
+        request = LeaseRequest(object(), "visitor", old.environment, old.profile, old.idle_limit, "", "", queue=False)
 
-        def leased(record: Record | decisions.Queued) -> Record:
+        def leased(record: Record | Queued) -> Record:
             assert isinstance(record, Record)  # noqa: S101 - who does not queue gets no place
             kernel = self._pool.kernel(record.kernel_id)
             kernel.page, kernel.address = old.page, old.address
@@ -444,9 +444,9 @@ class PoolService(MultiService):
         return json.dumps(
             {
                 "limit": self._config.pool.max_kernels,
-                "leased": count(decisions.State.LEASED),
-                "ready": count(decisions.State.READY),
-                "starting": count(decisions.State.STARTING),
+                "leased": count(State.LEASED),
+                "ready": count(State.READY),
+                "starting": count(State.STARTING),
                 "in_line": self._pool.in_line,
                 "draining": self._pool.held,
                 "environments": sorted(self._pool.environments),
@@ -499,7 +499,7 @@ class PoolService(MultiService):
         for kernel in self._pool.kernels:
             if kernel.environment != link.environment:
                 continue
-            if kernel.state is decisions.State.ENDING:
+            if kernel.state is State.ENDING:
                 self._signal(kernel.slot, signal.SIGKILL)
             elif kernel.slot in self._interrupts_due and self._signal(kernel.slot, signal.SIGINT):
                 self._interrupts_due.discard(kernel.slot)
@@ -514,7 +514,7 @@ class PoolService(MultiService):
             return
         process.forked(pidfd)
         kernel = self._pool.in_slot(slot)
-        if kernel is not None and kernel.state is decisions.State.ENDING:
+        if kernel is not None and kernel.state is State.ENDING:
             self._signal(slot, signal.SIGKILL)
 
     def zygote_failed(self, link: ZygoteLink, slot: int, why: str) -> None:
@@ -576,28 +576,28 @@ class PoolService(MultiService):
     def _now(self) -> float:
         return float(self._reactor.seconds())
 
-    def _perform(self, effects: list[decisions.Effect]) -> None:
+    def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
-                case decisions.Start():
+                case Start():
                     self._start(effect)
-                case decisions.Grant():
+                case Grant():
                     self._grant(effect)
-                case decisions.Refuse():
+                case Refuse():
                     self._refuse(effect)
-                case decisions.Queued():
+                case Queued():
                     answer = self._answers.pop(effect.token, None)
                     if answer is not None:
                         answer.callback(effect)
-                case decisions.End():
+                case End():
                     self._charge(effect.slot)
                     self._processes[effect.slot].ending = True
                     self._signal(effect.slot, signal.SIGKILL)
-                case decisions.Died():
+                case Died():
                     self._forget(effect)
         self._schedule_tick()
 
-    def _start(self, effect: decisions.Start) -> None:
+    def _start(self, effect: Start) -> None:
         record = Record(effect.kernel_id, effect.slot, effect.environment, effect.profile, _new_key())
         process = self._new_process(record)
         self.metrics.started(effect.slot, effect.environment, self._now())
@@ -621,7 +621,7 @@ class PoolService(MultiService):
         now = self._now()
         self._perform([*self._pool.start_failed(slot, why, now), *self._pool.died(slot, DeathReason.CRASHED, why, now)])
 
-    def _grant(self, effect: decisions.Grant) -> None:
+    def _grant(self, effect: Grant) -> None:
         answer = self._answers.pop(effect.token, None)
         if answer is None:
             self._perform(self._pool.release(effect.kernel_id, DeathReason.CLIENT_GONE, self._now()))
@@ -638,14 +638,14 @@ class PoolService(MultiService):
         self.metrics.dealt()
         answer.callback(record)
 
-    def _refuse(self, effect: decisions.Refuse) -> None:
+    def _refuse(self, effect: Refuse) -> None:
         answer = self._answers.pop(effect.token, None)
         if answer is not None:
             log.debug("lease refused: {code}", code=effect.error.code)
             self.metrics.refused(effect.error.code)
             answer.errback(effect.error)
 
-    def _forget(self, effect: decisions.Died) -> None:
+    def _forget(self, effect: Died) -> None:
         self._interrupts_due.discard(effect.slot)
         self.metrics.ended(effect.slot, effect.reason.value, leased=effect.leased)
         process = self._processes.pop(effect.slot, None)
@@ -707,10 +707,8 @@ class PoolService(MultiService):
 
     def _adopt(self, record: Record) -> None:
         now = self._now()
-        state = decisions.State.LEASED if record.leased else decisions.State.READY
-        kernel = decisions.Kernel(
-            record.slot, record.kernel_id, record.environment, record.profile, state, now, idle_since=now
-        )
+        state = State.LEASED if record.leased else State.READY
+        kernel = Kernel(record.slot, record.kernel_id, record.environment, record.profile, state, now, idle_since=now)
         kernel.idle_limit = self._config.clocks.idle_seconds
         kernel.leased_at = now if record.leased else None
         kernel.page, kernel.address, kernel.single = record.page, record.address, record.single

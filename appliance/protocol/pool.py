@@ -13,7 +13,6 @@ slots are handed out in turn.
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -22,17 +21,17 @@ import attrs
 from appliance import errors
 from appliance.protocol.arrivals import Arrivals
 from appliance.protocol.death import DeathReason
+from appliance.protocol.demand import Demand
+from appliance.protocol.failed_starts import FailedStarts
+from appliance.protocol.kernel_life import Kernel, LeaseRequest, State
+from appliance.protocol.pool_effects import Died, End, Grant, Queued, Refuse, Start
 from appliance.protocol.quota import CpuLedger, QuotaLimits, check_cpu, check_kernels
 from appliance.protocol.waiting_line import WaitingLine, poll_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-#: Consecutive failed starts after which waiting requests are refused instead of kept.
-MAX_FAILED_STARTS = 3
-
-#: Seconds to wait after a failed start before the next, times the number of consecutive failures.
-FAILED_START_PAUSE = 1.0
+    from appliance.protocol.pool_effects import Effect
 
 #: Seconds in which an interrupted kernel must have stopped what it did; after that it is ended.
 INTERRUPT_GRACE = 1.0
@@ -44,15 +43,6 @@ READY_HORIZON = 1.0
 PROBE_RESERVE = 1
 
 KINDS = ("visitor", "service", "probe")
-
-
-class State(enum.Enum):
-    """Where a kernel is in its life."""
-
-    STARTING = enum.auto()
-    READY = enum.auto()
-    LEASED = enum.auto()
-    ENDING = enum.auto()
 
 
 @attrs.frozen
@@ -81,114 +71,9 @@ class Settings:
 
 
 @attrs.frozen
-class LeaseRequest:
-    """A wish for a kernel, ``single``: for its first evaluations; ``token`` is the caller's name for it."""
-
-    token: object
-    kind: str
-    environment: str
-    profile: str
-    idle: float
-    page: str = ""
-    address: str = ""
-    queue: bool = False
-    single: bool = False
-
-
-@attrs.define
-class Kernel:
-    """One kernel and its clocks (times are those of the caller's clock)."""
-
-    slot: int
-    kernel_id: str
-    environment: str
-    profile: str
-    state: State
-    since: float
-    kind: str = "visitor"
-    idle_limit: float = 0.0
-    idle_since: float = 0.0
-    busy_since: float | None = None
-    leased_at: float | None = None
-    interrupted_at: float | None = None
-    reason: DeathReason | None = None
-    detail: str = ""
-    page: str = ""
-    address: str = ""
-    single: bool = False
-
-
-@attrs.frozen
-class Start:
-    """Start a kernel in ``slot``."""
-
-    slot: int
-    kernel_id: str
-    environment: str
-    profile: str
-
-
-@attrs.frozen
-class Grant:
-    """Answer the request ``token`` with this kernel."""
-
-    token: object
-    kernel_id: str
-
-
-@attrs.frozen
-class Refuse:
-    """Answer the request ``token`` with this error."""
-
-    token: object
-    error: errors.ApplianceError
-
-
-@attrs.frozen
-class Queued:
-    """Answer the request ``token`` with a place in the line: ``before`` are before it."""
-
-    token: object
-    ticket: str
-    before: int
-    poll_seconds: float
-
-
-@attrs.frozen
-class End:
-    """End the kernel in ``slot``."""
-
-    slot: int
-    kernel_id: str
-
-
-@attrs.frozen
-class Died:
-    """Tell who leased the kernel that it has ended, and forget it."""
-
-    slot: int
-    kernel_id: str
-    reason: DeathReason
-    detail: str
-    leased: bool
-
-
-Effect = Start | Grant | Refuse | Queued | End | Died
-
-
-@attrs.frozen
 class _Waiting:
     request: LeaseRequest
     deadline: float
-
-
-@attrs.define
-class _Failures:
-    """Consecutive failed starts in one environment; another environment's starts go on."""
-
-    count: int = 0
-    pause_until: float = 0.0
-    why: str = ""
 
 
 class Pool:
@@ -206,7 +91,7 @@ class Pool:
         self._next_slot = settings.first_slot
         self._refill_at = 0.0
         self._memory_low = False
-        self._failures: dict[str, _Failures] = {}
+        self._failures = FailedStarts()
         self._held = False
         self._draining = False
         self._cpu = CpuLedger()
@@ -255,7 +140,7 @@ class Pool:
     @property
     def last_failure(self) -> str:
         """Why starts fail in some environment, or empty when they succeed in all."""
-        return next((failures.why for failures in self._failures.values()), "")
+        return self._failures.last
 
     def next_event_at(self, now: float) -> float | None:
         """Return when `tick` next has something to do, or None."""
@@ -275,7 +160,7 @@ class Pool:
                     times.append(kernel.idle_since + kernel.idle_limit)
         if self._wants_more(now):
             times.append(self._fill_due(now))
-        times += [failures.pause_until for failures in self._failures.values() if failures.pause_until > now]
+        times += self._failures.pauses_until(now)
         return min(times, default=None)
 
     # -- what happened ----------------------------------------------------------------------------------------------
@@ -283,7 +168,7 @@ class Pool:
     def zygote_connected(self, environment: str, now: float) -> list[Effect]:
         """Note that kernels of ``environment`` can be started."""
         self._environments.add(environment)
-        self._failures.pop(environment, None)
+        self._failures.forget(environment)
         self._refill_at = now
         return list(self._fill(now))
 
@@ -351,7 +236,7 @@ class Pool:
 
     def _serve(self, request: LeaseRequest, now: float) -> list[Effect]:
         """Answer a request for which there is room."""
-        if self._fails(request.environment):
+        if self._failures.is_failing(request.environment):
             return [self._start_refusal(request)]
         if request.kind != "probe":
             self._arrivals.setdefault(request.environment, Arrivals()).note(now)
@@ -378,7 +263,7 @@ class Pool:
         if kernel is None or kernel.state is not State.STARTING:
             return []
         kernel.state, kernel.since = State.READY, now
-        self._failures.pop(kernel.environment, None)
+        self._failures.forget(kernel.environment)
         return [*self._deal(now), *self._fill(now)]
 
     def start_failed(self, slot: int, why: str, now: float) -> list[Effect]:
@@ -386,9 +271,9 @@ class Pool:
         kernel = self._kernels.get(slot)
         if kernel is None or kernel.state is not State.STARTING:
             return []
-        self._count_failed_start(kernel.environment, why, now)
+        self._failures.count(kernel.environment, why, now)
         effects = self._end(kernel, DeathReason.CRASHED, why, now)
-        if self._fails(kernel.environment):
+        if self._failures.is_failing(kernel.environment):
             waiting, self._waiting = self._waiting, deque()
             for one in waiting:
                 if one.request.environment == kernel.environment:
@@ -405,7 +290,7 @@ class Pool:
         was_starting = kernel.state is State.STARTING
         effects = self._forget(kernel, kernel.reason or reason, kernel.detail if kernel.reason else detail)
         if was_starting:
-            self._count_failed_start(kernel.environment, detail or "the kernel ended while it started", now)
+            self._failures.count(kernel.environment, detail or "the kernel ended while it started", now)
         return [*effects, *self._fill(now)]
 
     def status(self, slot: int, *, busy: bool, now: float) -> None:
@@ -596,93 +481,40 @@ class Pool:
                     yield from self._end(kernel, DeathReason.RELEASED, "", now)
 
     def _wants_more(self, now: float) -> bool:
-        return not self._draining and self._room() > 0 and self._missing(now) > 0
+        return not self._draining and self._room() > 0 and self._demand(now).missing > 0
 
     def _room(self) -> int:
         limit = self._settings.max_kernels + PROBE_RESERVE
         starting = self.count(State.STARTING)
         return min(limit - len(self._kernels), self._settings.max_starting - starting)
 
-    def _missing(self, now: float) -> int:
-        """Return how many more kernels should be started for the ready sets and for those who wait."""
-        wanted = {name: self.ready_target(name, now) + self._waiting_for({name}) for name in self._startable(now)}
-        for kernel in self._kernels.values():
-            if kernel.state in (State.STARTING, State.READY) and kernel.environment in wanted:
-                wanted[kernel.environment] -= 1
-        # What one environment has too many helps no other.
-        # A ready kernel of another profile serves nobody who waits.
-        return max(sum(max(0, number) for number in wanted.values()), self._unserved(now))
-
-    def _startable(self, now: float) -> set[str]:
-        """Return the environments in which a kernel can be started now."""
-        paused = {name for name, failures in self._failures.items() if failures.pause_until > now}
-        return self._environments - paused
-
-    def _waiting_for(self, environments: set[str]) -> int:
-        return sum(1 for waiting in self._waiting if waiting.request.environment in environments)
+    def _demand(self, now: float) -> Demand:
+        """Return what is wanted of the environments in which a kernel can be started now."""
+        startable = self._environments - self._failures.paused(now)
+        targets = {name: self.ready_target(name, now) for name in startable}
+        return Demand(targets, self._kernels.values(), [waiting.request for waiting in self._waiting])
 
     def _fill_due(self, now: float) -> float:
-        return now if self._waiting_for(self._startable(now)) else max(now, self._refill_at)
-
-    def _fails(self, environment: str) -> bool:
-        return environment in self._failures and self._failures[environment].count >= MAX_FAILED_STARTS
-
-    def _count_failed_start(self, environment: str, why: str, now: float) -> None:
-        failures = self._failures.setdefault(environment, _Failures())
-        failures.count += 1
-        failures.why = why
-        failures.pause_until = now + FAILED_START_PAUSE * failures.count
+        return now if self._demand(now).is_waited_for else max(now, self._refill_at)
 
     def _make_room(self, now: float) -> Iterator[Effect]:
         """End ready kernels that nobody waits for when those that somebody waits for find no room beside them."""
         if not self._waiting or now < self._fill_due(now):
             return
         room = self._settings.max_kernels + PROBE_RESERVE - len(self._kernels)
-        spare = self._unserved(now) - room - self.count(State.ENDING)
+        spare = self._demand(now).unserved - room - self.count(State.ENDING)
         for kernel in list(self._kernels.values()):
             if spare > 0 and kernel.state is State.READY:
                 spare -= 1
                 yield from self._end(kernel, DeathReason.RELEASED, "", now)
 
-    def _unserved(self, now: float) -> int:
-        """Return how many requests wait for kernels that do not even start yet, of environments that could."""
-        numbers: dict[tuple[str, str], int] = {}
-        for waiting in self._waiting:
-            key = (waiting.request.environment, waiting.request.profile)
-            numbers[key] = numbers.get(key, 0) + 1
-        startable = self._startable(now)
-        return sum(max(0, n - self._coming(key)) for key, n in numbers.items() if key[0] in startable)
-
     def _fill(self, now: float) -> Iterator[Effect]:
         yield from self._make_room(now)
         while now >= self._fill_due(now) and self._wants_more(now):
-            environment, profile = self._most_wanted(now)
+            environment, profile = self._demand(now).most_wanted
             kernel = Kernel(self._take_slot(), self._new_id(), environment, profile, State.STARTING, now)
             self._add(kernel)
             yield Start(kernel.slot, kernel.kernel_id, environment, profile)
-
-    def _most_wanted(self, now: float) -> tuple[str, str]:
-        """Return the environment and profile to start next: of who waits unserved, else the emptiest ready set."""
-        startable = self._startable(now)
-        coming = {(name, "default"): -self.ready_target(name, now) for name in sorted(startable)}
-        missing: dict[tuple[str, str], int] = {}
-        for kernel in self._kernels.values():
-            if kernel.state in (State.STARTING, State.READY):
-                key = (kernel.environment, kernel.profile)
-                coming[key] = coming.get(key, 0) + 1
-        for waiting in self._waiting:
-            key = (waiting.request.environment, waiting.request.profile)
-            missing[key] = missing.get(key, 0) + 1
-            if missing[key] > self._coming(key) and key[0] in startable:
-                return key
-        return min((key for key in coming if key[0] in startable), key=coming.__getitem__)
-
-    def _coming(self, key: tuple[str, str]) -> int:
-        return sum(
-            1
-            for kernel in self._kernels.values()
-            if kernel.state in (State.STARTING, State.READY) and (kernel.environment, kernel.profile) == key
-        )
 
     def _take_slot(self) -> int:
         while True:
@@ -707,7 +539,7 @@ class Pool:
         return [Died(kernel.slot, kernel.kernel_id, reason, detail, leased=kernel.leased_at is not None)]
 
     def _start_refusal(self, request: LeaseRequest) -> Refuse:
-        why = self._failures[request.environment].why
+        why = self._failures.why(request.environment)
         message = f"{errors.EnvironmentUnavailable.sentence()} Starting a kernel failed: {why}"
         error = errors.EnvironmentUnavailable(message, retry_after_seconds=self._settings.retry_after)
         return Refuse(request.token, error)

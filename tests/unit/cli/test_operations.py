@@ -14,7 +14,7 @@ from appliance.cli.health_question import Answer
 from appliance.cli.units import ROLES, Unit, parse_units
 from appliance.errors import ConfigError
 from appliance.pool.overview import MAX_KERNELS, Death, Deaths, render
-from appliance.protocol.pool import Kernel, State
+from appliance.protocol.kernel_life import Kernel, State
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 

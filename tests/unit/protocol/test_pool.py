@@ -7,21 +7,10 @@ import pytest
 
 from appliance import errors
 from appliance.protocol.death import DeathReason
-from appliance.protocol.pool import (
-    FAILED_START_PAUSE,
-    MAX_FAILED_STARTS,
-    Died,
-    End,
-    Grant,
-    Kernel,
-    LeaseRequest,
-    Pool,
-    Queued,
-    Refuse,
-    Settings,
-    Start,
-    State,
-)
+from appliance.protocol.failed_starts import FAILED_START_PAUSE, MAX_FAILED_STARTS
+from appliance.protocol.kernel_life import Kernel, LeaseRequest, State
+from appliance.protocol.pool import Pool, Settings
+from appliance.protocol.pool_effects import Died, End, Grant, Queued, Refuse, Start
 from appliance.protocol.quota import QuotaLimits
 from appliance.protocol.waiting_line import LOST_SECONDS
 
