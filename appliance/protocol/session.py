@@ -22,7 +22,6 @@ pass.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -36,9 +35,26 @@ from appliance.protocol.output_budget import (
     OutputLimits,
     shortened_reply,
 )
+from appliance.protocol.own_messages import OwnMessages
+from appliance.protocol.session_effects import (
+    CancelGrace,
+    Close,
+    Deliver,
+    Effect,
+    Effects,
+    InterruptKernel,
+    Keep,
+    KeepFile,
+    Release,
+    Send,
+    StartGrace,
+    Synchronize,
+)
 from appliance.protocol.session_files import is_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from appliance.protocol.frames import ClientMessage, KernelFrame
 
 #: A kernel without a client is kept this long: a page may reload, a connection may be made again.
@@ -78,78 +94,6 @@ OUTPUT_LOST = "[Output of this cell was lost: it was more than its reader took.]
 # close codes of RFC 6455, section 7.4.1
 CLOSE_NORMAL = 1000
 CLOSE_POLICY = 1008
-
-
-@attrs.frozen
-class Send:
-    """Send a message to the kernel, on the socket of its channel."""
-
-    message: ClientMessage
-
-
-@attrs.frozen
-class Deliver:
-    """Deliver a frame to one client, or to all of them (None)."""
-
-    frame: KernelFrame
-    client: int | None = None
-
-
-@attrs.frozen
-class InterruptKernel:
-    """Interrupt the kernel; tell the outcome with `Session.interrupt_answered`."""
-
-    client: int
-    message: ClientMessage
-
-
-@attrs.frozen
-class Release:
-    """Give the kernel back."""
-
-    reason: DeathReason
-
-
-@attrs.frozen
-class Keep:
-    """Note that the kernel is not released with its evaluations any more."""
-
-
-@attrs.frozen
-class Close:
-    """Close the connection of one client, or of all of them (None)."""
-
-    code: int
-    client: int | None = None
-
-
-@attrs.frozen
-class StartGrace:
-    """Call `Session.grace_expired` in so many seconds, unless `CancelGrace` comes first."""
-
-    seconds: float
-
-
-@attrs.frozen
-class CancelGrace:
-    """Forget the grace period."""
-
-
-@attrs.frozen
-class Synchronize:
-    """Make a round trip through shell and iopub, then call `Session.synchronized`."""
-
-
-@attrs.frozen
-class KeepFile:
-    """Keep a file that a program left."""
-
-    name: str
-    data: bytes
-
-
-Effect = Send | Deliver | KeepFile | InterruptKernel | Release | Keep | Close | StartGrace | CancelGrace | Synchronize
-Effects = Sequence[Effect]
 
 
 class Phase(enum.Enum):
@@ -195,19 +139,18 @@ class Session:
         self.kernel_id = kernel_id
         self.phase = Phase.STARTING
         self._single = single
-        self._now = now
         self._seconds = seconds
         self._limits = limits
         self._unasked = OutputBudget(limits)
         self._file_bytes = 0
         self._clients: dict[int, int] = {}
         self._open: dict[str, _Request] = {}
+        self._own = OwnMessages(kernel_id, now)
         self._queue: list[ClientMessage] = []
         self._evaluated = False
         self._synchronizing = False
         self._last_frame: KernelFrame | None = None
         self._last_state = "idle"
-        self._made = 0
 
     @property
     def clients(self) -> int:
@@ -257,7 +200,7 @@ class Session:
             return [InterruptKernel(client, message)]
         if message.msg_type == frames.SHUTDOWN_REQUEST:
             content = {"status": "ok", "restart": False}
-            reply = self._frame("control", "shutdown_reply", content, message.header)
+            reply = self._own.frame("control", "shutdown_reply", content, message.header)
             return [Deliver(reply, client), *self.stop(DeathReason.STOPPED)]
         if message.msg_type in frames.REQUEST_TYPES:
             if message.msg_id in self._open:
@@ -286,16 +229,16 @@ class Session:
             return []
         self._clients[client] += 1
         content = {"error": error.code, "message": error.message}
-        effects: list[Effect] = [Deliver(self._frame("error", error.code, content, {}), client)]
+        effects: list[Effect] = [Deliver(self._own.frame("error", error.code, content, {}), client)]
         if self._clients[client] >= MAX_INVALID_MESSAGES:
             effects.append(Close(CLOSE_POLICY, client))
         return effects
 
     def _refuse(self, client: int, message: ClientMessage, sentence: str) -> Effects:
         if message.msg_type == "execute_request":
-            return [Deliver(frame, client) for frame in self._failed(message.header, "RequestRefused", sentence)]
+            return [Deliver(frame, client) for frame in self._own.failed(message.header, "RequestRefused", sentence)]
         content = {"error": "refused", "message": sentence}
-        return [Deliver(self._frame("error", "refused", content, message.header), client)]
+        return [Deliver(self._own.frame("error", "refused", content, message.header), client)]
 
     # --- kernel
 
@@ -315,8 +258,8 @@ class Session:
         sentence = "The kernel is not reading messages."
         if message.msg_type != "execute_request":
             content = {"error": "refused", "message": sentence}
-            return [Deliver(self._frame("error", "refused", content, message.header))]
-        answers = [Deliver(frame) for frame in self._failed(message.header, "RequestRefused", sentence)]
+            return [Deliver(self._own.frame("error", "refused", content, message.header))]
+        answers = [Deliver(frame) for frame in self._own.failed(message.header, "RequestRefused", sentence)]
         return [*answers, *self._end_if_done()]
 
     def recover(self, said: Sequence[KernelFrame]) -> Effects:
@@ -430,12 +373,14 @@ class Session:
         effects: list[Effect] = []
         if verdict.content is not None:
             try:
-                shown = self._frame(frame.channel, frame.msg_type, verdict.content, header, msg_id=frame.msg_id)
+                shown = self._own.frame(frame.channel, frame.msg_type, verdict.content, header, msg_id=frame.msg_id)
                 effects.append(Deliver(shown))
             except (ValueError, RecursionError):  # numbers and depths that Python reads but does not write
-                effects.append(Deliver(self._notice(header, "[A message of this kernel could not be shortened.]\n")))
+                effects.append(
+                    Deliver(self._own.notice(header, "[A message of this kernel could not be shortened.]\n"))
+                )
         if verdict.notice:
-            effects.append(Deliver(self._notice(header, verdict.notice)))
+            effects.append(Deliver(self._own.notice(header, verdict.notice)))
         return effects
 
     def _closing(self, request: _Request) -> list[Effect]:
@@ -444,32 +389,35 @@ class Session:
             return []
         texts, last_update = request.budget.close()
         effects: list[Effect] = [Deliver(last_update)] if last_update is not None else []
-        return [*effects, *(Deliver(self._stream(request.header, name, text, request.held)) for name, text in texts)]
+        return [
+            *effects,
+            *(Deliver(self._own.stream(request.header, name, text, request.held)) for name, text in texts),
+        ]
 
     def _bounded_reply(self, frame: KernelFrame, request: _Request) -> KernelFrame:
         if len(frame.text) <= MAX_REPLY_BYTES or frame.msg_type != "execute_reply":
             return frame
         content = shortened_reply(frame.content, self._limits.text_characters)
-        return self._frame("shell", "execute_reply", content, request.header, msg_id=frame.msg_id)
+        return self._own.frame("shell", "execute_reply", content, request.header, msg_id=frame.msg_id)
 
     def _bounded_status(self, frame: KernelFrame, request: _Request, state: str) -> KernelFrame:
         if len(frame.text) <= MAX_STATUS_BYTES:
             return frame
-        return self._frame("iopub", "status", {"execution_state": state}, request.header, msg_id=frame.msg_id)
+        return self._own.frame("iopub", "status", {"execution_state": state}, request.header, msg_id=frame.msg_id)
 
     def frame_rejected(self, channel: str, code: str) -> Effects:
         """Say in the output of the running evaluation that a message of the kernel was dropped."""
         if self.phase is Phase.DEAD or channel != "iopub":
             return []
         parent = next((request.header for request in self._open.values() if not request.idle), {})
-        return [Deliver(self._notice(parent, f"[A message of this kernel was dropped: {code}.]\n"))]
+        return [Deliver(self._own.notice(parent, f"[A message of this kernel was dropped: {code}.]\n"))]
 
     def interrupt_answered(self, client: int, message: ClientMessage, error: ApplianceError | None) -> Effects:
         """Tell a client what became of its interrupt."""
         content: dict[str, Any] = {"status": "ok"}
         if error is not None:
             content = {"status": "error", "ename": error.code, "evalue": error.message, "traceback": []}
-        return [Deliver(self._frame("control", "interrupt_reply", content, message.header), client)]
+        return [Deliver(self._own.frame("control", "interrupt_reply", content, message.header), client)]
 
     def tick(self) -> Effects:
         """Look for text that was held back and for requests with one end missing.
@@ -479,7 +427,7 @@ class Session:
         if self.phase is not Phase.OPEN:
             return []
         effects: list[Effect] = [
-            Deliver(self._stream(request.header, name, text, request.held))
+            Deliver(self._own.stream(request.header, name, text, request.held))
             for request in self._open.values()
             if request.budget is not None
             for name, text in request.budget.release(self._seconds())
@@ -503,15 +451,17 @@ class Session:
             del self._open[msg_id]
             if request.replied:
                 effects += self._closing(request)
-                effects.append(Deliver(self._notice(request.header, OUTPUT_LOST)))
-                effects.append(Deliver(self._idle(request.header)))
+                effects.append(Deliver(self._own.notice(request.header, OUTPUT_LOST)))
+                effects.append(Deliver(self._own.idle(request.header)))
             elif request.reply_type == "execute_reply":
-                effects.append(Deliver(self._failure(request.header, "ReplyLost", "The reply of the kernel was lost.")))
+                effects.append(
+                    Deliver(self._own.failure(request.header, "ReplyLost", "The reply of the kernel was lost."))
+                )
         return [*effects, *self._end_if_done()] if effects else []
 
     def resumed(self, *, complete: bool) -> KernelFrame:
         """Return what tells a client that came back that it is up to date; not ``complete``: something is missing."""
-        return self._frame("control", "resumed", {"complete": complete}, {})
+        return self._own.frame("control", "resumed", {"complete": complete}, {})
 
     # --- end
 
@@ -536,7 +486,7 @@ class Session:
             for effect in self._missing(request, reason)
         ]
         content = {"execution_state": state, "reason": reason.value, "message": reason.sentence}
-        self._last_frame = self._frame("iopub", "status", content, {})
+        self._last_frame = self._own.frame("iopub", "status", content, {})
         self._open.clear()
         self._queue.clear()
         self._clients.clear()
@@ -553,54 +503,8 @@ class Session:
             return self.stop(DeathReason.RELEASED)
         return ()
 
-    # --- messages of our own
-
-    def _frame(
-        self,
-        channel: str,
-        msg_type: str,
-        content: Mapping[str, Any],
-        parent: Mapping[str, Any],
-        msg_id: str = "",
-    ) -> KernelFrame:
-        """Return a message of our own; ``msg_id``: that of the kernel's which it takes the place of."""
-        self._made += 1
-        return frames.make_frame(
-            channel,
-            msg_type,
-            content,
-            parent=parent,
-            msg_id=msg_id or f"{self.kernel_id}_{self._made}",
-            session=self.kernel_id,
-            date=self._now(),
-        )
-
-    def _idle(self, header: Mapping[str, Any]) -> KernelFrame:
-        return self._frame("iopub", "status", {"execution_state": "idle"}, header)
-
-    def _notice(self, header: Mapping[str, Any], text: str) -> KernelFrame:
-        return self._stream(header, "stderr", text)
-
-    def _stream(self, header: Mapping[str, Any], name: str, text: str, msg_id: str = "") -> KernelFrame:
-        return self._frame("iopub", "stream", {"name": name, "text": text}, header, msg_id)
-
-    def _failure(self, header: Mapping[str, Any], ename: str, sentence: str) -> KernelFrame:
-        content: dict[str, Any] = {
-            "status": "error",
-            "ename": ename,
-            "evalue": sentence,
-            "traceback": [],
-            "execution_count": None,
-            "user_expressions": {},
-            "payload": [],
-        }
-        return self._frame("shell", "execute_reply", content, header)
-
-    def _failed(self, header: Mapping[str, Any], ename: str, sentence: str) -> list[KernelFrame]:
-        return [self._failure(header, ename, sentence), self._idle(header)]
-
     def _missing(self, request: _Request, reason: DeathReason) -> list[Effect]:
         effects: list[Effect] = [] if request.idle else self._closing(request)
         if not request.replied:
-            effects.append(Deliver(self._failure(request.header, "KernelDied", reason.sentence)))
-        return effects if request.idle else [*effects, Deliver(self._idle(request.header))]
+            effects.append(Deliver(self._own.failure(request.header, "KernelDied", reason.sentence)))
+        return effects if request.idle else [*effects, Deliver(self._own.idle(request.header))]

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from appliance.errors import ApplianceError
 from appliance.log import kernel_name
 from appliance.protocol import session as machine
+from appliance.protocol import session_effects as asked
 from appliance.protocol.death import DeathReason
 from appliance.protocol.session import Session
 from appliance.web.kernel_connection import KernelConnection
@@ -286,41 +287,41 @@ class LiveKernel:
 
     # --- effects
 
-    def _perform(self, effects: machine.Effects) -> None:
+    def _perform(self, effects: asked.Effects) -> None:
         for effect in effects:
             match effect:
-                case machine.Deliver(frame, None):
+                case asked.Deliver(frame, None):
                     if self._watch is not None:
                         self._watch.delivered(frame)
                     self._remember(frame)
                     for client in list(self._clients.values()):
                         client.deliver(frame)
-                case machine.Deliver(frame, number):
+                case asked.Deliver(frame, number):
                     if self._watch is not None:
                         self._watch.delivered(frame)
                     if number in self._clients:
                         self._clients[number].deliver(frame)
-                case machine.Send(message):
+                case asked.Send(message):
                     if self._watch is not None:
                         self._watch.sent(message)
                     if not self._connection.send(message):
                         self._perform(self._session.send_refused(message))
-                case machine.KeepFile(name, data):
+                case asked.KeepFile(name, data):
                     self._kernels.files.keep(self.kernel_id, name, data)
-                case machine.InterruptKernel(number, message):
+                case asked.InterruptKernel(number, message):
                     self._kernels.background(self._interrupt(number, message))
-                case machine.Synchronize():
+                case asked.Synchronize():
                     self._connection.round_trip()
-                case machine.StartGrace(seconds):
+                case asked.StartGrace(seconds):
                     self._cancel_grace()
                     self._grace = self._clock.callLater(seconds, self._grace_expired)
-                case machine.CancelGrace():
+                case asked.CancelGrace():
                     self._cancel_grace()
-                case machine.Close(code, number):
+                case asked.Close(code, number):
                     self._close_clients(number, code)
-                case machine.Keep():
+                case asked.Keep():
                     self._kernels.keep(self.kernel_id)
-                case machine.Release(reason):
+                case asked.Release(reason):
                     self._kernels.release(self.kernel_id, reason)
         if self._session.phase is machine.Phase.DEAD:
             self._shut()

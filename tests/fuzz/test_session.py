@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 
 from appliance.errors import InvalidMessage, PoolUnavailable
-from appliance.protocol import frames, session
+from appliance.protocol import frames, session, session_effects
 from appliance.protocol.death import DeathReason
 from appliance.protocol.output_budget import OutputLimits
 from tests.fuzz.budget import ROUND, fuzz, seconds
@@ -37,7 +37,7 @@ LIMITS = OutputLimits(
     text_characters=100,
     messages_per_second=3,
 )
-EFFECTS = session.Effect.__args__  # type: ignore[attr-defined]
+EFFECTS = session_effects.Effect.__args__  # type: ignore[attr-defined]
 
 
 @attrs.define
@@ -77,20 +77,20 @@ class Machine(RuleBasedStateMachine):
     def take(self, effects: Any) -> None:
         for effect in effects:
             assert isinstance(effect, EFFECTS)
-            if isinstance(effect, session.Deliver):
+            if isinstance(effect, session_effects.Deliver):
                 frame = effect.frame
                 assert frame.channel in ("shell", "iopub", "control", "error")
                 if frame.channel == "shell" and frame.msg_type == "execute_reply":
                     self.replies[frame.parent_id] += 1
-            elif isinstance(effect, session.Send):
+            elif isinstance(effect, session_effects.Send):
                 for one in self.asked:
                     if one.msg_id == effect.message.msg_id and not one.sent:
                         one.sent = True
                         break
-            elif isinstance(effect, session.Synchronize):
+            elif isinstance(effect, session_effects.Synchronize):
                 assert not self.synchronizing, "one synchronization at a time"
                 self.synchronizing = True
-            elif isinstance(effect, session.Close) and effect.client is None:
+            elif isinstance(effect, session_effects.Close) and effect.client is None:
                 self.closed = True
 
     # --- clients
@@ -126,7 +126,9 @@ class Machine(RuleBasedStateMachine):
         elif (
             alive
             and not known
-            and any(isinstance(effect, session.Deliver) and effect.frame.channel == "error" for effect in effects)
+            and any(
+                isinstance(effect, session_effects.Deliver) and effect.frame.channel == "error" for effect in effects
+            )
         ):
             self.asked = [one for one in self.asked if one.msg_id != msg_id]
 

@@ -10,17 +10,16 @@ from appliance.protocol import session as machine
 from appliance.protocol.death import DeathReason
 from appliance.protocol.frames import KernelFrame, make_frame, parse_client_message
 from appliance.protocol.output_budget import OutputLimits
-from appliance.protocol.session import (
+from appliance.protocol.session import Phase, Session
+from appliance.protocol.session_effects import (
     CancelGrace,
     Close,
     Deliver,
     InterruptKernel,
     Keep,
     KeepFile,
-    Phase,
     Release,
     Send,
-    Session,
     StartGrace,
     Synchronize,
 )
@@ -552,7 +551,7 @@ def test_an_evaluation_that_is_over_is_not_open_again():
 
 def test_a_client_that_comes_back_is_waited_for_longer():
     session = make()
-    assert session.client_closed(1, returns=True) == [machine.StartGrace(machine.RETURN_SECONDS)]
+    assert session.client_closed(1, returns=True) == [StartGrace(machine.RETURN_SECONDS)]
 
 
 def file_message(name, data=b"x", channel="shell", parent="a"):
