@@ -359,6 +359,10 @@ class CellKernel(IPythonKernel):
         if left:
             print(f"[Too large or too many to be fetched: {', '.join(left[:MAX_TOLD])}]", file=self.stderr)
 
+    def file_brought(self, name: str) -> None:
+        """Take note, in whichever thread, of a file that the visitor brought: the page knows of it."""
+        self._files.note(name)
+
     def _with_files(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return what is displayed, with the files that it names where the client can have them."""
         if IMAGE_FILE not in data and "cell://" not in str(data.get("text/html", "")).lower():

@@ -7,6 +7,7 @@ evaluation, as far as they are small enough; names that begin with a dot are lef
 from __future__ import annotations
 
 import base64
+import contextlib
 import mimetypes
 import os
 import re
@@ -89,6 +90,12 @@ class SessionFiles:
         changed = [name for name, state in present.items() if self._told.get(name) != state]
         self._told = present
         return [SessionFile(name, present[name][1], _type_of(name)) for name in sorted(changed)]
+
+    def note(self, name: str) -> None:
+        """Take a file as told of: it is not new because it is there."""
+        with contextlib.suppress(OSError):
+            status = os.stat(os.path.join(self._home, name), follow_symlinks=False)
+            self._told[name] = (status.st_mtime_ns, status.st_size)
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Return what is in a file, or None if that is more than ``limit`` bytes, or not there any more."""
