@@ -43,8 +43,11 @@ IMAGE_FILE = "text/image-filename"
 
 _IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
 
-#: A file of the session in the HTML of such programs.
-_LINK = re.compile(r"cell://([^\s\"'<>?#]+)(?:\?[^\s\"'<>#]*)?", re.IGNORECASE)
+#: A file of the session in the HTML of such programs, and in Markdown, where a parenthesis ends an address.
+_LINKS = {
+    "text/html": re.compile(r"cell://([^\s\"'<>?#]+)(?:\?[^\s\"'<>#]*)?", re.IGNORECASE),
+    "text/markdown": re.compile(r"cell://([^\s\"'<>?#()]+)(?:\?[^\s\"'<>#()]*)?", re.IGNORECASE),
+}
 
 # The table of types is read now, before the fork.
 mimetypes.init()
@@ -126,7 +129,7 @@ class SessionFiles:
 
     def linked(self, data: Mapping[str, Any]) -> list[str]:
         """Return the files that a displayed object names, as programs of SageMathCell do."""
-        names = [_unquoted(match[1]) for match in _LINK.finditer(_html(data))]
+        names = [_unquoted(match[1]) for kind, link in _LINKS.items() for match in link.finditer(_text(data, kind))]
         image = data.get(IMAGE_FILE)
         if isinstance(image, str):
             names.append(image.partition("?")[0])
@@ -155,18 +158,20 @@ class SessionFiles:
             name = _unquoted(match[1])
             if name not in found:
                 return match[0]
-            return f"data:{_type_of(name)};base64,{base64.b64encode(found[name]).decode('ascii')}"
+            called = urllib.parse.quote(name.rpartition("/")[2], safe="")
+            return f"data:{_type_of(name)};name={called};base64,{base64.b64encode(found[name]).decode('ascii')}"
 
         filled = dict(data)
-        if _html(data):
-            filled["text/html"] = _LINK.sub(address, _html(data))
+        for kind, link in _LINKS.items():
+            if _text(data, kind):
+                filled[kind] = link.sub(address, _text(data, kind))
         image = str(data.get(IMAGE_FILE, "")).partition("?")[0]
-        kind = _type_of(image)
-        if image in found and kind in _IMAGE_TYPES:
-            if kind == "image/svg+xml":
-                filled.setdefault(kind, found[image].decode("utf-8", "replace"))
+        picture = _type_of(image)
+        if image in found and picture in _IMAGE_TYPES:
+            if picture == "image/svg+xml":
+                filled.setdefault(picture, found[image].decode("utf-8", "replace"))
             else:
-                filled.setdefault(kind, base64.b64encode(found[image]).decode("ascii"))
+                filled.setdefault(picture, base64.b64encode(found[image]).decode("ascii"))
         return filled
 
     def display(self) -> dict[str, Any] | None:
@@ -193,9 +198,14 @@ class SessionFiles:
         return {MIME: {"files": listed, "more": more}, "text/plain": f"Files: {names}{further}"}
 
 
-def _html(data: Mapping[str, Any]) -> str:
-    html = data.get("text/html")
-    return html if isinstance(html, str) else ""
+def names_files(data: Mapping[str, Any]) -> bool:
+    """Return whether a displayed object may name files."""
+    return IMAGE_FILE in data or any("cell://" in _text(data, kind).lower() for kind in _LINKS)
+
+
+def _text(data: Mapping[str, Any], kind: str) -> str:
+    text = data.get(kind)
+    return text if isinstance(text, str) else ""
 
 
 def _unquoted(name: str) -> str:
