@@ -28,8 +28,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from appliance.kernel import file_intake, network, relay
+from appliance.kernel.file_news import FileNews
 from appliance.kernel.iopub_bridge import IopubBridge, StatusSource
 from appliance.kernel.jupyter_message import Requests, is_idle, parent_of
+from appliance.kernel.session_files import SessionFiles
 from appliance.zygote import linux
 from appliance.zygote.sandbox import HOME
 
@@ -138,7 +140,8 @@ class Bridge:
         self._file = f"{self._directory}/kernel-{kernel_id}.json"
         *channels, self._files = (socket.socket(fileno=fd) for fd in listeners)
         self._listeners = dict(zip(CHANNELS, channels, strict=True))
-        self._ledger = file_intake.Ledger(HOME, key)
+        self._session_files = SessionFiles(HOME)
+        self._ledger = file_intake.Ledger(HOME, key, self._session_files.note)
         self._bringing: set[relay.Stream] = set()
         self._loop = relay.Loop()
         self._complaint: deque[int] = deque(maxlen=MAX_COMPLAINT_BYTES)
@@ -148,7 +151,8 @@ class Bridge:
         self._shell: relay.Peer | None = None
         self._control: relay.Peer | None = None
         self._status = StatusSource(self._loop, kernel_id, self._iopub_heard, self._ask)
-        self._iopub = IopubBridge(self._loop, self._status, self._address("iopub"))
+        news = FileNews(self._requests, self._session_files.display)
+        self._iopub = IopubBridge(self._loop, self._status, self._address("iopub"), news)
         self._streams: set[relay.Stream] = set()
 
     def open_way_out(self) -> None:
@@ -297,6 +301,8 @@ class Bridge:
             self._become_ready()
 
     def _become_ready(self) -> None:
+        # What the kernel itself has left is not its visitor's.
+        self._session_files.changed()
         # The kernel has read it; nobody else need.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._file)

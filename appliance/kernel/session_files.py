@@ -76,20 +76,25 @@ class SessionFiles:
         while waiting and looked_at < MAX_LOOKED_AT:
             folder = waiting.pop()
             try:
-                entries = os.scandir(os.path.join(self._home, folder))
+                directory = self._opened(folder)
             except OSError:
                 continue
-            with entries:
-                for entry in entries:
-                    looked_at += 1
-                    if entry.name.startswith(".") or looked_at > MAX_LOOKED_AT:
-                        continue
-                    name = os.path.join(folder, entry.name)
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(name)
-                    elif entry.is_file(follow_symlinks=False):
-                        status = entry.stat(follow_symlinks=False)
-                        present[name] = (status.st_mtime_ns, status.st_size)
+            try:
+                with os.scandir(directory) as entries:
+                    for entry in entries:
+                        looked_at += 1
+                        if entry.name.startswith(".") or looked_at > MAX_LOOKED_AT:
+                            continue
+                        name = os.path.join(folder, entry.name)
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(name)
+                        elif entry.is_file(follow_symlinks=False):
+                            status = entry.stat(follow_symlinks=False)
+                            present[name] = (status.st_mtime_ns, status.st_size)
+            except OSError:
+                continue
+            finally:
+                os.close(directory)
         changed = [name for name, state in present.items() if self._told.get(name) != state]
         self._told = present
         return [SessionFile(name, present[name][1], _type_of(name)) for name in sorted(changed)]
@@ -102,15 +107,37 @@ class SessionFiles:
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Return what is in a file, or None if that is more than ``limit`` bytes, or not there any more."""
+        folder, _, last = name.rpartition("/")
         try:
-            descriptor = os.open(os.path.join(self._home, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            directory = self._opened(folder)
         except OSError:
             return None
+        try:
+            descriptor = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+        except OSError:
+            return None
+        finally:
+            os.close(directory)
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return None
             data = file.read(limit + 1)
         return data if len(data) <= limit else None
+
+    def _opened(self, folder: str) -> int:
+        """Return a descriptor of a directory below the home, reached without any link. Raises `OSError`.
+
+        The program may put links in the place of directories meanwhile, and this process may have more to see than it.
+        """
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        current = os.open(self._home, flags)
+        for part in folder.split("/") if folder else ():
+            try:
+                below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=current)
+            finally:
+                os.close(current)
+            current = below
+        return current
 
     def send_changed(self, send: Callable[[str, bytes], None]) -> tuple[list[str], list[str]]:
         """Hand what is new or changed to ``send``; return the names of what was sent and of what is too large."""

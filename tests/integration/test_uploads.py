@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import importlib.util
 import json
@@ -9,6 +10,7 @@ import os
 import signal
 import socket
 import threading
+import uuid
 
 import pytest
 
@@ -199,6 +201,45 @@ def test_kernels_of_other_languages_take_files_and_keep_within_the_limits(server
             "one\ntwo\n2560000\n2350b445\n"
         )
         assert bring(server, client.kernel_id, "more", bytes(2_900_000))[:2] == (413, "files_too_large")
+        end(client)
+
+
+def run_as_cell(client, code):
+    """Run code as our own cell does, which has a place for a list of files."""
+    msg_id = uuid.uuid4().hex
+    header = {"msg_id": msg_id, "username": "cell", "session": "s", "msg_type": "execute_request"}
+    content = {"code": code, "silent": False, "user_expressions": {}, "allow_stdin": False}
+    message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
+    client.socket.send(json.dumps(message))
+    return client.finish(msg_id)
+
+
+def listed(answer):
+    shown = [content["data"] for content in answer.contents("display_data")]
+    return [
+        (file["name"], file["size"], file["type"], base64.b64decode(file["data"]))
+        for data in shown
+        for file in data["application/vnd.cell-appliance.files+json"]["files"]
+    ]
+
+
+@with_bash
+def test_a_page_is_told_what_programs_of_other_languages_left(server):
+    with SageClient(server.url, environment="bash") as client:
+        assert bring(server, client.kernel_id, "brought", b"x")[0] == 201
+        answer = run_as_cell(client, "mkdir d; echo hi >d/a.txt; printf 1,2 >b.csv; echo done")
+        assert listed(answer) == [("b.csv", 3, "text/csv", b"1,2"), ("d/a.txt", 3, "text/plain", b"hi\n")]
+        kinds = [message["msg_type"] for message in answer.messages if message["channel"] == "iopub"]
+        assert kinds.index("display_data") == len(kinds) - 2
+        assert answer.stdout == "done\n"
+        assert listed(run_as_cell(client, "echo nothing")) == []
+        # whoever has no place for it is not told
+        assert client.run("echo other >c.txt").contents("display_data") == []
+        # a link leads nobody to what is not the program's
+        assert listed(run_as_cell(client, "ln -s /etc d/etc; ln -s /etc/passwd p; echo more >brought")) == [
+            ("brought", 5, "application/octet-stream", b"more\n"),
+            ("c.txt", 6, "text/plain", b"other\n"),
+        ]
         end(client)
 
 
