@@ -705,6 +705,9 @@ def _check(config: Config) -> None:
         if number < 1:
             raise ConfigError(f"output.{name}: must be at least 1")
     _check_egress(config)
+    for name in ("max_upload_bytes_per_kernel", "max_uploading_bytes"):
+        if getattr(config.web, name) < config.web.max_upload_bytes:
+            raise ConfigError(f"web.{name}: must be at least web.max_upload_bytes, {config.web.max_upload_bytes}")
     for name, directory in config.data_directories.items():
         if not os.path.isabs(directory) or os.path.normpath(directory) != directory or directory == "/":
             raise ConfigError(f"profile.{name}.data: must be the absolute path of a directory, found {directory!r}")

@@ -166,7 +166,7 @@ class Intake:
         try:
             document = json.loads(text)
             name, size, room = str(document["name"]), int(document["size"]), int(document["room"])
-        except (ValueError, KeyError, TypeError, RecursionError) as exc:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as exc:
             raise RefusedError(MALFORMED) from exc
         parts = name.split("/")
         if size < 0 or "\0" in name or any(part in ("", ".", "..") for part in parts):

@@ -90,6 +90,8 @@ def test_what_is_on_its_way_counts_until_it_is_given_up(ledger, home):
         b"nonsense\n",
         head(name="a", size="x", room=9),
         head(name="a", size=-1, room=9),
+        head(name="a", size=float("inf"), room=9),
+        b"[" * 9000 + b"\n",
         head(name="a", room=9),
         head(size=1, room=9),
         b"x" * (MAX_HEAD_BYTES + 1),
