@@ -116,6 +116,17 @@ class Web:
         134_217_728, "All such files that one web role keeps, in runtime_dir, which is memory; then the oldest go."
     )
     max_files_bytes_per_kernel: int = _key(33_554_432, "Such files of one kernel; then its oldest go.")
+    max_upload_bytes: int = _key(
+        16_777_216, "Largest file that a visitor may bring to a kernel; a larger one is answered 413. 0: none."
+    )
+    max_upload_bytes_per_kernel: int = _key(
+        67_108_864,
+        "All files brought to one kernel; what is more is answered 413. They count in the kernel's memory and in its "
+        "profile's scratch_bytes as well.",
+    )
+    max_uploading_bytes: int = _key(
+        134_217_728, "Such files on their way at once, all visitors' together: one web role holds them in its memory."
+    )
     service_seconds: float = _key(30.0, "Wall time of one POST /service, after which success is false.")
     health_cache_seconds: float = _key(5.0, "How long an answer of /healthz is reused, so that probes cost little.")
     health_seconds: float = _key(10.0, "Longest evaluation of /healthz that counts as healthy.")
@@ -211,10 +222,16 @@ class Profile:
         "a port, 443 and 80. Empty: no network at all.",
     )
 
+    data: str = _key(
+        "",
+        "Directory of the host that kernels see at /data: data sets, to be read and nothing else. Every account must "
+        "be able to read what is in it. Empty: none.",
+    )
+
     @property
     def limits(self) -> dict[str, int]:
         """What zygotes are told (T4): the fields of `appliance.zygote.sandbox.Limits`."""
-        return attrs.asdict(self, filter=attrs.filters.exclude("exposed", "egress"))
+        return attrs.asdict(self, filter=attrs.filters.exclude("exposed", "egress", "data"))
 
 
 @attrs.frozen(kw_only=True)
@@ -439,6 +456,11 @@ class Config:
     def kernel_slots(self) -> int:
         """Number of accounts that kernels take in turn: so many that none is soon used again."""
         return max(MIN_KERNEL_SLOTS, 2 * self.pool.max_kernels)
+
+    @property
+    def data_directories(self) -> Mapping[str, str]:
+        """Directory of data sets by the name of the profile whose kernels see it."""
+        return {name: profile.data for name, profile in self.profile.items() if profile.data}
 
     @property
     def egress_profiles(self) -> tuple[str, ...]:
@@ -683,6 +705,12 @@ def _check(config: Config) -> None:
         if number < 1:
             raise ConfigError(f"output.{name}: must be at least 1")
     _check_egress(config)
+    for name in ("max_upload_bytes_per_kernel", "max_uploading_bytes"):
+        if getattr(config.web, name) < config.web.max_upload_bytes:
+            raise ConfigError(f"web.{name}: must be at least web.max_upload_bytes, {config.web.max_upload_bytes}")
+    for name, directory in config.data_directories.items():
+        if not os.path.isabs(directory) or os.path.normpath(directory) != directory or directory == "/":
+            raise ConfigError(f"profile.{name}.data: must be the absolute path of a directory, found {directory!r}")
     if config.requestlog.address not in ("short", "full", "none"):
         raise ConfigError(f"requestlog.address: expected short, full or none, found {config.requestlog.address!r}")
     if config.requestlog.syslog:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 import attrs
 import psutil
 
+from appliance import data_sets
 from appliance.errors import ConfigError
 from appliance.zygote import cgroup, linux
 from appliance.zygote import landlock as landlock_rules
@@ -363,6 +364,19 @@ def memory(config: Config) -> Layer:
     return Layer("memory", State.ON, detail, required=True)
 
 
+def data(config: Config) -> list[Layer]:
+    """Return whether the data sets of profiles can be shown, if there are some."""
+    directories = sorted(set(config.data_directories.values()))
+    if not directories:
+        return []
+    try:
+        data_sets.check(config)
+    except ConfigError as exc:
+        advice = "mend that, then: cellctl restart --hard zygote, which ends the cells that run"
+        return [Layer("data sets", State.OFF, exc.message, advice, required=True)]
+    return [Layer("data sets", State.ON, f"{', '.join(directories)}: read-only at /data", required=True)]
+
+
 def probe(config: Config) -> list[Layer]:
     """Try every layer and return what was found, in the order of the kernels' set-up."""
     return [
@@ -375,4 +389,5 @@ def probe(config: Config) -> list[Layer]:
         selinux(),
         landlock(),
         memory(config),
+        *data(config),
     ]

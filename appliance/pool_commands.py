@@ -36,9 +36,10 @@ class Lease(amp.Command):
     ``kind``: ``visitor``, ``service`` or ``probe`` (the health check, which has one slot of its own).
     ``idle_seconds``: idle clock wanted for this kernel; the pool clamps it to ``clocks.idle_seconds``.
     Answer: ``kernel_id`` (uuid4 text), ``key`` (HMAC-SHA256 key of the kernel's messages), ``directory`` (holds the
-    sockets ``shell``, ``iopub``, ``stdin``, ``control``, ``hb``), ``environment``. When a quota is used up: ``refusal``
-    (a sentence) and ``retry_after`` (seconds) instead, since errors of AMP carry nothing but a text. When all kernels
-    are taken and ``queue`` was true: ``ticket``, ``place`` (how many are before it) and ``poll_seconds``, for `Claim`.
+    sockets ``shell``, ``iopub``, ``stdin``, ``control``, ``hb``, ``files``), ``environment``. When a quota is used up:
+    ``refusal`` (a sentence) and ``retry_after`` (seconds) instead, since errors of AMP carry nothing but a text. When
+    all kernels are taken and ``queue`` was true: ``ticket``, ``place`` (how many are before it) and ``poll_seconds``,
+    for `Claim`.
     ``single``: it is to end with its evaluations, whichever web role has it then. (Optional, as in the answers:
     while an upgrade goes on, an earlier version may be on the other side.)
     """
@@ -120,6 +121,14 @@ class Attach(amp.Command):
         (b"environment", _Unicode()),
         (b"single", _Boolean(optional=True)),
     ]
+    errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
+
+
+class Locate(amp.Command):
+    """Ask where a leased kernel is, as `Attach` does, but without becoming one of its users."""
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = Attach.arguments
+    response: ClassVar[list[tuple[bytes, Any]]] = Attach.response
     errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
 
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 
 from appliance import config as configuration
+from appliance import data_sets
 from appliance.errors import ConfigError
 
 #: Limits of the edge as shipped, and as the administrator wants them.
@@ -101,7 +102,7 @@ def run(file: str | None, *, with_edge: bool) -> int:
     name = file or str(configuration.SYSTEM_FILE)
     status = 0
     try:
-        configuration.load(file)
+        data_sets.check(configuration.load(file))
         print(f"{name}: valid")
     except ConfigError as exc:
         print(f"cellctl: {exc.message}", file=sys.stderr)

@@ -11,7 +11,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, ensureDeferred
 from twisted.internet.task import deferLater
 
-from appliance import confinement
+from appliance import confinement, data_sets
 from appliance import log as logging
 from appliance import main as entry
 from appliance.cli import preflight
@@ -190,6 +190,7 @@ def run(config: Config, *, listen: str | None, unsafe: bool) -> int:
             raise ConfigError(f"{program} is not installed (package util-linux)")
     os.umask(0o022)  # what the launcher stages must be readable by kernels; roles narrow theirs
     preflight.check_readable(config)
+    data_sets.check(config)
     check_confinement(config, unsafe=unsafe)
     layout = Layout(config)
     layout.prepare()

@@ -31,7 +31,7 @@ from appliance.kernel import hidden_checks
 from appliance.kernel.formatting import CellDisplayFormatter
 from appliance.kernel.interacts.sage_face import UPDATE, UPDATE_REPLY, speaks_sage, update
 from appliance.kernel.publisher import Publisher
-from appliance.kernel.session_files import IMAGE_FILE, SessionFiles
+from appliance.kernel.session_files import SessionFiles, names_files
 from appliance.kernel.streams import Stream, Ticker
 from appliance.kernel.string_decorators import StringDecorators, resolved
 from appliance.zygote import sandbox
@@ -359,9 +359,13 @@ class CellKernel(IPythonKernel):
         if left:
             print(f"[Too large or too many to be fetched: {', '.join(left[:MAX_TOLD])}]", file=self.stderr)
 
+    def file_brought(self, name: str) -> None:
+        """Take note, in whichever thread, of a file that the visitor brought: the page knows of it."""
+        self._files.note(name)
+
     def _with_files(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return what is displayed, with the files that it names where the client can have them."""
-        if IMAGE_FILE not in data and "cell://" not in str(data.get("text/html", "")).lower():
+        if not names_files(data):
             return data
         if not speaks_sage(self.get_parent("shell") or {}):
             return self._files.with_linked(data)

@@ -1,22 +1,25 @@
-"""The five ZeroMQ sockets of a kernel, bound to listeners that the pool made before the fork.
+"""The five ZeroMQ sockets of a kernel, bound to listeners that the pool made before the fork, and the one for files.
 
-Main thread: shell, on the asyncio loop. One thread for control and captured descriptors. One thread in C for the
-heartbeat, which answers even while Python code holds the interpreter. All five listeners lie in a directory that this
-process cannot write.
+Main thread: shell, on the asyncio loop. One thread for control, captured descriptors and connections that bring a file,
+each of which gets a thread of its own. One thread in C for the heartbeat, which answers even while Python code holds
+the interpreter. All listeners lie in a directory that this process cannot write.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import socket as sockets
 import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from appliance.kernel import file_intake
 from appliance.kernel.memory import RememberedSocket
 from appliance.kernel.wire import KernelSession
+from appliance.zygote import sandbox
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,8 +33,9 @@ MAX_MESSAGE_BYTES = 16 << 20
 
 
 def start(kernel: Any, loop: asyncio.AbstractEventLoop, listeners: list[int], *, kernel_id: str, key: bytes) -> None:
-    """Open the sockets on ``listeners`` (shell, iopub, stdin, control, hb) and start serving them."""
+    """Open the sockets on ``listeners`` (shell, iopub, stdin, control, hb, files) and start serving them."""
     context = zmq.Context()
+    *listeners, files = listeners
     shell, iopub, stdin, control, heartbeat = (
         _bind(context, kind, fd)
         for kind, fd in zip((zmq.ROUTER, zmq.PUB, zmq.ROUTER, zmq.ROUTER, zmq.ROUTER), listeners, strict=True)
@@ -43,7 +47,8 @@ def start(kernel: Any, loop: asyncio.AbstractEventLoop, listeners: list[int], *,
     kernel.publisher.attach(iopub)
     pipes = kernel.start_in(loop, RememberedSocket(shell, kernel.publisher.memory))
     threading.Thread(target=_beat, args=(heartbeat,), name="heartbeat", daemon=True).start()
-    threading.Thread(target=_Control(kernel, control, pipes, key).run, name="Control", daemon=True).start()
+    intake = _Intake(files, file_intake.Ledger(sandbox.HOME, key, kernel.file_brought))
+    threading.Thread(target=_Control(kernel, control, pipes, key, intake).run, name="Control", daemon=True).start()
 
 
 def _bind(context: zmq.Context[Any], kind: int, fd: int) -> Any:
@@ -68,25 +73,43 @@ def _beat(socket: Any) -> None:
         return
 
 
-class _Control:
-    """Answers the control channel and publishes what arrives in captured descriptors."""
+class _Intake:
+    """Takes the files that are brought."""
 
-    def __init__(self, kernel: Any, socket: Any, pipes: list[tuple[int, Stream]], key: bytes) -> None:
+    def __init__(self, listener: int, ledger: file_intake.Ledger) -> None:
+        os.set_blocking(listener, False)
+        self.listener = sockets.socket(fileno=listener)
+        self._ledger = ledger
+        self._at_once = threading.Semaphore(file_intake.MAX_AT_ONCE)
+
+    def accept(self) -> None:
+        """Take a connection."""
+        file_intake.accept(self.listener, self._ledger, self._at_once)
+
+
+class _Control:
+    """Answers the control channel, publishes what arrives in captured descriptors, and has files taken."""
+
+    def __init__(self, kernel: Any, socket: Any, pipes: list[tuple[int, Stream]], key: bytes, intake: _Intake) -> None:
         self._kernel = kernel
         self._socket = socket
         self._pipes = dict(pipes)
+        self._intake = intake
         self._session = KernelSession(username="visitor")
         self._session.adopt(uuid.uuid4().hex, key)
 
     def run(self) -> None:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
-        for pipe in self._pipes:
-            poller.register(pipe, zmq.POLLIN)
+        files = self._intake.listener.fileno()
+        for descriptor in (*self._pipes, files):
+            poller.register(descriptor, zmq.POLLIN)
         while True:
             for source, _ in poller.poll():
                 if source is self._socket:
                     self._answer(self._socket.recv_multipart())
+                elif source == files:
+                    self._intake.accept()
                 else:
                     stream = self._pipes[source]
                     stream.drain()

@@ -27,16 +27,18 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from appliance.kernel import network, relay
+from appliance.kernel import file_intake, network, relay
+from appliance.kernel.file_news import FileNews
 from appliance.kernel.iopub_bridge import IopubBridge, StatusSource
 from appliance.kernel.jupyter_message import Requests, is_idle, parent_of
+from appliance.kernel.session_files import SessionFiles
 from appliance.zygote import linux
 from appliance.zygote.sandbox import HOME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: In the order in which the pool passes its listeners.
+#: In the order in which the pool passes its listeners; behind them comes the one for files.
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
 #: Seconds between attempts to connect to a kernel that is starting.
@@ -111,7 +113,7 @@ class ExecTemplate:
     def run(self, listeners: list[int], birth: socket.socket, *, egress: bool = False) -> NoReturn:
         """Be the kernel's init in this fork.
 
-        ``listeners``: bound and listening Unix sockets in the order of `CHANNELS`.
+        ``listeners``: bound and listening Unix sockets in the order of `CHANNELS`, and the one for files.
         ``birth``: gives ``{"kernel_id", "key"}`` and is told ``{"ready": true}`` or what failed.
         ``egress``: there is a proxy.
         """
@@ -136,7 +138,11 @@ class Bridge:
         self._key = key.decode("ascii")
         self._directory = f"/tmp/kernel-{kernel_id}"  # noqa: S108 - the kernel's own
         self._file = f"{self._directory}/kernel-{kernel_id}.json"
-        self._listeners = dict(zip(CHANNELS, (socket.socket(fileno=fd) for fd in listeners), strict=True))
+        *channels, self._files = (socket.socket(fileno=fd) for fd in listeners)
+        self._listeners = dict(zip(CHANNELS, channels, strict=True))
+        self._session_files = SessionFiles(HOME)
+        self._ledger = file_intake.Ledger(HOME, key, self._session_files.note)
+        self._bringing: set[relay.Stream] = set()
         self._loop = relay.Loop()
         self._complaint: deque[int] = deque(maxlen=MAX_COMPLAINT_BYTES)
         self._ended: int | None = None
@@ -145,7 +151,8 @@ class Bridge:
         self._shell: relay.Peer | None = None
         self._control: relay.Peer | None = None
         self._status = StatusSource(self._loop, kernel_id, self._iopub_heard, self._ask)
-        self._iopub = IopubBridge(self._loop, self._status, self._address("iopub"))
+        news = FileNews(self._requests, self._session_files.display)
+        self._iopub = IopubBridge(self._loop, self._status, self._address("iopub"), news)
         self._streams: set[relay.Stream] = set()
 
     def open_way_out(self) -> None:
@@ -294,12 +301,16 @@ class Bridge:
             self._become_ready()
 
     def _become_ready(self) -> None:
+        # What the kernel itself has left is not its visitor's.
+        self._session_files.changed()
         # The kernel has read it; nobody else need.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._file)
         for channel, listener in self._listeners.items():
             listener.setblocking(False)
             self._loop.watch(listener.fileno(), selectors.EVENT_READ, functools.partial(self._accept, channel))
+        self._files.setblocking(False)
+        self._loop.watch(self._files.fileno(), selectors.EVENT_READ, lambda _: self._accept_file())
         self._tell({"ready": True})
 
     def _tell(self, message: dict[str, object]) -> None:
@@ -331,6 +342,25 @@ class Bridge:
             return
         relay.join(stream, other)
         self._streams = {known for known in self._streams if known.open} | {stream}
+
+    def _accept_file(self) -> None:
+        """Take a connection over which a file comes; what a silent one has begun goes with the kernel."""
+        self._bringing = {known for known in self._bringing if known.open}
+        stream = relay.accept(self._loop, self._files)
+        if stream is None:
+            return
+        if len(self._bringing) >= file_intake.MAX_AT_ONCE:
+            stream.close()
+            return
+        self._bringing.add(stream)
+        intake = file_intake.Intake(self._ledger)
+
+        def received(data: bytes) -> None:
+            answer = intake.take(data)
+            if answer is not None:
+                stream.write(answer)
+
+        stream.received, stream.closed = received, intake.close
 
 
 def _become(argv: list[str], environment: Mapping[str, str], output: int) -> NoReturn:

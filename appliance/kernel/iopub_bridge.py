@@ -4,7 +4,8 @@ The pool's clocks rest on status messages with the topic ``kernel.<kernel_id>.st
 pool subscribe: a flood of output must not reach it. Other kernels choose other topics, or none. So here each connection
 to iopub is greeted by us, and its first subscription decides. If it is for the status topic, we publish to it: each
 status that the kernel was heard to say, under that topic. If it is for anything else, it is from a web role: it is
-joined with a connection to the kernel and its bytes are copied from there on.
+joined with a connection to the kernel and its bytes are copied from there on (and followed, by
+`appliance.kernel.file_news`).
 
 We hear the kernel's statuses by a subscription of our own, narrowed to its status topic if it has one. If it has none,
 everything comes here and is thrown away, but the statuses; a kernel that floods may then drop one, so when it seems
@@ -17,6 +18,7 @@ import time
 from typing import TYPE_CHECKING
 
 from appliance.kernel import relay, zmtp
+from appliance.kernel.file_news import FileNews, Followed
 from appliance.kernel.jupyter_message import DELIMITER, body, state_of
 
 if TYPE_CHECKING:
@@ -119,9 +121,10 @@ class StatusSource:
 class IopubBridge:
     """Connections to the kernel's iopub listener."""
 
-    def __init__(self, loop: relay.Loop, source: StatusSource, address: str) -> None:
+    def __init__(self, loop: relay.Loop, source: StatusSource, address: str, news: FileNews) -> None:
         self._loop = loop
         self._source = source
+        self._news = news
         self._address = address
         #: Connections through which output flows.
         self.streams: set[relay.Stream] = set()
@@ -139,14 +142,15 @@ class IopubBridge:
             return
         first = zmtp.message(parts) + peer.rest
         peer.stream.read(wanted=False)
-        _Upstream(self._loop, peer.stream, self._address, first)
+        _Upstream(self._loop, peer.stream, self._address, first, Followed(self._news))
 
 
 class _Upstream:
     """A connection to the kernel for one subscriber: joined as soon as the kernel has greeted."""
 
-    def __init__(self, loop: relay.Loop, client: relay.Stream, address: str, first: bytes) -> None:
+    def __init__(self, loop: relay.Loop, client: relay.Stream, address: str, first: bytes, followed: Followed) -> None:
         self._client = client
+        self._followed = followed
         self._first = first
         try:
             stream = relay.connect(loop, address)
@@ -168,8 +172,9 @@ class _Upstream:
             self._client.close()
             return
         if greeted:
-            relay.join(self._client, self._stream, backlog_bytes=MAX_OUTPUT_BACKLOG_BYTES)
+            follow = self._followed.take
+            relay.join(self._client, self._stream, backlog_bytes=MAX_OUTPUT_BACKLOG_BYTES, change=follow)
             self._stream.write(self._first)
             if self._decoder.rest:
-                self._client.write(self._decoder.rest)
+                self._client.write(follow(self._decoder.rest))
             self._client.read(wanted=True)

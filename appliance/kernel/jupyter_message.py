@@ -18,14 +18,14 @@ MAX_TOPIC_PARTS = 8
 
 
 class Requests:
-    """Makes signed requests of one session."""
+    """Makes signed messages of one session."""
 
     def __init__(self, key: bytes) -> None:
         self._signer = Signer(key)
         self._session = uuid.uuid4().hex
 
-    def message(self, msg_type: str, content: dict[str, object]) -> tuple[str, list[bytes]]:
-        """Return the id and the parts of a request."""
+    def message(self, msg_type: str, content: dict[str, object], parent: bytes = b"{}") -> tuple[str, list[bytes]]:
+        """Return the id and the parts of a message. ``parent``: the header of the request that it is about, as JSON."""
         msg_id = uuid.uuid4().hex
         header = {
             "msg_id": msg_id,
@@ -35,7 +35,7 @@ class Requests:
             "date": datetime.datetime.now(datetime.UTC).isoformat(),
             "version": PROTOCOL_VERSION,
         }
-        parts = [json.dumps(value).encode() for value in (header, {}, {}, content)]
+        parts = [json.dumps(header).encode(), parent, b"{}", json.dumps(content).encode()]
         return msg_id, [DELIMITER, self._signer.sign(parts), *parts]
 
 

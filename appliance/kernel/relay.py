@@ -168,18 +168,20 @@ class Stream:
         self.closed()
 
 
-def join(one: Stream, other: Stream, *, backlog_bytes: int = 0) -> None:
+def join(
+    one: Stream, other: Stream, *, backlog_bytes: int = 0, change: Callable[[bytes], bytes] = lambda data: data
+) -> None:
     """Copy between two streams until either is gone; what the other was still to get is delivered first.
 
-    ``one`` may be ``backlog_bytes`` behind before ``other`` is no longer read.
+    ``one`` may be ``backlog_bytes`` behind before ``other`` is no longer read, and gets what ``change`` makes of it.
     """
-    _copy(one, other, 0)
-    _copy(other, one, backlog_bytes)
+    _copy(one, other, 0, lambda data: data)
+    _copy(other, one, backlog_bytes, change)
 
 
-def _copy(source: Stream, target: Stream, backlog_bytes: int) -> None:
+def _copy(source: Stream, target: Stream, backlog_bytes: int, change: Callable[[bytes], bytes]) -> None:
     def received(data: bytes) -> None:
-        target.write(data)
+        target.write(change(data))
         if target.backlog > backlog_bytes:
             source.read(wanted=False)
 

@@ -7,6 +7,7 @@ evaluation, as far as they are small enough; names that begin with a dot are lef
 from __future__ import annotations
 
 import base64
+import contextlib
 import mimetypes
 import os
 import re
@@ -42,8 +43,11 @@ IMAGE_FILE = "text/image-filename"
 
 _IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
 
-#: A file of the session in the HTML of such programs.
-_LINK = re.compile(r"cell://([^\s\"'<>?#]+)(?:\?[^\s\"'<>#]*)?", re.IGNORECASE)
+#: A file of the session in the HTML of such programs, and in Markdown, where a parenthesis ends an address.
+_LINKS = {
+    "text/html": re.compile(r"cell://([^\s\"'<>?#]+)(?:\?[^\s\"'<>#]*)?", re.IGNORECASE),
+    "text/markdown": re.compile(r"cell://([^\s\"'<>?#()]+)(?:\?[^\s\"'<>#()]*)?", re.IGNORECASE),
+}
 
 # The table of types is read now, before the fork.
 mimetypes.init()
@@ -72,35 +76,68 @@ class SessionFiles:
         while waiting and looked_at < MAX_LOOKED_AT:
             folder = waiting.pop()
             try:
-                entries = os.scandir(os.path.join(self._home, folder))
+                directory = self._opened(folder)
             except OSError:
                 continue
-            with entries:
-                for entry in entries:
-                    looked_at += 1
-                    if entry.name.startswith(".") or looked_at > MAX_LOOKED_AT:
-                        continue
-                    name = os.path.join(folder, entry.name)
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(name)
-                    elif entry.is_file(follow_symlinks=False):
-                        status = entry.stat(follow_symlinks=False)
-                        present[name] = (status.st_mtime_ns, status.st_size)
+            try:
+                with os.scandir(directory) as entries:
+                    for entry in entries:
+                        looked_at += 1
+                        if entry.name.startswith(".") or looked_at > MAX_LOOKED_AT:
+                            continue
+                        name = os.path.join(folder, entry.name)
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(name)
+                        elif entry.is_file(follow_symlinks=False):
+                            status = entry.stat(follow_symlinks=False)
+                            present[name] = (status.st_mtime_ns, status.st_size)
+            except OSError:
+                continue
+            finally:
+                os.close(directory)
         changed = [name for name, state in present.items() if self._told.get(name) != state]
         self._told = present
         return [SessionFile(name, present[name][1], _type_of(name)) for name in sorted(changed)]
 
+    def note(self, name: str) -> None:
+        """Take a file as told of: it is not new because it is there."""
+        with contextlib.suppress(OSError):
+            status = os.stat(os.path.join(self._home, name), follow_symlinks=False)
+            self._told[name] = (status.st_mtime_ns, status.st_size)
+
     def read(self, name: str, limit: int) -> bytes | None:
         """Return what is in a file, or None if that is more than ``limit`` bytes, or not there any more."""
+        folder, _, last = name.rpartition("/")
         try:
-            descriptor = os.open(os.path.join(self._home, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            directory = self._opened(folder)
         except OSError:
             return None
+        try:
+            descriptor = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+        except OSError:
+            return None
+        finally:
+            os.close(directory)
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return None
             data = file.read(limit + 1)
         return data if len(data) <= limit else None
+
+    def _opened(self, folder: str) -> int:
+        """Return a descriptor of a directory below the home, reached without any link. Raises `OSError`.
+
+        The program may put links in the place of directories meanwhile, and this process may have more to see than it.
+        """
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        current = os.open(self._home, flags)
+        for part in folder.split("/") if folder else ():
+            try:
+                below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=current)
+            finally:
+                os.close(current)
+            current = below
+        return current
 
     def send_changed(self, send: Callable[[str, bytes], None]) -> tuple[list[str], list[str]]:
         """Hand what is new or changed to ``send``; return the names of what was sent and of what is too large."""
@@ -119,7 +156,7 @@ class SessionFiles:
 
     def linked(self, data: Mapping[str, Any]) -> list[str]:
         """Return the files that a displayed object names, as programs of SageMathCell do."""
-        names = [_unquoted(match[1]) for match in _LINK.finditer(_html(data))]
+        names = [_unquoted(match[1]) for kind, link in _LINKS.items() for match in link.finditer(_text(data, kind))]
         image = data.get(IMAGE_FILE)
         if isinstance(image, str):
             names.append(image.partition("?")[0])
@@ -148,18 +185,20 @@ class SessionFiles:
             name = _unquoted(match[1])
             if name not in found:
                 return match[0]
-            return f"data:{_type_of(name)};base64,{base64.b64encode(found[name]).decode('ascii')}"
+            called = urllib.parse.quote(name.rpartition("/")[2], safe="")
+            return f"data:{_type_of(name)};name={called};base64,{base64.b64encode(found[name]).decode('ascii')}"
 
         filled = dict(data)
-        if _html(data):
-            filled["text/html"] = _LINK.sub(address, _html(data))
+        for kind, link in _LINKS.items():
+            if _text(data, kind):
+                filled[kind] = link.sub(address, _text(data, kind))
         image = str(data.get(IMAGE_FILE, "")).partition("?")[0]
-        kind = _type_of(image)
-        if image in found and kind in _IMAGE_TYPES:
-            if kind == "image/svg+xml":
-                filled.setdefault(kind, found[image].decode("utf-8", "replace"))
+        picture = _type_of(image)
+        if image in found and picture in _IMAGE_TYPES:
+            if picture == "image/svg+xml":
+                filled.setdefault(picture, found[image].decode("utf-8", "replace"))
             else:
-                filled.setdefault(kind, base64.b64encode(found[image]).decode("ascii"))
+                filled.setdefault(picture, base64.b64encode(found[image]).decode("ascii"))
         return filled
 
     def display(self) -> dict[str, Any] | None:
@@ -186,9 +225,14 @@ class SessionFiles:
         return {MIME: {"files": listed, "more": more}, "text/plain": f"Files: {names}{further}"}
 
 
-def _html(data: Mapping[str, Any]) -> str:
-    html = data.get("text/html")
-    return html if isinstance(html, str) else ""
+def names_files(data: Mapping[str, Any]) -> bool:
+    """Return whether a displayed object may name files."""
+    return IMAGE_FILE in data or any("cell://" in _text(data, kind).lower() for kind in _LINKS)
+
+
+def _text(data: Mapping[str, Any], kind: str) -> str:
+    text = data.get(kind)
+    return text if isinstance(text, str) else ""
 
 
 def _unquoted(name: str) -> str:

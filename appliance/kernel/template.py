@@ -53,7 +53,7 @@ class Template:
     def run(self, listeners: list[int], birth: socket.socket, *, egress: bool = False) -> None:
         """Become a kernel in this fork and serve until killed.
 
-        ``listeners``: bound and listening Unix sockets in the order shell, iopub, stdin, control, hb.
+        ``listeners``: bound and listening Unix sockets in the order shell, iopub, stdin, control, hb, files.
         ``birth``: gives ``{"kernel_id", "key"}`` and is told ``{"ready": true}``. ``egress``: there is a proxy.
         """
         letter = json.loads(birth.recv(4096))

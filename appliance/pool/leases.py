@@ -22,6 +22,7 @@ from appliance.pool_commands import (
     LeaveQueue,
     LetGo,
     ListKernels,
+    Locate,
     Overview,
     PoolMetrics,
     PoolStatus,
@@ -134,6 +135,11 @@ class LeaseConnection(amp.AMP):
 
         return self._pool.attach(_short(kernel_id)).addCallback(attached)
 
+    @Locate.responder
+    def locate(self, kernel_id: str) -> Deferred[dict[str, Any]]:
+        """Answer `Locate`."""
+        return self._pool.attach(_short(kernel_id)).addCallback(self._description)
+
     @Keep.responder
     def keep(self, kernel_id: str) -> dict[str, Any]:
         """Answer `Keep`."""
@@ -213,6 +219,9 @@ class LeaseConnection(amp.AMP):
 
     def _describe(self, record: Record) -> dict[str, Any]:
         self._held.add(record.kernel_id)
+        return self._description(record)
+
+    def _description(self, record: Record) -> dict[str, Any]:
         return {
             "kernel_id": record.kernel_id,
             "key": record.key,

@@ -1,4 +1,4 @@
-"""One directory for each kernel: its five listening sockets and the record that a restarted pool finds it by.
+"""One directory for each kernel: its listening sockets and the record that a restarted pool finds it by.
 
 The pool owns ``kernels/<id>/`` (its group, inherited, is the web role's); no kernel can name it. Only files that this
 module made are opened or removed, each by name below an open directory.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = Logger()
 
 #: In the order in which a kernel expects its listeners.
-SOCKETS = ("shell", "iopub", "stdin", "control", "hb")
+SOCKETS = ("shell", "iopub", "stdin", "control", "hb", "files")
 
 #: Connections that may wait to be accepted on one of a kernel's sockets.
 BACKLOG = 16

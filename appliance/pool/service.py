@@ -604,11 +604,13 @@ class PoolService(MultiService):
         descriptors: list[socket.socket] = []
         try:
             descriptors = self._directories.create(record)
-            descriptors.append(process.expect())
+            # before the listener for files: a launcher from before an upgrade knows of no such, and drops it
+            descriptors.insert(-1, process.expect())
             profile = self._config.profile[effect.profile]
             egress = effect.profile if profile.egress else ""
+            data = effect.profile if profile.data else ""
             link = self._links[effect.environment]
-            link.fork(effect.slot, profile.limits, egress, [fd.fileno() for fd in descriptors])
+            link.fork(effect.slot, profile.limits, egress, data, [fd.fileno() for fd in descriptors])
         except OSError as exc:
             self._reactor.callLater(0, self._start_impossible, effect.slot, str(exc))
         finally:

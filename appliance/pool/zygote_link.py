@@ -78,12 +78,13 @@ class ZygoteLink:
         """Whether the zygote is there."""
         return self._open
 
-    def fork(self, slot: int, limits: dict[str, int], egress: str, descriptors: list[int]) -> None:
+    def fork(self, slot: int, limits: dict[str, int], egress: str, data: str, descriptors: list[int]) -> None:
         """Ask for a kernel. Raises `OSError`.
 
-        ``egress``: the profile whose proxy it may use, or empty; ``descriptors``: five listeners and the birth socket.
+        ``egress``: the profile whose proxy it may use, or empty; ``data``: that whose data sets it sees, or empty;
+        ``descriptors``: five listeners of ZeroMQ's, the birth socket and the listener for files.
         """
-        self._send({"fork": slot, "profile": limits, "egress": egress}, descriptors)
+        self._send({"fork": slot, "profile": limits, "egress": egress, "data": data}, descriptors)
 
     def signal(self, slot: int, number: signal.Signals, pidfd: int) -> None:
         """Send SIGINT or SIGKILL to the kernel behind ``pidfd``. Raises `OSError`."""

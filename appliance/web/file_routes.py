@@ -1,4 +1,6 @@
-"""``/kernel/<id>/files/NAME``: files that programs left, also for a time after their kernels' end.
+"""``/kernel/<id>/files/NAME``: files that visitors bring to a kernel, and those that programs left.
+
+The latter can be fetched for a time after their kernels' end.
 
 What is in them is a visitor's. Opened by itself a file is a page of an origin of its own that runs no scripts, and what
 no browser shows as text or picture is saved.
@@ -16,7 +18,7 @@ from twisted.internet.task import deferLater
 
 from appliance.errors import ApplianceError
 from appliance.protocol.session_files import RangeNotSatisfiableError, byte_range, is_name
-from appliance.web.http import Call, FilePart, Headers, Response, error_response
+from appliance.web.http import Call, FilePart, Headers, Response, error_response, json_response
 from appliance.web.kept_files import FileGone
 from appliance.web.kernel_routes import ID
 from appliance.web.site import Route
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from appliance.web.kept_files import KeptFile
     from appliance.web.kernels import Kernels
+    from appliance.web.uploads import Uploads
 
 #: A client may have heard of a file before it is here: while the evaluation runs, it is waited for as long.
 ARRIVAL_SECONDS = 2.0
@@ -46,15 +49,25 @@ class RangeNotSatisfiable(ApplianceError):
 
 
 class FileRoutes:
-    """The handler, and its address."""
+    """The handlers, and their address."""
 
-    def __init__(self, kernels: Kernels, clock: Any) -> None:
+    def __init__(self, kernels: Kernels, uploads: Uploads, clock: Any) -> None:
         self._kernels = kernels
+        self._uploads = uploads
         self._clock = clock
 
     def routes(self) -> Sequence[Route]:
         """Return the address."""
-        return (Route(re.compile(rf"/kernel/(?P<kernel_id>{ID})/files/(?P<name>.+)"), {"GET": self.send}),)
+        handlers = {"GET": self.send, "PUT": self.take, "POST": self.take}
+        return (Route(re.compile(rf"/kernel/(?P<kernel_id>{ID})/files/(?P<name>.+)"), handlers, takes_files=True),)
+
+    async def take(self, call: Call, kernel_id: str, name: str) -> Response:
+        """Bring a file, the body as it is, to the directory in which the kernel's program runs.
+
+        Directories in its name are made. A file of the same name is replaced.
+        """
+        await self._uploads.bring(await self._kernels.address(kernel_id), name, call.body)
+        return json_response({"name": name, "size": len(call.body)}, 201)
 
     async def send(self, call: Call, kernel_id: str, name: str) -> Response:
         """Send a file, or the part that a Range header asks for; ``?q=`` and ``?m=`` only make addresses differ."""

@@ -48,6 +48,10 @@ class JupyterRoutes:
         self._started = now()
         self._last_activity = self._started
         self._max_message_bytes = config.web.max_message_bytes
+        self._uploads = {
+            "max_file_bytes": config.web.max_upload_bytes,
+            "max_kernel_bytes": config.web.max_upload_bytes_per_kernel,
+        }
 
     def routes(self) -> Sequence[Route]:
         """Return the addresses."""
@@ -73,12 +77,12 @@ class JupyterRoutes:
         return json_response({"version": API_VERSION})
 
     async def environments(self, call: Call) -> Response:
-        """Tell cells what can be chosen: environments, and profiles that are exposed."""
+        """Tell cells what can be chosen, environments and exposed profiles, and how large files may be."""
         environments = [
             {"name": name, "title": environment.title or name.capitalize(), "language": environment.language or name}
             for name, environment in self._environments.items()
         ]
-        document = {"environments": environments, "profiles": sorted(self._profiles)}
+        document = {"environments": environments, "profiles": sorted(self._profiles), "uploads": self._uploads}
         return json_response(document, headers=(("Cache-Control", "public, max-age=60"),))
 
     async def status(self, call: Call) -> Response:

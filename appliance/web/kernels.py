@@ -216,6 +216,16 @@ class Kernels(Service):
             waiting.callback(kernel)
         return kernel
 
+    async def address(self, kernel_id: str) -> KernelAddress:
+        """Return where a leased kernel is, whichever process its page is connected to.
+
+        Raises `UnknownKernel` or `PoolUnavailable`.
+        """
+        if not _KERNEL_ID.fullmatch(kernel_id) or kernel_id in self._owed:
+            raise UnknownKernel
+        kernel = self.live(kernel_id)
+        return kernel.address if kernel is not None else await self.pool.locate(kernel_id)
+
     def live(self, kernel_id: str) -> LiveKernel | None:
         """Return a kernel by its id if this process has it."""
         return self._live.get(self._successors.get(kernel_id, kernel_id))

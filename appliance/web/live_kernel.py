@@ -76,6 +76,7 @@ class LiveKernel:
         recover: bool = False,
     ) -> None:
         """Begin. ``used``: another process had the kernel, which may be at work; ``recover``: it tells what it said."""
+        self.address = address
         self.kernel_id = address.kernel_id
         self.environment = address.environment
         self._kernels = kernels

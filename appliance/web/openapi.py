@@ -31,7 +31,7 @@ _ERRORS = {
     "403": "This server asks for a token, for its terms of service to be accepted, or for another site.",
     "404": "There is nothing at this address.",
     "405": "The address does not answer that method.",
-    "409": "The id does not belong to the content.",
+    "409": "The id does not belong to the content, or something else has the name.",
     "410": "What was here has been removed.",
     "413": "The request is larger than this server accepts.",
     "429": "The visitor has all that is allowed at once; Retry-After says when to come again.",
@@ -94,6 +94,8 @@ def _operation(operation: Operation, route: Route, handler: Any) -> dict[str, An
             "required": sorted(set(operation.required) & set(operation.form)),
         }
         content = {key: {"schema": schema} for key in ("application/x-www-form-urlencoded", "multipart/form-data")}
+    if operation.file:
+        content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
     if operation.body:
         content["application/json"] = {"schema": operation.body}
     if content:

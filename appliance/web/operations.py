@@ -53,6 +53,8 @@ class Operation:
     form: Mapping[str, Schema] = attrs.Factory(dict)
     required: tuple[str, ...] = ()
     body: Schema | None = None
+    #: Whether the body is a file, as it is.
+    file: bool = False
 
 
 def _json(schema: Schema, status: str = "200", sentence: str = "As asked for.") -> Answers:
@@ -135,6 +137,13 @@ OPERATIONS: Mapping[str, Operation] = {
             "304": ("It has not changed.", {}),
         }
     ),
+    **{
+        f"{method} /kernel/{{kernel_id}}/files/{{name}}": Operation(
+            answers=_json(_object({"name": TEXT, "size": COUNT}), "201", "The kernel has it."),
+            file=True,
+        )
+        for method in ("PUT", "POST")
+    },
     "GET /lease": Operation(
         answers=_WEBSOCKET, query={"session_id": TEXT, "CellSessionID": TEXT, "accepted_tos": AGREED}
     ),
@@ -158,6 +167,7 @@ OPERATIONS: Mapping[str, Operation] = {
                 {
                     "environments": _list(_object({"name": TEXT, "title": TEXT, "language": TEXT})),
                     "profiles": _list(TEXT),
+                    "uploads": _object({"max_file_bytes": COUNT, "max_kernel_bytes": COUNT}),
                 }
             )
         )

@@ -29,6 +29,7 @@ from appliance.pool_commands import (
     LeaveQueue,
     LetGo,
     ListKernels,
+    Locate,
     PoolMetrics,
     PoolStatus,
     Release,
@@ -282,6 +283,10 @@ class PoolClient(ClientService):
     async def attach(self, kernel_id: str) -> KernelAddress:
         """Return the address of a leased kernel; raises `UnknownKernel` or `PoolUnavailable`."""
         return _address(await self._ask(ANSWER_SECONDS, None, Attach, kernel_id=kernel_id))
+
+    async def locate(self, kernel_id: str) -> KernelAddress:
+        """Return the same without becoming a user of the kernel; raises `UnknownKernel` or `PoolUnavailable`."""
+        return _address(await self._ask(ANSWER_SECONDS, None, Locate, kernel_id=kernel_id))
 
     async def keep(self, kernel_id: str) -> None:
         """Have a kernel outlive its evaluations; raises `UnknownKernel` or `PoolUnavailable`."""

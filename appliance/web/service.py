@@ -45,10 +45,11 @@ from appliance.web.permalink_routes import PermalinkRoutes
 from appliance.web.pool_client import PoolClient
 from appliance.web.request_log import RequestLog
 from appliance.web.service_routes import ServiceRoutes
-from appliance.web.site import CellSite, Router
+from appliance.web.site import CellSite, FileBody, FileBudget, Router
 from appliance.web.sockjs_routes import SockJsRoutes
 from appliance.web.static import StaticFiles
 from appliance.web.terms import Documents
+from appliance.web.uploads import Uploads, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -227,7 +228,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
     description = Description()
     routes = (
         *KernelRoutes(config, kernels, access, reactor, utc_now).routes(),
-        *FileRoutes(kernels, reactor).routes(),
+        *FileRoutes(kernels, Uploads(config, reactor), reactor).routes(),
         *ServiceRoutes(config, kernels, access, utc_now).routes(),
         *PermalinkRoutes(permalinks, config.permalink.max_code_bytes, request_log).routes(),
         *files.routes(),
@@ -249,7 +250,14 @@ def make_service(config: Config, reactor: Any) -> WebService:
     description.describe(routes)
     metrics.watch(kernels, events)
     router = Router(config, routes, metrics, reactor.seconds)
-    site = CellSite(router, config.web.max_body_bytes, reactor)
+    coming = FileBudget(config.web.max_uploading_bytes)
+    max_file_bytes = config.web.max_upload_bytes
+    site = CellSite(
+        router,
+        config.web.max_body_bytes,
+        reactor,
+        lambda: FileBody(max_file_bytes, too_large(max_file_bytes), coming),
+    )
     listening = [
         StreamServerEndpointService(endpoint, site)  # type: ignore[no-untyped-call]
         for endpoint in listening_endpoints(config, reactor)

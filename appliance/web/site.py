@@ -42,6 +42,14 @@ MAX_DRAINED_BYTES = 16_777_216
 
 _KERNEL_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
+
+class TooManyFiles(ApplianceError):
+    """So many files are being brought to this server that it takes no more just now. Try again in a few seconds."""
+
+    code = "too_many_files"
+    http_status = 503
+
+
 #: A handler answers a call; None: it has taken over the connection.
 Handler = Callable[..., Awaitable[Response | None]]
 
@@ -50,12 +58,14 @@ Handler = Callable[..., Awaitable[Response | None]]
 class Route:
     """Addresses and the handlers of their methods; named groups of ``pattern`` become arguments of the handler.
 
-    ``any_origin``: answers are public files, sent with ``Access-Control-Allow-Origin: *``.
+    ``any_origin``: answers are public files, sent with ``Access-Control-Allow-Origin: *``. ``takes_files``: bodies are
+    files and hold no arguments.
     """
 
     pattern: re.Pattern[str]
     handlers: Mapping[str, Handler]
     any_origin: bool = False
+    takes_files: bool = False
 
 
 @functools.cache
@@ -78,39 +88,117 @@ def label(pattern: str) -> str:
 class BoundedBody(io.BytesIO):
     """Holds a body up to ``limit`` bytes; a larger one is dropped as it comes."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, error: ApplianceError | None = None) -> None:
+        """``error``: what is said of a larger one."""
         super().__init__()
         self._limit = limit
+        self._error = error or TooLarge()
         self.received = 0
 
     @property
-    def exceeded(self) -> bool:
-        """Whether the body was too large."""
-        return self.received > self._limit
+    def refusal(self) -> ApplianceError | None:
+        """Why the body is not held."""
+        return self._error if self.received > self._limit else None
+
+    @property
+    def endless(self) -> bool:
+        """Whether the body is so large that its end is not waited for."""
+        return self.received > max(self._limit, 0) + MAX_DRAINED_BYTES
 
     def write(self, data: Any) -> int:
         """Keep ``data`` while it fits."""
         self.received += len(data)
-        if self.exceeded:
-            self.seek(0)
-            self.truncate()
+        if self.refusal is not None:
+            self.drop()
             return len(data)
         return super().write(data)
+
+    def drop(self) -> None:
+        """Hold nothing any more."""
+        self.seek(0)
+        self.truncate()
+
+
+class FileBudget:
+    """Bytes of files that are on their way at once."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+
+    def take(self, size: int) -> bool:
+        """Return whether so many more bytes may be held, which are counted then."""
+        if self._held + size > self._limit:
+            return False
+        self._held += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """Count bytes no more."""
+        self._held -= size
+
+
+class FileBody(BoundedBody):
+    """Holds a file that comes, as far as all files on their way leave room for it."""
+
+    def __init__(self, limit: int, error: ApplianceError, budget: FileBudget) -> None:
+        super().__init__(limit, error)
+        self._budget = budget
+        self._counted = 0
+        self._crowded = False
+
+    @property
+    def refusal(self) -> ApplianceError | None:
+        """Why the file is not held."""
+        return super().refusal or (TooManyFiles() if self._crowded else None)
+
+    def write(self, data: Any) -> int:
+        """Keep ``data`` while it fits."""
+        if self.refusal is None:
+            if self._budget.take(len(data)):
+                self._counted += len(data)
+            else:
+                self._crowded = True
+        return super().write(data)
+
+    def drop(self) -> None:
+        """Hold nothing any more."""
+        super().drop()
+        self._release()
+
+    def close(self) -> None:
+        """Make room for others, at the end of the request or of its connection."""
+        self._release()
+        super().close()
+
+    def _release(self) -> None:
+        self._budget.give_back(self._counted)
+        self._counted = 0
 
 
 class CellRequest(server.Request):
     """A request whose body is bounded before it is complete."""
 
+    def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted
+        """Make what holds the body: files may be larger than other bodies."""
+        channel: Any = self.channel
+        # not yet the request's own: Twisted gives it its path when its body is complete
+        self.content = channel.site.body_at(getattr(channel, "_path", b""), length)
+
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted
         """Take a piece of the body, and stop listening to a client that sends without end."""
         body: Any = self.content
-        if body.received > MAX_DRAINED_BYTES:
+        if body.endless:
             return
         super().handleContentChunk(data)  # type: ignore[no-untyped-call]
-        if body.received > MAX_DRAINED_BYTES:
-            log.info("body of more than {size} bytes refused", size=MAX_DRAINED_BYTES)
-            head = b"HTTP/1.1 413 Request Entity Too Large\r\nConnection: close\r\nContent-Type: application/json\r\n"
-            text = error_response(TooLarge(), 0).body
+        if body.endless:
+            log.info("body of more than {size} bytes refused", size=body.received)
+            # in one piece with the sentence, also for pages of other sites: who sends so much may never read on
+            head = (
+                b"HTTP/1.1 413 Request Entity Too Large\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                b"Access-Control-Allow-Origin: *\r\n"
+            )
+            text = error_response(body.refusal or TooLarge(), 0).body
             channel: Any = self.channel
             channel.write(head + b"Content-Length: %d\r\n\r\n" % len(text) + text)
             channel.loseConnection()
@@ -118,7 +206,7 @@ class CellRequest(server.Request):
     def process(self) -> None:
         """Answer, unless the connection was given up."""
         body: Any = self.content
-        if body.received <= MAX_DRAINED_BYTES:
+        if not body.endless:
             super().process()  # type: ignore[no-untyped-call]
 
 
@@ -127,14 +215,25 @@ class CellSite(server.Site):
 
     noisy = False
 
-    def __init__(self, root: resource.Resource, max_body_bytes: int, reactor: Any) -> None:
+    def __init__(
+        self,
+        root: resource.Resource,
+        max_body_bytes: int,
+        reactor: Any,
+        file_body: Callable[[], BoundedBody] | None = None,
+    ) -> None:
+        """``file_body``: makes what holds the body of a request to an address that takes files."""
         super().__init__(  # type: ignore[no-untyped-call]
             root, requestFactory=CellRequest, parsePOSTFormSubmission=False, timeout=IDLE_SECONDS, reactor=reactor
         )
         self._max_body_bytes = max_body_bytes
+        self._file_body = file_body
 
-    def getContentFile(self, _length: int | None) -> BoundedBody:  # noqa: N802 - Twisted
-        """Return what holds the body of a request."""
+    def body_at(self, uri: bytes, length: int | None) -> BoundedBody:
+        """Return what holds the body of a request, which has ``length`` bytes if that is known."""
+        root: Any = self.resource
+        if self._file_body is not None and length != 0 and root.takes_files(uri.partition(b"?")[0]):
+            return self._file_body()
         return BoundedBody(self._max_body_bytes)
 
     def log(self, request: Any) -> None:
@@ -232,6 +331,13 @@ class Router(resource.Resource):
         if response is not None:
             _send(request, response, route, origin)
 
+    def takes_files(self, path: bytes) -> bool:
+        """Return whether what is sent to an address is a file."""
+        try:
+            return self._find(_decoded_path(path))[0].takes_files
+        except ApplianceError:
+            return False
+
     def _find(self, path: str) -> tuple[Route, dict[str, str]]:
         for route in self.routes:
             match = route.pattern.fullmatch(path)
@@ -249,23 +355,23 @@ class Router(resource.Resource):
         self, request: Any, route: Route, method: str, path: str, groups: dict[str, str]
     ) -> Response | None:
         body: Any = request.content
-        if body.exceeded:
-            raise TooLarge
+        if body.refusal is not None:
+            raise body.refusal
         if method == "OPTIONS":
             return preflight(route.handlers, request.getHeader("origin"))
         handler = route.handlers.get("GET" if method == "HEAD" else method)
         if handler is None:
             return method_not_allowed(route.handlers)
-        return await handler(self._call(request, method, path), **groups)
+        return await handler(self._call(request, method, path, takes_files=route.takes_files), **groups)
 
-    def _call(self, request: Any, method: str, path: str) -> Call:
+    def _call(self, request: Any, method: str, path: str, *, takes_files: bool = False) -> Call:
         query = request.uri.partition(b"?")[2]
         content_type = request.getHeader("content-type") or ""
         secure = request.isSecure() or (self._trust_forwarded and request.getHeader("x-forwarded-proto") == "https")
         return Call(
             method=method,
             path=path,
-            arguments=parse_arguments(query, content_type, request.content.getvalue()),
+            arguments=parse_arguments(query, content_type, b"" if takes_files else request.content.getvalue()),
             origin=request.getHeader("origin"),
             raw_host=request.getHeader("host") or "",
             secure=secure,

@@ -24,6 +24,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from appliance import config as configuration
+from appliance import data_sets
 from appliance.errors import ApplianceError, ConfigError
 from appliance.zygote import cgroup, keeper, kernelspec, landlock, linux, sandbox, selinux, staging
 
@@ -226,12 +227,14 @@ def launch(config: configuration.Config, name: str) -> int:
     ready_read, ready_write = os.pipe()
     root = str(config.zygote_socket.parent)
     egress = str(config.egress_path) if config.egress_profiles else ""
+    data_sets.check(config)
+    data = config.data_directories
 
     if os.geteuid() == 0:
         cgroup_path, cgroup_reason = _find_cgroup(config.ids.base)
         linux.unshare(linux.CLONE_NEWNS)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
-        parts = staging.stage(root, python, recursive=False, egress=egress, trees=trees)
+        parts = staging.stage(root, python, recursive=False, egress=egress, trees=trees, data=data)
         overlay_reason = ""
         try:
             staging.stage_overlays(root, parts, config.kernel_slots, config.ids.base)
@@ -246,7 +249,7 @@ def launch(config: configuration.Config, name: str) -> int:
         _enter_user_namespace(lambda pid: _write_map_as_user(pid, config.ids.count))
         linux.unshare(_NAMESPACES | linux.CLONE_NEWCGROUP)
         linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
-        parts = staging.stage(root, python, recursive=True, egress=egress, trees=trees)
+        parts = staging.stage(root, python, recursive=True, egress=egress, trees=trees, data=data)
         overlay_reason = "started by an ordinary user, who cannot make devices"
     layers = {
         "cgroup": cgroup_reason,

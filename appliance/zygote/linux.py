@@ -81,10 +81,10 @@ def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str 
     _check(result, f"mount {fstype or 'bind'} on {target}")
 
 
-def bind(source: str, target: str, *, read_only: bool = True, recursive: bool = False) -> None:
-    """Bind ``source`` on ``target``, without set-user-id; devices only where ``source`` is one."""
+def bind(source: str, target: str, *, read_only: bool = True, recursive: bool = False, more: int = 0) -> None:
+    """Bind ``source`` on ``target``, without set-user-id; devices only where ``source`` is one. ``more``: flags."""
     mount(source, target, "", MS_BIND | (MS_REC if recursive else 0))
-    flags = MS_REMOUNT | MS_BIND | MS_NOSUID | (MS_RDONLY if read_only else 0)
+    flags = MS_REMOUNT | MS_BIND | MS_NOSUID | (MS_RDONLY if read_only else 0) | more
     # statvfs reports the flags that the source mount carries: a remount in a user namespace may not drop them.
     kept = os.statvfs(target).f_flag & (MS_NODEV | MS_NOEXEC)
     mount("none", target, "", flags | kept)

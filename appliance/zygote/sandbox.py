@@ -25,6 +25,9 @@ SCRATCH = "/run/scratch"
 
 #: Where the directory with the socket of the egress proxy (T9) is seen; staged with one directory for each profile.
 EGRESS = "/run/egress"
+#: Where a kernel sees the data sets of its profile, and where those of all profiles are staged, by name.
+DATA = "/data"
+STAGED_DATA = "/run/data"
 #: What overlays lie upon: each part of the staged root, without what is mounted below it, by its number.
 LOWER = "/run/lower"
 #: A directory of devices for each kernel, by its number.
@@ -99,13 +102,22 @@ class Confinement:
     selinux: bool = False
 
 
-def enter(uid: int, limits: Limits, confinement: Confinement, keep_fds: list[int], egress: str = "") -> None:
+@dataclass(frozen=True)
+class Access:
+    """What of the world outside a kernel has: the profile whose proxy it may use, that whose data it sees, or none."""
+
+    egress: str = ""
+    data: str = ""
+
+
+def enter(
+    uid: int, limits: Limits, confinement: Confinement, keep_fds: list[int], access: Access | None = None
+) -> None:
     """Confine this process, pid 1 of a new pid namespace, to the account ``uid``.
 
-    ``egress``: the profile whose proxy it may use, empty for none.
     Raises `SetupFailed`; the caller must end the process then.
     """
-    for name, step in steps(uid, limits, confinement, keep_fds, egress):
+    for name, step in steps(uid, limits, confinement, keep_fds, access or Access()):
         try:
             step()
         except Exception as exc:
@@ -113,7 +125,7 @@ def enter(uid: int, limits: Limits, confinement: Confinement, keep_fds: list[int
 
 
 def steps(
-    uid: int, limits: Limits, confinement: Confinement, keep_fds: list[int], egress: str
+    uid: int, limits: Limits, confinement: Confinement, keep_fds: list[int], access: Access
 ) -> tuple[tuple[str, Callable[[], None]], ...]:
     """Return what `enter` does, in order: names, and calls that raise when they fail."""
     return (
@@ -121,7 +133,7 @@ def steps(
         ("new session", os.setsid),
         ("cgroup", lambda: _setup_cgroup(uid, limits, confinement)),
         ("namespaces", lambda: linux.unshare(_NAMESPACES)),
-        ("mounts", lambda: _setup_mounts(uid, limits, confinement, egress)),
+        ("mounts", lambda: _setup_mounts(uid, limits, confinement, access)),
         ("host name", lambda: socket.sethostname(HOST_NAME)),
         ("loopback", linux.bring_loopback_up),
         ("limits", lambda: _setup_limits(limits, confinement)),
@@ -151,7 +163,7 @@ def _setup_cgroup(uid: int, limits: Limits, confinement: Confinement) -> None:
         )
 
 
-def _setup_mounts(uid: int, limits: Limits, confinement: Confinement, egress: str) -> None:
+def _setup_mounts(uid: int, limits: Limits, confinement: Confinement, access: Access) -> None:
     flags = linux.MS_NOSUID | linux.MS_NODEV
     size = f"size={limits.scratch_bytes},nr_inodes={limits.scratch_inodes},mode=0755"
     if confinement.selinux:
@@ -182,9 +194,14 @@ def _setup_mounts(uid: int, limits: Limits, confinement: Confinement, egress: st
     for name in MASKED:
         if os.path.isfile(f"{root}{name}"):
             linux.mount(f"{root}/dev/null", f"{root}{name}", "", linux.MS_BIND)
-    if egress or os.path.isdir(EGRESS):
+    if access.egress or os.path.isdir(EGRESS):
         # The directory and not the socket in it, which a restarted proxy makes anew; it covers those of other profiles.
-        linux.mount(f"{EGRESS}/{egress}" if egress else NOTHING, f"{root}{EGRESS}", "", linux.MS_BIND)
+        linux.mount(f"{EGRESS}/{access.egress}" if access.egress else NOTHING, f"{root}{EGRESS}", "", linux.MS_BIND)
+    if access.data:
+        _show_data(f"{STAGED_DATA}/{access.data}", root)
+    if os.path.isdir(STAGED_DATA):
+        # not even which profiles have some
+        linux.mount(NOTHING, f"{root}{STAGED_DATA}", "", linux.MS_BIND)
     if root:
         linux.pivot_root(root)
     else:
@@ -192,6 +209,15 @@ def _setup_mounts(uid: int, limits: Limits, confinement: Confinement, egress: st
         if os.path.ismount(cgroup.MOUNT_POINT):
             linux.unmount(cgroup.MOUNT_POINT)
     os.chdir(HOME)
+
+
+def _show_data(staged: str, root: str) -> None:
+    """Show data sets read-only; under overlays with inodes of this kernel's own, as all else. Raises `OSError`."""
+    if root:
+        flags = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+        linux.mount("overlay", f"{root}{DATA}", "overlay", flags, f"lowerdir={staged}:{SCRATCH}/nothing")
+    else:
+        linux.mount(staged, DATA, "", linux.MS_BIND | linux.MS_REC)
 
 
 def overlay_root(parts: tuple[str, ...], number: int, staged: str = "") -> str:

@@ -16,9 +16,13 @@ import os
 import pathlib
 import shutil
 import stat
+from typing import TYPE_CHECKING
 
 from appliance.zygote import cgroup, linux
-from appliance.zygote.sandbox import DEVICES, EGRESS, HOME, LOWER, NOTHING, SCRATCH
+from appliance.zygote.sandbox import DATA, DEVICES, EGRESS, HOME, LOWER, NOTHING, SCRATCH, STAGED_DATA
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Where the package's own modules lie in the staged root; on the zygote's module path.
 CODE = "/run/code"
@@ -65,7 +69,7 @@ _DIRECTORIES = ("/proc", "/sys", "/dev", "/dev/shm", "/dev/pts", "/tmp", "/var/t
 
 
 #: Each kernel, or the zygote, mounts something of its own here: what lies below on the host cannot be seen.
-_COVERED = ("/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/run", HOME)  # noqa: S108
+_COVERED = ("/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/run", DATA, HOME)  # noqa: S108
 #: Where an environment below a covered directory is staged instead of at its own path.
 RELOCATED = "/run/environment"
 
@@ -116,11 +120,13 @@ def stage(
     recursive: bool,
     egress: str = "",
     trees: tuple[str, ...] = (),
+    data: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Build the root for the environment of ``python`` on the directory ``root``; return the paths of its parts.
 
     ``egress``: the directory of the egress proxy's sockets, empty for none.
     ``trees``: further directories that the environment's kernels need.
+    ``data``: the directory of data sets of each profile that has some.
     ``recursive``: bind with what is mounted below, which a user namespace demands for mounts it did not make.
     Raises `OSError` naming the mount that failed.
     """
@@ -156,6 +162,12 @@ def stage(
     parts = ["/", *sorted(tree.bound)]
     if egress:
         tree.bind(egress, EGRESS)
+    if data:
+        tree.directory(DATA)
+    for profile, directory in (data or {}).items():
+        # of no use below: what is mounted in it, and programs
+        target = tree.directory(f"{STAGED_DATA}/{profile}")
+        linux.bind(directory, target, recursive=recursive, more=linux.MS_NODEV | linux.MS_NOEXEC)
     for number in range(len(parts)):
         tree.directory(f"{LOWER}/{number}")
     tree.directory(DEVICES)

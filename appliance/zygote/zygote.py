@@ -28,8 +28,11 @@ FIRST_SLOT = 1000
 #: Largest datagram either side sends.
 MAX_DATAGRAM_BYTES = 8192
 
-#: Descriptors in a fork request: shell, iopub, stdin, control, hb listeners and the birth socket.
-FORK_DESCRIPTORS = 6
+#: Descriptors in a fork request: the listeners shell, iopub, stdin, control and hb, the birth socket, and the listener
+#: for files.
+FORK_DESCRIPTORS = 7
+#: Where in them the birth socket is.
+BIRTH = 5
 
 #: Seconds between attempts to reach a pool that is not there.
 CONNECT_INTERVAL = 0.05
@@ -81,7 +84,7 @@ class Becoming(Protocol):
     """What a fork becomes when it has dropped everything."""
 
     def run(self, listeners: list[int], birth: socket.socket, *, egress: bool) -> None:
-        """Be a kernel on the five listeners until killed. ``egress``: there is a proxy."""
+        """Be a kernel on the five listeners and that for files until killed. ``egress``: there is a proxy."""
 
 
 class PoolGone(Exception):
@@ -288,7 +291,7 @@ class Zygote:
         slot = self._slot(request["fork"])
         try:
             limits = sandbox.Limits.parse(request["profile"])
-            egress = _profile_name(request.get("egress", ""))
+            access = sandbox.Access(_profile_name(request, "egress"), _profile_name(request, "data"))
             if len(fds) != FORK_DESCRIPTORS:
                 raise ValueError(f"expected {FORK_DESCRIPTORS} descriptors, received {len(fds)}")
             linux.unshare(linux.CLONE_NEWPID)
@@ -297,25 +300,25 @@ class Zygote:
             self._send({"failed": slot, "step": "fork", "error": str(exc)})
             return
         if pid == 0:
-            self._become_kernel(slot, limits, fds, egress)
+            self._become_kernel(slot, limits, fds, access)
         linux.setns(self._pid_namespace, linux.CLONE_NEWPID)
         self._slots[pid] = slot
         self._forks += 1
         self._send_with_pidfd({"forked": slot, "last": self._forks >= self._specification.max_forks}, pid)
 
-    def _become_kernel(self, slot: int, limits: sandbox.Limits, fds: list[int], egress: str) -> NoReturn:
+    def _become_kernel(self, slot: int, limits: sandbox.Limits, fds: list[int], access: sandbox.Access) -> NoReturn:
         """Drop everything and run the kernel loop; in the child only."""
         status = 1
-        birth = socket.socket(fileno=fds[-1])
+        birth = socket.socket(fileno=fds[BIRTH])
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             try:
-                sandbox.enter(slot, limits, self._confinement, fds, egress)
+                sandbox.enter(slot, limits, self._confinement, fds, access)
             except sandbox.SetupFailed as exc:
                 birth.send(json.dumps({"failed": exc.step, "error": exc.error}).encode())
                 os._exit(1)
-            self._template.run(fds[:-1], birth, egress=bool(egress))
+            self._template.run([*fds[:BIRTH], *fds[BIRTH + 1 :]], birth, egress=bool(access.egress))
             status = 0
         except BaseException as exc:  # noqa: BLE001 - nothing may return into the zygote's loop
             with contextlib.suppress(OSError):
@@ -389,10 +392,11 @@ class Zygote:
         print(f"zygote {self._specification.environment}: {text}", file=sys.__stderr__, flush=True)
 
 
-def _profile_name(value: object) -> str:
-    """Return ``value`` if it is the name of a profile or empty: it becomes part of a path. Raises `ValueError`."""
+def _profile_name(request: dict[str, object], key: str) -> str:
+    """Return a value if it is the name of a profile, or empty: it becomes part of a path. Raises `ValueError`."""
+    value = request.get(key, "")
     if not isinstance(value, str) or not re.fullmatch(r"([a-z0-9][a-z0-9-]{0,31})?", value):
-        raise ValueError(f"egress: expected the name of a profile, found {value!r}")
+        raise ValueError(f"{key}: expected the name of a profile, found {value!r}")
     return value
 
 

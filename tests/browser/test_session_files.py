@@ -68,9 +68,10 @@ def test_files_that_an_object_names_are_in_it(cell, page):
         "plt.savefig('p.png'); plt.savefig('q.svg'); plt.close()\nopen('t.txt', 'w').write('text')\n"
         "display({'text/image-filename': 'p.png?m=1', 'text/plain': 'one'}, raw=True)\n"
         "display({'text/image-filename': 'q.svg', 'text/plain': 'two'}, raw=True)\n"
-        'display(HTML(\'<img id=third alt=three src="cell://p.png"><a href="CELL://t.txt" download="t.txt">it</a>\'))'
+        'display(HTML(\'<img id=third alt=three src="cell://p.png"><a href="CELL://t.txt" download="t.txt">it</a>\'))\n'
+        "from IPython.display import Markdown\ndisplay(Markdown('![four](cell://p.png) and [that](cell://t.txt)'))"
     )
-    for picture in ("[data-mime='image/png'] img", "[data-mime='image/svg+xml'] img", "#third"):
+    for picture in ("[data-mime='image/png'] img", "[data-mime='image/svg+xml'] img", "#third", "img[alt=four]"):
         width = cell.output.locator(picture).evaluate("image => image.decode().then(() => image.naturalWidth)")
         assert width > 100, picture
     cell.output.get_by_role("link", name="it").click()
@@ -78,3 +79,8 @@ def test_files_that_an_object_names_are_in_it(cell, page):
         cell.root.get_by_role("button", name="Save", exact=True).click()
     assert download.value.suggested_filename == "t.txt"
     assert pathlib.Path(download.value.path()).read_text() == "text"
+    # a link in Markdown says no name; that of the file is with it
+    cell.output.get_by_role("link", name="that").click()
+    with page.expect_download() as download:
+        cell.root.get_by_role("button", name="Save", exact=True).click()
+    assert download.value.suggested_filename == "t.txt"

@@ -222,6 +222,18 @@ def test_body_size(start_edge: StartEdge) -> None:
     assert (refused.status, refused.json["error"]) == (413, "too_large")
 
 
+def test_files_that_visitors_bring_have_a_limit_of_their_own(start_edge: StartEdge) -> None:
+    edge = start_edge({"CELL_MAX_BODY_BYTES": "1000", "CELL_MAX_UPLOAD_BYTES": "100000"})
+    path = "/kernel/00000000-0000-4000-8000-000000000000/files/a%20b"
+    for method in ("PUT", "POST"):
+        assert edge.ask(method, path, body=b"x" * 100000).json["body_bytes"] == 100000
+        refused = edge.ask(method, path, body=b"x" * 100001, headers={"Origin": "https://example.org"})
+        assert (refused.status, refused.json["error"]) == (413, "file_too_large")
+        assert refused.headers["access-control-allow-origin"] == "*"
+    for other in ("/kernel/x/channels/files", "/files/kernel/files", "/service/files/files"):
+        assert edge.ask("POST", other, body=b"x" * 1001).status == 413, other
+
+
 @pytest.mark.attack(25, "HAProxy: time for a request", "slowloris: stop half way")
 @pytest.mark.parametrize(
     "sent", [b"GET / HTTP/1.1\r\nHost: x\r\n", b"POST /service HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nco"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Fuzzers in this folder; `test_there_are_as_many` keeps it true.
-FUZZERS = 13
+FUZZERS = 15
 
 #: One round.
 ROUND = settings(

@@ -98,6 +98,9 @@ permalink  rwk  /var/lib/cell-appliance/permalinks.sqlite3-shm
 egress     rw   /run/cell-appliance/egress/none/proxy.sock
 requestlog rw   /var/lib/cell-appliance-requests/requests.jsonl
 launcher   rxm  /usr/bin/bash
+launcher   rm   /data/iris.csv
+launcher   r    /run/data/archive/iris.csv
+launcher   r    /srv/datasets/iris.csv
 launcher   rxm  /usr/lib/cell-appliance/environments/python/bin/python
 launcher   rxm  /srv/environments/one/bin/python
 launcher   rw   /sys/fs/cgroup/cell.slice/cell-kernels.slice/kernel-1/cgroup.procs
@@ -135,6 +138,8 @@ egress     x    /usr/bin/bash
 requestlog r    /var/lib/cell-appliance/permalinks.sqlite3
 requestlog w    /run/cell-appliance/pool/pool.sock
 requestlog x    /usr/bin/bash
+launcher   w    /data/iris.csv
+launcher   x    /data/run.sh
 launcher   r    /var/lib/cell-appliance/permalinks.sqlite3
 launcher   r    /var/lib/cell-appliance-requests/requests.jsonl
 launcher   r    /etc/shadow

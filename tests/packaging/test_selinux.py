@@ -171,9 +171,20 @@ cell_zygote_t     shell_exec_t            file                execute
 cell_zygote_t     cell_staging_t          file                map
 cell_pool_t       cgroup_t                file                read
 cell_permalink_t  cert_t                  file                read
+cell_zygote_t     cell_data_t             dir                 mounton
+cell_zygote_t     cell_data_t             file                read
+cell_kernel_t     cell_data_t             dir                 read
+cell_kernel_t     cell_data_t             file                read
+cell_kernel_t     cell_data_t             file                map
 """
 
 FORBIDDEN = """
+cell_kernel_t     cell_data_t             file                write
+cell_kernel_t     cell_data_t             file                execute
+cell_kernel_t     cell_data_t             dir                 add_name
+cell_zygote_t     cell_data_t             file                write
+cell_zygote_t     cell_data_t             file                execute
+cell_web_t        cell_data_t             file                read
 cell_kernel_t     cell_permalink_state_t  file                read
 cell_kernel_t     cell_permalink_state_t  dir                 search
 cell_kernel_t     cell_web_files_t        dir                 search
@@ -289,6 +300,7 @@ def test_kernels_are_held_to_their_categories(policy: Path) -> None:
         "allow cell_kernel_t self:process ptrace;",
         "allow cell_web_t cell_kernel_t:process dyntransition;",
         "allow cell_kernel_t cell_kernel_scratch_t:file execute;",
+        "allow cell_kernel_t cell_data_t:file write;",
         "corenet_tcp_connect_all_ports(cell_web_t) allow cell_web_t self:tcp_socket create_socket_perms;",
     ],
 )

@@ -2,6 +2,8 @@
 
 import type { EditorView } from "@codemirror/view";
 
+import { Attachments } from "./attachments.js";
+import { AttachmentsPanel } from "./attachments_panel.js";
 import { complete } from "./completion.js";
 import { CellView } from "./cell_view.js";
 import type { Part } from "./cell_view.js";
@@ -78,6 +80,7 @@ export class Cell {
   private readonly reports: Reports;
   private readonly texts: Strings;
 
+  private readonly attached: AttachmentsPanel;
   private readonly menu: LanguageMenu;
   private readonly wanted: Wanted;
   private state: Evaluation = IDLE;
@@ -112,12 +115,23 @@ export class Cell {
     });
     this.checks = options.checks;
     this.restored = { code: options.code, interacts: options.interacts };
+    const attachments = this.linked?.attachments ?? new Attachments(options.server);
+    this.attached = new AttachmentsPanel(attachments, options.server, this.texts, {
+      kernel: async () => {
+        const kernel = await (this.linked?.running ?? Promise.resolve(this.kernel)).catch(() => undefined);
+        return kernel?.ending ? undefined : kernel;
+      },
+      announce: (text) => {
+        this.view.announce(text);
+      },
+    });
     this.view = new CellView(
       {
         input: options.input,
         output: options.output,
         evaluateLabel: options.evaluateLabel ?? this.texts.evaluate,
         language: this.menu.element,
+        attach: this.attached,
         hidden: options.hide,
         aliases: options.aliases,
         restart: options.linked !== undefined,
@@ -146,6 +160,7 @@ export class Cell {
         listing: () => offersCompletions(this.editor),
       },
     );
+    this.attached.listen(this.view.input);
     this.reports = new Reports(this.view, this.texts);
     this.editor = createEditor({
       parent: this.view.editor,
@@ -239,6 +254,7 @@ export class Cell {
     this.fresh.leave();
     this.leaveLink?.();
     this.leavePresence();
+    this.attached.remove();
     clearTimeout(this.busySoon);
     this.outputs.clear();
     this.editor.destroy();
@@ -330,14 +346,18 @@ export class Cell {
     this.evaluated = code;
     const request = executeRequest(PAGE_SESSION, this.menu.sent(code), { interacts, checks: this.checks });
     this.request = request;
-    (this.linked ?? this.fresh).open(waiting, { ...this.wanted, environment: this.menu.environment ?? "" }, request).then(
+    const wanted = { ...this.wanted, environment: this.menu.environment ?? "" };
+    const opened = this.attached.opened((now) => (this.linked ?? this.fresh).open(waiting, wanted, now ? request : undefined), () => evaluation === this.evaluation);
+    opened.then(
       (kernel) => {
         if (evaluation !== this.evaluation) return;
         this.kernel = kernel;
         this.happen({ type: "leased" });
       },
       (error: unknown) => {
-        if (evaluation === this.evaluation) this.happen({ type: "failed", error: asError(error) });
+        if (evaluation !== this.evaluation) return;
+        this.fresh.leave();
+        this.happen({ type: "failed", error: asError(error) });
       },
     );
   }

@@ -15,7 +15,7 @@ const CORNERS = "M3 6V3h3M10 3h3v3M13 10v3h-3M6 13H3v-3";
 const LINK = "M6.5 9.5l3-3M7 4.5l1-1a3 3 0 0 1 4.2 4.2l-1.4 1.4M9 11.5l-1 1a3 3 0 0 1-4.2-4.2l1.4-1.4";
 
 /** Parts that `hide` can name. */
-export type Part = "editor" | "fullScreen" | "evalButton" | "language" | "share" | "output" | "files";
+export type Part = "editor" | "fullScreen" | "evalButton" | "language" | "attach" | "share" | "output" | "files";
 
 export type Tone = "info" | "warning" | "error";
 
@@ -30,6 +30,8 @@ export interface ViewOptions {
   readonly output: ParentNode & Node;
   readonly evaluateLabel: string;
   readonly language: HTMLElement;
+  /** What adds files, and shows which there are. */
+  readonly attach: { readonly button: HTMLElement; readonly element: HTMLElement };
   readonly hidden: ReadonlySet<Part>;
   /** Whether the kernel can be restarted: linked cells keep one. */
   readonly restart: boolean;
@@ -77,7 +79,7 @@ export class CellView {
   readonly frames = make("div", "ca-frames");
   /** Output that came with the page, for who does not evaluate. */
   private readonly stored = make("slot", "ca-stored", { name: "output" });
-  private readonly files = new FilesPanel();
+  private readonly files: FilesPanel;
   readonly sharePanel: SharePanel;
 
   private readonly filesHidden: boolean;
@@ -101,6 +103,7 @@ export class CellView {
     const numbered = (name: string): string => (number === 1 ? name : `${name} ${number}`);
     const { texts } = options;
     this.texts = texts;
+    this.files = new FilesPanel(texts);
     this.phases = phaseTexts(texts);
     this.stopLabel.textContent = texts.stop;
     this.run = make(
@@ -136,9 +139,9 @@ export class CellView {
     full.title = `${texts.fullScreen} (F11)`;
     const help = make("button", "ca-button ca-quiet ca-help", { type: "button", "aria-label": texts.keysTitle, "aria-keyshortcuts": "F1" }, "?");
     help.title = `${texts.keysTitle} (F1)`;
-    const meta = make("span", "ca-meta", {}, language, restart, this.share, full, help);
+    const meta = make("span", "ca-meta", {}, language, restart, options.attach.button, this.share, full, help);
     const bar = make("div", "ca-bar", {}, this.run, this.stop, this.status, hint, meta);
-    this.input = make("section", "ca-scope ca-input", { "aria-label": numbered(texts.cell) }, this.editor, bar, this.sharePanel.element, this.live);
+    this.input = make("section", "ca-scope ca-input", { "aria-label": numbered(texts.cell) }, this.editor, bar, options.attach.element, this.sharePanel.element, this.live);
     this.output = make("section", "ca-scope ca-output", { "aria-label": numbered(texts.output) }, this.activity, this.stored, this.frames, this.files.element, this.question, this.notice);
     this.fullScreen = new FullScreen(this.input, full, events.listing, events.resized);
     const keys = new KeysDialog(texts, this.input);
@@ -155,9 +158,10 @@ export class CellView {
     this.run.hidden = hidden.has("evalButton");
     language.hidden = hidden.has("language");
     this.share.hidden = hidden.has("share");
+    options.attach.button.hidden = hidden.has("attach");
     this.frames.hidden = hidden.has("output");
     this.filesHidden = hidden.has("files");
-    bar.hidden = this.run.hidden && language.hidden && this.share.hidden && hidden.has("editor");
+    bar.hidden = [this.run, language, this.share, options.attach.button, this.editor].every((part) => part.hidden);
     this.addAliases(options.aliases);
 
     this.place(this.input, options.input);

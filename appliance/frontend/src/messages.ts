@@ -76,7 +76,8 @@ function request(channel: Request["channel"], type: string, session: string, con
       msg_id: randomId(),
       msg_type: type,
       session,
-      username: "visitor",
+      // by this, kernels know that there is a place for a list of files (kernel/file_news.py)
+      username: "cell",
       date: new Date().toISOString(),
       version: MESSAGING_VERSION,
     },

@@ -15,6 +15,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   share: "share",
   permalink: "share",
   output: "output",
+  files: "attach",
   sessionFiles: "files",
 };
 

@@ -85,6 +85,20 @@ export interface Permalink {
   readonly interacts: string;
 }
 
+/** Bytes of one file, and of all of them in one kernel, that a visitor may bring. */
+export interface UploadLimits {
+  readonly file: number;
+  readonly kernel: number;
+}
+
+/** Return the limits that a server tells. */
+export function uploadLimitsOf(answer: unknown): UploadLimits | undefined {
+  const told = isObject(answer) ? answer.uploads : undefined;
+  if (!isObject(told)) return undefined;
+  const [file, kernel] = [Number(told.max_file_bytes), Number(told.max_kernel_bytes)];
+  return file >= 0 && kernel >= 0 ? { file, kernel } : undefined;
+}
+
 /** Return the root of the server for the address of one of its scripts, with a slash at the end. */
 export function rootOfScript(src: string): string {
   return new URL(src.replace(/(?:static\/)?[^/?#]*(?:[?#].*)?$/, "")).href;
@@ -126,6 +140,11 @@ export function refusalOf(content: Json): ServerError {
   const status = Number(content.status) || 0;
   const wait = typeof content.retry_after === "number" ? String(content.retry_after) : null;
   return failureOf(status, JSON.stringify(content), wait);
+}
+
+/** Return the failure of a request that nobody answered. */
+export function unreachable(options?: ErrorOptions): ServerError {
+  return new ServerError(UNREACHABLE.sentence, 0, undefined, UNREACHABLE.code, options);
 }
 
 function unexpected(options?: ErrorOptions): ServerError {
@@ -227,6 +246,11 @@ export class Server {
     return known;
   }
 
+  /** What files a visitor may bring; `undefined` when the server does not say. */
+  uploadLimits(): Promise<UploadLimits | undefined> {
+    return this.json("environments", {}).then(uploadLimitsOf, () => undefined);
+  }
+
   /** End a kernel; `session` names our connection to it. It is gone when this returns; one that had already ended is no error. */
   async end(id: string, session: string): Promise<void> {
     await this.fetch(`kernel/${encodeURIComponent(id)}?session_id=${session}`, { method: "DELETE", keepalive: true });
@@ -270,7 +294,7 @@ export class Server {
     try {
       response = await fetch(this.root + path, { ...init, credentials: "omit" });
     } catch (error) {
-      throw new ServerError(UNREACHABLE.sentence, 0, undefined, UNREACHABLE.code, { cause: error });
+      throw unreachable({ cause: error });
     }
     if (!response.ok) {
       const body = await response.text().catch(() => "");

@@ -1,5 +1,6 @@
 /** Which kernel a cell's evaluations run in: a fresh one each time, or one shared by linked cells. */
 
+import { Attachments } from "./attachments.js";
 import { Kernel } from "./kernel.js";
 import type { Ending } from "./kernel.js";
 import type { Request } from "./messages.js";
@@ -68,11 +69,20 @@ export class LinkedSession implements Session {
   private abort = new AbortController();
   private readonly waiting = new Set<Waiting>();
   private wanted = ANY_KERNEL;
+  /** The files that visitors brought, of all cells. */
+  readonly attachments: Attachments;
 
   constructor(
     private readonly server: Server,
     private readonly start: StartKernel = (server, timeout, patience) => Kernel.start(server, timeout, patience),
-  ) {}
+  ) {
+    this.attachments = new Attachments(server);
+  }
+
+  /** The kernel, if there is one. */
+  get running(): Promise<Kernel> | undefined {
+    return this.current;
+  }
 
   /** Hear that the shared kernel ended, and with it all variables. Returns what stops listening. */
   join(lost: (ending: Ending) => void, cell: SharedCell): () => void {

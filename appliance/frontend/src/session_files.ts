@@ -3,6 +3,7 @@
 import { make } from "./dom.js";
 import { isObject, textOf } from "./messages.js";
 import type { KernelMessage } from "./messages.js";
+import type { Strings } from "./strings/catalogue.js";
 import { zipOf } from "./zip.js";
 
 const MIME = "application/vnd.cell-appliance.files+json";
@@ -75,24 +76,29 @@ export function save(name: string, content: Blob): void {
 
 /** The list of files below the output. */
 export class FilesPanel {
-  readonly element = make("section", "ca-files", { "aria-label": "Files", hidden: "" });
+  readonly element: HTMLElement;
+
+  constructor(private readonly texts: Strings) {
+    this.element = make("section", "ca-files", { "aria-label": texts.files, hidden: "" });
+  }
 
   show({ files, more }: Listing): void {
+    const { texts } = this;
     const items = files.map((file) => {
       const { name, bytes } = file;
       const about = make("span", "ca-muted", {}, ` ${sizeText(file.size)} · ${file.type}`);
-      if (!bytes) return make("li", "", {}, name, about, make("span", "ca-muted", {}, " · too large to be brought here"));
-      const button = make("button", "ca-button ca-quiet", { type: "button", "aria-label": `Save ${name}` }, name);
+      if (!bytes) return make("li", "", {}, name, about, make("span", "ca-muted", {}, ` · ${texts.tooLargeToBring}`));
+      const button = make("button", "ca-button ca-quiet", { type: "button", "aria-label": texts.saveFile(name) }, name);
       button.addEventListener("click", () => {
         save(name.split("/").at(-1) ?? name, new Blob([bytes], { type: "application/octet-stream" }));
       });
       return make("li", "", {}, button, about);
     });
-    if (more > 0) items.push(make("li", "ca-muted", {}, `and ${more} more`));
-    this.element.replaceChildren(make("p", "ca-caption", {}, "Files of this evaluation"), make("ul", "", {}, ...items));
+    if (more > 0) items.push(make("li", "ca-muted", {}, texts.moreFiles(more)));
+    this.element.replaceChildren(make("p", "ca-caption", {}, texts.filesOfEvaluation), make("ul", "", {}, ...items));
     const saved = files.flatMap(({ name, bytes }) => (bytes ? [{ name, bytes }] : []));
     if (saved.length > 1) {
-      const all = make("button", "ca-button", { type: "button" }, "Save all (zip)");
+      const all = make("button", "ca-button", { type: "button" }, texts.saveAll);
       all.addEventListener("click", () => {
         save("files.zip", zipOf(saved));
       });

@@ -27,7 +27,7 @@ def test_what_is_no_program_is_refused(change):
 
 
 def test_channels_come_in_the_order_of_the_pool():
-    assert CHANNELS == SOCKETS
+    assert (*CHANNELS, "files") == SOCKETS
 
 
 def test_a_connection_file_names_each_socket_where_the_relay_looks_for_it():

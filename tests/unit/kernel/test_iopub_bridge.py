@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from appliance.kernel import iopub_bridge, relay, zmtp
+from appliance.kernel.file_news import FileNews
 from appliance.kernel.iopub_bridge import SILENCE_SECONDS, IopubBridge, StatusSource
+from appliance.kernel.jupyter_message import Requests
 from tests.unit.kernel.test_relay import FakeStream
 
 TOPIC = b"kernel.K.status"
@@ -23,7 +25,7 @@ class World:
         monkeypatch.setattr(iopub_bridge.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(relay, "connect", self._connect)
         self.source = StatusSource(self, "K", self.heard.append, self._ask)
-        self.bridge = IopubBridge(self, self.source, "path")
+        self.bridge = IopubBridge(self, self.source, "path", FileNews(Requests(b"key"), lambda: None))
 
     def _connect(self, _loop, _path):
         self.made.append(FakeStream())

@@ -92,6 +92,17 @@ def test_objects_name_files_as_in_sagemathcell(files):
     assert files.linked({"text/html": HTML}) == ["d/a b.png", "c&d.txt", "none"]
     assert files.linked({"text/image-filename": "plot.png?m=5"}) == ["plot.png"]
     assert files.linked({"text/plain": "cell://a", "text/html": None}) == []
+    assert not session_files.names_files({"text/plain": "cell://a", "text/html": None})
+    markdown = {"text/markdown": "![a](cell://d/a%20b.png) [x](CELL://c.txt?q=1 'title') (cell://e)"}
+    assert files.linked(markdown) == ["d/a b.png", "c.txt", "e"]
+    assert session_files.names_files(markdown)
+
+
+def test_named_files_are_put_into_markdown(files, tmp_path):
+    (tmp_path / "c.txt").write_bytes(b"txt")
+    assert files.with_linked({"text/markdown": "[x](cell://c.txt) (cell://none)"}) == {
+        "text/markdown": "[x](data:text/plain;name=c.txt;base64,dHh0) (cell://none)"
+    }
 
 
 def test_named_files_are_put_into_the_object(files, tmp_path):
@@ -99,7 +110,8 @@ def test_named_files_are_put_into_the_object(files, tmp_path):
     (tmp_path / "d" / "a b.png").write_bytes(b"png")
     (tmp_path / "c&d.txt").write_bytes(b"txt")
     assert files.with_linked({"text/html": HTML, "text/plain": "t"}) == {
-        "text/html": '<img src="data:image/png;base64,cG5n"><a href=data:text/plain;base64,dHh0>x</a> '
+        "text/html": '<img src="data:image/png;name=a%20b.png;base64,cG5n">'
+        "<a href=data:text/plain;name=c%26d.txt;base64,dHh0>x</a> "
         '<a href="cell://none">y</a>',
         "text/plain": "t",
     }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from appliance.config import Config
 from appliance.web.file_routes import ARRIVAL_SECONDS, FileRoutes
 from appliance.web.file_sending import CHUNK_BYTES, STALL_SECONDS
 from appliance.web.kept_files import KeptFiles
+from appliance.web.uploads import Uploads
 from tests.unit.web.fakes import Client
 from tests.unit.web.running import run
 from tests.unit.web.serving import Answer, Connection, ask
@@ -26,7 +28,7 @@ def kept(tmp_path, world):
 
 @pytest.fixture
 def routes(kept, world):
-    return FileRoutes(world.kernels, world.clock).routes()
+    return FileRoutes(world.kernels, Uploads(Config(), world.clock), world.clock).routes()
 
 
 ADDRESS = f"/kernel/{ID}/files/d/a%20b.txt"

@@ -51,13 +51,13 @@ def test_a_missing_interpreter_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("value", ["", "default", "a-1", "x" * 32])
 def test_the_name_of_a_profile(value):
-    assert zygote._profile_name(value) == value
+    assert zygote._profile_name({"data": value}, "data") == value
 
 
 @pytest.mark.parametrize("value", ["..", ".", "/", "a/b", "A", "x" * 33, "a\n", None, 1, ["a"]])
 def test_what_is_no_name_of_a_profile(value):
-    with pytest.raises(ValueError, match="expected the name of a profile"):
-        zygote._profile_name(value)
+    with pytest.raises(ValueError, match="data: expected the name of a profile"):
+        zygote._profile_name({"data": value}, "data")
 
 
 def test_an_environment_that_changes_on_disk_is_noticed(tmp_path, monkeypatch):

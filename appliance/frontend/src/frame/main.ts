@@ -99,6 +99,16 @@ function bytesOf(address: string): ArrayBuffer | undefined {
   }
 }
 
+/** Return the name that a `data:` address gives what it holds, as kernels write them, or "". */
+function nameIn(address: string): string {
+  const name = /^data:[^,;]*;name=([^,;]*)[,;]/i.exec(address)?.[1] ?? "";
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return "";
+  }
+}
+
 /** A link would replace the output by a page in a frame too small for it: show its address instead. */
 function keepInside(event: Event): void {
   const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
@@ -107,7 +117,7 @@ function keepInside(event: Event): void {
   if (link.href.startsWith("data:")) {
     const bytes = bytesOf(link.href);
     if (bytes) {
-      window.parent.postMessage({ type: "file", name: link.download, bytes }, "*", [bytes]);
+      window.parent.postMessage({ type: "file", name: link.download || nameIn(link.href), bytes }, "*", [bytes]);
       return;
     }
   }

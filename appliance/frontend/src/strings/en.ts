@@ -84,6 +84,24 @@ export const en = {
   selected: "Selected",
   selectedSaid: (what: string) => `Selected: ${what}. Press Control and C to copy it.`,
 
+  attach: "Add files",
+  attachTitle: "Add files for the program, or drop them on the cell",
+  attached: "Files for the program",
+  attachedSaid: (names: string) => `Added: ${names}.`,
+  tooManyAttached: (most: number) => `No more than ${most} files can be added.`,
+  detach: (name: string) => `Remove ${name}`,
+  fileWaiting: "comes with the next evaluation",
+  fileThere: "is there",
+  noFilesTaken: "This server takes no files.",
+  fileTooLarge: (most: string) => `Too large: this server takes files of up to ${most}. Compress it, or leave out what the program does not need.`,
+  filesTooLarge: (most: string) => `Too much: this server takes ${most} of files for one kernel. Remove some.`,
+  files: "Files",
+  filesOfEvaluation: "Files of this evaluation",
+  tooLargeToBring: "too large to be brought here",
+  saveAll: "Save all (zip)",
+  saveFile: (name: string) => `Save ${name}`,
+  moreFiles: (more: number) => `and ${more} more`,
+
   /** Why a kernel ended, by the server's code; a code that is not here is told in the server's own words. */
   endings: {} as Readonly<Record<string, string>>,
   /** Why something was refused or failed, likewise. */

@@ -1,0 +1,108 @@
+"""Files on their way to a kernel, as far as the web role holds and judges them."""
+
+from __future__ import annotations
+
+import pytest
+
+from appliance.config import Config, Web
+from appliance.errors import ApplianceError
+from appliance.web.pool_client import KernelAddress
+from appliance.web.site import MAX_DRAINED_BYTES, FileBody, FileBudget
+from appliance.web.uploads import (
+    BadFileName,
+    FileInTheWay,
+    FileNotTaken,
+    FilesTooLarge,
+    FileTooLarge,
+    NoSpaceForFile,
+    Uploads,
+    size_text,
+    too_large,
+)
+from tests.unit.web.running import run
+
+LIMITS = Config(web=Web(max_upload_bytes=10, max_upload_bytes_per_kernel=2_097_152))
+ADDRESS = KernelAddress("00000000-0000-4000-8000-000000000000", b"key", "/nowhere", "python")
+
+
+def body(budget, limit=100):
+    return FileBody(limit, too_large(limit), budget)
+
+
+def test_a_body_is_held_while_there_is_room_for_it():
+    budget = FileBudget(150)
+    one, other = body(budget), body(budget)
+    one.write(bytes(100))
+    other.write(bytes(40))
+    assert (one.refusal, other.refusal) == (None, None)
+    other.write(bytes(20))
+    assert other.refusal.code == "too_many_files"
+    assert (other.getvalue(), len(one.getvalue())) == (b"", 100)
+    one.close()
+    one.close()
+    third = body(budget)
+    third.write(bytes(100))
+    assert third.refusal is None
+    other.close()
+    fourth = body(budget)
+    fourth.write(bytes(51))
+    assert fourth.refusal.code == "too_many_files"
+
+
+def test_a_body_beyond_the_limit_is_dropped_and_not_counted():
+    budget = FileBudget(150)
+    large = body(budget)
+    large.write(bytes(90))
+    large.write(bytes(11))
+    assert isinstance(large.refusal, FileTooLarge)
+    assert "100 bytes" in large.refusal.message
+    assert large.getvalue() == b""
+    assert not large.endless
+    other = body(budget, 150)
+    other.write(bytes(150))
+    assert other.refusal is None
+    large.write(bytes(MAX_DRAINED_BYTES))
+    assert large.endless
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/../b", "/a", "x" * 256, "a\u202eb"])
+def test_names_and_sizes_are_looked_at_before_the_kernel_hears_of_them(name):
+    uploads = Uploads(LIMITS, None)
+    with pytest.raises(BadFileName):
+        run(uploads.bring(ADDRESS, name, b""))
+    with pytest.raises(FileTooLarge, match="up to 10 bytes"):
+        run(uploads.bring(ADDRESS, "a", bytes(11)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        ({"status": "error", "code": "no_room"}, FilesTooLarge, "2 MiB"),
+        ({"status": "error", "code": "no_space", "space": 268_435_456}, NoSpaceForFile, "256 MiB"),
+        ({"status": "error", "code": "no_space", "space": 1 << 60}, NoSpaceForFile, "used up"),
+        ({"status": "error", "code": "no_space", "space": "<b>"}, NoSpaceForFile, "used up"),
+        ({"status": "error", "code": "bad_name"}, FileInTheWay, "Choose another"),
+        ({"status": "error", "code": ["x"]}, FileNotTaken, "Try again"),
+        ({"status": ["ok"]}, FileNotTaken, "Try again"),
+        ({}, FileNotTaken, "Try again"),
+    ],
+)
+def test_what_a_kernel_answers(answer, error, words):
+    uploads = Uploads(LIMITS, None)
+    with pytest.raises(error, match=words) as caught:
+        uploads._judge(answer, "a")
+    assert "<b>" not in caught.value.message
+    uploads._judge({"status": "ok"}, "a")
+
+
+def test_no_files_at_all():
+    assert "takes no files" in too_large(0).message
+    assert issubclass(FileTooLarge, ApplianceError)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (16 << 20, "16 MiB"), (1 << 30, "1 GiB")],
+)
+def test_sizes_in_words(size, text):
+    assert size_text(size) == text
