@@ -8,7 +8,7 @@ cd -- "$(dirname -- "$0")/.."
 library=usr/lib/cell-appliance
 share=usr/share/cell-appliance
 
-for input in appliance/frontend/dist/embedded_cell.js appliance/zygote/seccomp.bpf; do
+for input in appliance/frontend/dist/embedded_cell.js appliance/zygote/seccomp.bpf appliance/zygote/seccomp-without-cgroup.bpf; do
   [ -s "$input" ] || { echo "$input is missing: build it first (./dev build)" >&2; exit 1; }
 done
 

@@ -22,6 +22,7 @@ from typing import NoReturn
 from appliance.zygote import cgroup, linux, staging
 
 SECCOMP_FILE = pathlib.Path(__file__).with_name("seccomp.bpf")
+WITHOUT_CGROUP_FILE = SECCOMP_FILE.with_name("seccomp-without-cgroup.bpf")
 
 #: Seconds between looks at what zygotes say.
 LISTEN_SECONDS = 1.0

@@ -273,6 +273,7 @@ def launch(config: configuration.Config, name: str) -> int:
             "warm_up": [] if program else list(environment.warm_up),
             "program": program.document() if program else None,
             "layers": layers,
+            "without_cgroup": keeper.WITHOUT_CGROUP_FILE.read_bytes().hex() if cgroup_reason else "",
             "parts": parts,
             "max_forks": config.pool.zygote_max_forks,
             "ids": config.ids.count,

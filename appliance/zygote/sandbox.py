@@ -93,6 +93,8 @@ class Confinement:
     """What `enter` needs, prepared once by the zygote so that a fork does no avoidable work."""
 
     seccomp_program: bytes
+    #: A filter that refuses memory which only a cgroup counts; empty where there is one.
+    without_cgroup: bytes
     last_capability: int
     cgroup: cgroup.Subtree | None
     #: Parts of the staged root that overlays lie upon, and the first of the slots that there are devices for.
@@ -143,6 +145,7 @@ def steps(
         ("no new privileges", _setup_no_new_privs),
         ("landlock", lambda: _setup_landlock(confinement)),
         ("selinux", lambda: _setup_selinux(uid, confinement)),
+        ("memory of no process", lambda: _refuse_uncounted(confinement)),
         ("seccomp", lambda: linux.load_seccomp(confinement.seccomp_program)),
         ("check", lambda: _check_dropped(uid)),
     )
@@ -278,6 +281,13 @@ def _setup_landlock(confinement: Confinement) -> None:
 def _setup_selinux(uid: int, confinement: Confinement) -> None:
     if confinement.selinux:
         selinux.confine(uid)
+
+
+def _refuse_uncounted(confinement: Confinement) -> None:
+    if confinement.without_cgroup:
+        linux.load_seccomp(confinement.without_cgroup)
+    elif confinement.cgroup is None:
+        raise OSError("nothing counts the kernel's memory")
 
 
 def _check_dropped(uid: int) -> None:

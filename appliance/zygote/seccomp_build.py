@@ -1,7 +1,7 @@
-"""Compile `seccomp_policy` to a BPF program: ``python -m appliance.zygote.seccomp_build OUT``.
+"""Compile `seccomp_policy` to BPF programs: ``python -m appliance.zygote.seccomp_build DIRECTORY``.
 
-Runs at build time only; libseccomp does the work (seccomp_rule_add(3), seccomp_export_bpf(3)). The program is for the
-architecture it is built on and says so in its first instructions.
+Runs at build time only; libseccomp does the work (seccomp_rule_add(3), seccomp_export_bpf(3)). The programs are for the
+architecture they are built on and say so in their first instructions.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def _errno_action(number: int) -> int:
 class Filter:
     """A libseccomp filter under construction."""
 
-    def __init__(self) -> None:
-        """Start a filter whose default answer is ENOSYS. Raises `OSError` when libseccomp is not installed."""
+    def __init__(self, default: int) -> None:
+        """Start a filter with a default action. Raises `OSError` when libseccomp is not installed."""
         self._lib = ctypes.CDLL("libseccomp.so.2", use_errno=True)
         self._lib.seccomp_init.restype = ctypes.c_void_p
-        context = self._lib.seccomp_init(ctypes.c_uint32(_errno_action(errno.ENOSYS)))
+        context = self._lib.seccomp_init(ctypes.c_uint32(default))
         if not context:
             raise OSError("seccomp_init failed")
         self._context = ctypes.c_void_p(context)
@@ -73,9 +73,17 @@ class Filter:
             raise OSError(-result, f"{function}: {os.strerror(-result)}")
 
 
+def build_without_cgroup() -> bytes:
+    """Return what is refused besides where no cgroup counts memory. Raises `OSError` when libseccomp refuses a rule."""
+    seccomp = Filter(_ALLOW)
+    for name in policy.UNCOUNTED:
+        seccomp.add(_errno_action(errno.ENOSYS), name)
+    return seccomp.export()
+
+
 def build() -> bytes:
     """Return the compiled policy. Raises `OSError` when libseccomp refuses a rule."""
-    seccomp = Filter()
+    seccomp = Filter(_errno_action(errno.ENOSYS))
     for name in policy.ALLOWED:
         if name not in ("clone", "personality", *policy.REFUSED_REQUESTS):
             seccomp.add(_ALLOW, name)
@@ -104,13 +112,14 @@ def build() -> bytes:
 
 
 def main() -> None:
-    """Write the program to the file named on the command line, atomically."""
+    """Write the programs to the directory named on the command line, each atomically."""
     if len(sys.argv) != 2:
-        sys.exit("usage: python -m appliance.zygote.seccomp_build OUT")
-    target = pathlib.Path(sys.argv[1])
-    temporary = target.with_suffix(".tmp")
-    temporary.write_bytes(build())
-    temporary.replace(target)
+        sys.exit("usage: python -m appliance.zygote.seccomp_build DIRECTORY")
+    for name, program in (("seccomp-without-cgroup.bpf", build_without_cgroup()), ("seccomp.bpf", build())):
+        target = pathlib.Path(sys.argv[1]) / name
+        temporary = target.with_suffix(".tmp")
+        temporary.write_bytes(program)
+        temporary.replace(target)
 
 
 if __name__ == "__main__":

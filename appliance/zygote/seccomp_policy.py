@@ -68,6 +68,10 @@ REFUSED: tuple[str, ...] = tuple(
     """.split()
 )
 
+#: Memory that belongs to no process: only a cgroup counts it. Where there is none these answer ENOSYS; shared memory of
+#: POSIX is in the scratch space, which has a size.
+UNCOUNTED: tuple[str, ...] = ("memfd_create", "shmget")
+
 #: Flags of clone(2) that would make a namespace; with any of them the call is refused. clone3 hides its flags behind a
 #: pointer that a filter cannot read: it answers ENOSYS and libc falls back to clone.
 CLONE_NAMESPACE_FLAGS = (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000, 0x00000080)

@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
-from appliance.zygote import cgroup, landlock, linux, priority, sandbox
+from appliance.zygote import cgroup, landlock, linux, memory_watch, priority, sandbox
 
 #: Slots are uids inside the namespace; below are the zygote's own and what /etc/passwd names.
 FIRST_SLOT = 1000
@@ -64,6 +64,8 @@ class Specification:
     warm_up: list[str]
     program: dict[str, object] | None
     layers: dict[str, str]
+    #: A seccomp program as hexadecimal digits, see `sandbox.Confinement`.
+    without_cgroup: str
     #: Parts of the staged root, see `staging.stage`.
     parts: list[str]
     max_forks: int
@@ -119,6 +121,8 @@ class Zygote:
         self._tell_at = 0.0
         self._unplaced: dict[int, bool] = {}
         self._alive_write = -1
+        self._memory = memory_watch.MemoryWatch(FIRST_SLOT)
+        self._look_at_memory_at = 0.0
         self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY)
         program = b""
         while chunk := os.read(descriptors.seccomp, 65536):
@@ -126,6 +130,7 @@ class Zygote:
         os.close(descriptors.seccomp)
         self._confinement = sandbox.Confinement(
             seccomp_program=program,
+            without_cgroup=bytes.fromhex(specification.without_cgroup),
             last_capability=linux.last_capability(),
             cgroup=None if specification.layers["cgroup"] else cgroup.Subtree(),
             overlays=() if specification.layers["overlay"] else tuple(specification.parts),
@@ -229,7 +234,7 @@ class Zygote:
         poller.register(self._pool, select.POLLIN)
         poller.register(self._wake_read, select.POLLIN)
         while True:
-            for fd, _ in poller.poll((PLACE_SECONDS if self._unplaced else BEAT_SECONDS) * 1000):
+            for fd, _ in poller.poll(self._patience() * 1000):
                 if fd == self._wake_read:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._wake_read, 4096)
@@ -238,6 +243,7 @@ class Zygote:
                     self._answer(self._pool)
             self._place()
             now = time.monotonic()
+            self._look_at_memory(now)
             if now >= self._tell_at:
                 self._tell_at = now + BEAT_SECONDS
                 self.tell_keeper()
@@ -245,6 +251,19 @@ class Zygote:
                 self._look_at = now + LOOK_SECONDS
                 self._look_at_environment()
                 self._sweep()
+
+    def _patience(self) -> float:
+        """Return after how many seconds there is something to do though nobody says anything."""
+        if self._unplaced:
+            return PLACE_SECONDS
+        return BEAT_SECONDS if self._confinement.cgroup is not None else memory_watch.LOOK_SECONDS
+
+    def _look_at_memory(self, now: float) -> None:
+        """End kernels that have more memory than they may, where no cgroup does."""
+        if self._confinement.cgroup is None and now >= self._look_at_memory_at:
+            self._look_at_memory_at = now + memory_watch.LOOK_SECONDS
+            for slot in self._memory.end_excessive():
+                self._say(f"the kernel in slot {slot} had more memory than it may")
 
     def _sweep(self) -> None:
         """Remove what kernels leave that are orphans of an earlier zygote and the keeper's children."""
@@ -366,7 +385,7 @@ class Zygote:
                 if slot is None:
                     continue
                 subtree = self._confinement.cgroup
-                oom = subtree.remove(slot) if subtree is not None else False
+                oom = subtree.remove(slot) if subtree is not None else self._memory.ended(slot)
                 if self._pool is not None:
                     self._send({"exited": slot, "status": status, "oom": oom})
 

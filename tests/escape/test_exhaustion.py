@@ -150,8 +150,6 @@ MEMORY = {
         "    fcntl.fcntl(w, 1031, 1 << 20); os.set_blocking(w, False)\n    os.write(w, bytes(1 << 20))"
     ),
 }
-#: Memory that RLIMIT_DATA, which is a limit of each process, does not count: only the memory controller does.
-UNCOUNTED = {"mapped memory", "several processes", "memory files", "System V shared memory"}
 
 
 def has_cgroups(appliance: Appliance | Installed) -> bool:
@@ -163,21 +161,23 @@ def has_cgroups(appliance: Appliance | Installed) -> bool:
     "kind",
     [
         pytest.param(
-            kind, marks=pytest.mark.attack(20, "memory.max, or RLIMIT_DATA and the size of tmpfs", f"memory: {kind}")
+            kind,
+            marks=pytest.mark.attack(
+                20, "memory.max, or RLIMIT_DATA, a watch of memory, the size of tmpfs", f"memory: {kind}"
+            ),
         )
         for kind in MEMORY
     ],
 )
-def test_memory_beyond_the_limit_is_an_error_or_the_end_of_its_own_kernel(request, appliance, cell, neighbour, kind):
-    if kind in UNCOUNTED and not has_cgroups(appliance):
-        reason = "without cgroup v2 nothing counts this memory; docs/security.md"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+def test_memory_beyond_the_limit_is_an_error_or_the_end_of_its_own_kernel(appliance, cell, neighbour, kind):
     before = psutil.virtual_memory().available
     answer = cell.run(MEMORY[kind])
     assert answer.reply["status"] == "error"
     assert answer.reply["ename"] in ("MemoryError", "_ArrayMemoryError", "OSError", "PermissionError", "KernelDied"), (
         answer.reply
     )
+    if answer.reply["ename"] == "KernelDied":
+        assert "more memory than this server allows" in answer.reply["evalue"]
     taken = before - psutil.virtual_memory().available
     limits = appliance.config.profile["default"]
     assert taken < limits.memory_bytes + limits.scratch_bytes + (256 << 20)

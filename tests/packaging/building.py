@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUILD_SECONDS = 900
-INPUTS = ("appliance/frontend/dist/embedded_cell.js", "appliance/zygote/seccomp.bpf")
+INPUTS = (
+    "appliance/frontend/dist/embedded_cell.js",
+    "appliance/zygote/seccomp.bpf",
+    "appliance/zygote/seccomp-without-cgroup.bpf",
+)
 
 
 def built_inputs() -> None:

@@ -52,10 +52,17 @@ def test_a_failing_step_ends_the_set_up_and_is_named(monkeypatch, failing):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(sandbox, failing, fail)
-    confinement = sandbox.Confinement(b"", 40, None)
+    confinement = sandbox.Confinement(b"", b"filter", 40, None)
     with pytest.raises(sandbox.SetupFailed) as caught:
         sandbox.enter(1000, sandbox.Limits(**GOOD), confinement, [])
     steps = {"_setup_mounts": "mounts", "_setup_limits": "limits", "_setup_account": "account"}
     assert caught.value.step == steps.get(failing, "check")
     assert "No space left" in caught.value.error
     assert failing not in done
+
+
+def test_a_kernel_whose_memory_nothing_counts_is_refused():
+    confinement = sandbox.Confinement(b"", b"", 40, None)
+    steps = dict(sandbox.steps(1000, sandbox.Limits(**GOOD), confinement, [], ""))
+    with pytest.raises(OSError, match="nothing counts"):
+        steps["memory of no process"]()
