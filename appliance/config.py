@@ -125,7 +125,8 @@ class Web:
         "profile's scratch_bytes as well.",
     )
     max_uploading_bytes: int = _key(
-        134_217_728, "Such files on their way at once, all visitors' together: one web role holds them in its memory."
+        134_217_728,
+        "Such files on their way at once, which one web role holds in its memory. One address may have half.",
     )
     service_seconds: float = _key(30.0, "Wall time of one POST /service, after which success is false.")
     health_cache_seconds: float = _key(5.0, "How long an answer of /healthz is reused, so that probes cost little.")

@@ -5,7 +5,8 @@ file, starts the program as its child and stays as init: it reaps orphans, passe
 program ends. Such a program opens its five sockets itself, so it gets paths in its own /tmp (``ipc://``: for ``tcp://``
 libzmq asks the system for its network interfaces over a netlink socket, which the system call filter refuses), and the
 bytes of each connection to the pool's listeners are copied to and fro: ZeroMQ's protocol runs from end to end. Only
-iopub is looked into, see `appliance.kernel.iopub_bridge`.
+iopub is looked into, see `appliance.kernel.iopub_bridge`. Files that its visitor brings are written here
+(`appliance.kernel.file_intake`), with its account and below all that confines it.
 
 The listeners are served only after the kernel has answered a kernel_info_request on shell and was heard to become idle
 on iopub; then, too, the pool is told that it is ready.

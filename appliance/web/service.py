@@ -250,13 +250,13 @@ def make_service(config: Config, reactor: Any) -> WebService:
     description.describe(routes)
     metrics.watch(kernels, events)
     router = Router(config, routes, metrics, reactor.seconds)
-    coming = FileBudget(config.web.max_uploading_bytes)
     max_file_bytes = config.web.max_upload_bytes
+    coming = FileBudget(config.web.max_uploading_bytes, max_file_bytes)
     site = CellSite(
         router,
         config.web.max_body_bytes,
         reactor,
-        lambda: FileBody(max_file_bytes, too_large(max_file_bytes), coming),
+        lambda address: FileBody(max_file_bytes, too_large(max_file_bytes), coming, address),
     )
     listening = [
         StreamServerEndpointService(endpoint, site)  # type: ignore[no-untyped-call]

@@ -16,6 +16,7 @@ from twisted.web import resource, server
 
 from appliance.errors import ApplianceError, BadRequest, Forbidden, NotFound, TooLarge
 from appliance.log import kernel_name
+from appliance.protocol.quota import address_group
 from appliance.web.arguments import parse_arguments
 from appliance.web.file_sending import FileSending
 from appliance.web.http import (
@@ -120,30 +121,35 @@ class BoundedBody(io.BytesIO):
 
 
 class FileBudget:
-    """Bytes of files that are on their way at once."""
+    """Bytes of files that are on their way at once. One network address may have half of all: others come, too."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, max_file_bytes: int) -> None:
         self._limit = limit
-        self._held = 0
+        self._share = max(limit // 2, max_file_bytes)
+        self._held: dict[str, int] = {}
 
-    def take(self, size: int) -> bool:
-        """Return whether so many more bytes may be held, which are counted then."""
-        if self._held + size > self._limit:
+    def take(self, size: int, address: str) -> bool:
+        """Return whether so many more bytes may be held for an address, which are counted then."""
+        held = self._held.get(address, 0) + size
+        if held > self._share or sum(self._held.values()) + size > self._limit:
             return False
-        self._held += size
+        self._held[address] = held
         return True
 
-    def give_back(self, size: int) -> None:
+    def give_back(self, size: int, address: str) -> None:
         """Count bytes no more."""
-        self._held -= size
+        self._held[address] = self._held.get(address, 0) - size
+        if self._held[address] <= 0:
+            del self._held[address]
 
 
 class FileBody(BoundedBody):
     """Holds a file that comes, as far as all files on their way leave room for it."""
 
-    def __init__(self, limit: int, error: ApplianceError, budget: FileBudget) -> None:
+    def __init__(self, limit: int, error: ApplianceError, budget: FileBudget, address: str) -> None:
         super().__init__(limit, error)
         self._budget = budget
+        self._address = address
         self._counted = 0
         self._crowded = False
 
@@ -155,7 +161,7 @@ class FileBody(BoundedBody):
     def write(self, data: Any) -> int:
         """Keep ``data`` while it fits."""
         if self.refusal is None:
-            if self._budget.take(len(data)):
+            if self._budget.take(len(data), self._address):
                 self._counted += len(data)
             else:
                 self._crowded = True
@@ -172,7 +178,7 @@ class FileBody(BoundedBody):
         super().close()
 
     def _release(self) -> None:
-        self._budget.give_back(self._counted)
+        self._budget.give_back(self._counted, self._address)
         self._counted = 0
 
 
@@ -182,8 +188,9 @@ class CellRequest(server.Request):
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted
         """Make what holds the body: files may be larger than other bodies."""
         channel: Any = self.channel
-        # not yet the request's own: Twisted gives it its path when its body is complete
-        self.content = channel.site.body_at(getattr(channel, "_path", b""), length)
+        # neither is yet the request's own: Twisted gives it its path when its body is complete
+        address = address_group(getattr(channel.getPeer(), "host", None) or "")
+        self.content = channel.site.body_at(getattr(channel, "_path", b""), length, address)
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted
         """Take a piece of the body, and stop listening to a client that sends without end."""
@@ -220,20 +227,20 @@ class CellSite(server.Site):
         root: resource.Resource,
         max_body_bytes: int,
         reactor: Any,
-        file_body: Callable[[], BoundedBody] | None = None,
+        file_body: Callable[[str], BoundedBody] | None = None,
     ) -> None:
-        """``file_body``: makes what holds the body of a request to an address that takes files."""
+        """``file_body``: makes what holds a file that comes from a network address."""
         super().__init__(  # type: ignore[no-untyped-call]
             root, requestFactory=CellRequest, parsePOSTFormSubmission=False, timeout=IDLE_SECONDS, reactor=reactor
         )
         self._max_body_bytes = max_body_bytes
         self._file_body = file_body
 
-    def body_at(self, uri: bytes, length: int | None) -> BoundedBody:
-        """Return what holds the body of a request, which has ``length`` bytes if that is known."""
+    def body_at(self, uri: bytes, length: int | None, address: str) -> BoundedBody:
+        """Return what holds the body of a request from ``address``, which has ``length`` bytes if that is known."""
         root: Any = self.resource
         if self._file_body is not None and length != 0 and root.takes_files(uri.partition(b"?")[0]):
-            return self._file_body()
+            return self._file_body(address)
         return BoundedBody(self._max_body_bytes)
 
     def log(self, request: Any) -> None:

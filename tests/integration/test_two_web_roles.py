@@ -163,3 +163,14 @@ def test_a_pool_that_was_restarted_knows_what_the_kernel_is_for(roles: Roles) ->
     assert client.run("print(6 * 7)").stdout == "42\n"
     assert roles.seconds_until_freed(client.kernel_id, FREED_SECONDS) < FREED_SECONDS
     client.close()
+
+
+def test_a_file_comes_by_the_role_that_does_not_have_the_kernel(roles: Roles) -> None:
+    with SageClient(roles.first) as client:
+        client.run("x = 6")
+        address = f"{roles.second}/kernel/{client.kernel_id}/files/a.txt"
+        with urllib.request.urlopen(urllib.request.Request(address, data=b"hello", method="PUT"), timeout=30) as answer:
+            assert (answer.status, json.load(answer)) == (201, {"name": "a.txt", "size": 5})
+        # the kernel is still the first role's, and its page still connected
+        assert client.run("print(open('a.txt').read(), x)").stdout == "hello 6\n"
+        client.send("shutdown_request", {"restart": False}, channel="control")

@@ -25,13 +25,13 @@ LIMITS = Config(web=Web(max_upload_bytes=10, max_upload_bytes_per_kernel=2_097_1
 ADDRESS = KernelAddress("00000000-0000-4000-8000-000000000000", b"key", "/nowhere", "python")
 
 
-def body(budget, limit=100):
-    return FileBody(limit, too_large(limit), budget)
+def body(budget, limit=100, address="2001:db8::/64"):
+    return FileBody(limit, too_large(limit), budget, address)
 
 
 def test_a_body_is_held_while_there_is_room_for_it():
-    budget = FileBudget(150)
-    one, other = body(budget), body(budget)
+    budget = FileBudget(150, 100)
+    one, other = body(budget), body(budget, address="192.0.2.1")
     one.write(bytes(100))
     other.write(bytes(40))
     assert (one.refusal, other.refusal) == (None, None)
@@ -40,17 +40,32 @@ def test_a_body_is_held_while_there_is_room_for_it():
     assert (other.getvalue(), len(one.getvalue())) == (b"", 100)
     one.close()
     one.close()
-    third = body(budget)
+    third = body(budget, address="192.0.2.2")
     third.write(bytes(100))
     assert third.refusal is None
     other.close()
-    fourth = body(budget)
+    fourth = body(budget, address="192.0.2.3")
     fourth.write(bytes(51))
     assert fourth.refusal.code == "too_many_files"
 
 
+def test_one_address_leaves_room_for_others():
+    budget = FileBudget(1000, 100)
+    held = [body(budget, address="192.0.2.1") for _ in range(6)]
+    for one in held:
+        one.write(bytes(100))
+    assert [one.refusal for one in held[:5]] == [None] * 5
+    assert held[5].refusal.code == "too_many_files"
+    other = body(budget, address="192.0.2.2")
+    other.write(bytes(100))
+    assert other.refusal is None
+    for one in (*held, other):
+        one.close()
+    assert budget._held == {}
+
+
 def test_a_body_beyond_the_limit_is_dropped_and_not_counted():
-    budget = FileBudget(150)
+    budget = FileBudget(300, 150)
     large = body(budget)
     large.write(bytes(90))
     large.write(bytes(11))
