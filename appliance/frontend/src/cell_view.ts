@@ -15,7 +15,7 @@ const CORNERS = "M3 6V3h3M10 3h3v3M13 10v3h-3M6 13H3v-3";
 const LINK = "M6.5 9.5l3-3M7 4.5l1-1a3 3 0 0 1 4.2 4.2l-1.4 1.4M9 11.5l-1 1a3 3 0 0 1-4.2-4.2l1.4-1.4";
 
 /** Parts that `hide` can name. */
-export type Part = "editor" | "fullScreen" | "evalButton" | "language" | "share" | "output" | "files";
+export type Part = "editor" | "fullScreen" | "evalButton" | "language" | "share" | "output" | "files" | "variables";
 
 export type Tone = "info" | "warning" | "error";
 
@@ -33,6 +33,8 @@ export interface ViewOptions {
   readonly hidden: ReadonlySet<Part>;
   /** Whether the kernel can be restarted: linked cells keep one. */
   readonly restart: boolean;
+  /** What stands below the output for who learns, and the button in the bar that belongs to it. */
+  readonly aids: { readonly element: HTMLElement; readonly button: HTMLElement; readonly shown: boolean };
   /** Further class names, by the cell's own; for pages that style or script another product's names. */
   readonly aliases: Readonly<Record<string, string>>;
   readonly texts: Strings;
@@ -80,6 +82,7 @@ export class CellView {
   private readonly files = new FilesPanel();
   readonly sharePanel: SharePanel;
 
+  private readonly aids: ViewOptions["aids"];
   private readonly filesHidden: boolean;
   readonly input: HTMLElement;
   private readonly output: HTMLElement;
@@ -101,6 +104,7 @@ export class CellView {
     const numbered = (name: string): string => (number === 1 ? name : `${name} ${number}`);
     const { texts } = options;
     this.texts = texts;
+    this.aids = options.aids;
     this.phases = phaseTexts(texts);
     this.stopLabel.textContent = texts.stop;
     this.run = make(
@@ -136,10 +140,11 @@ export class CellView {
     full.title = `${texts.fullScreen} (F11)`;
     const help = make("button", "ca-button ca-quiet ca-help", { type: "button", "aria-label": texts.keysTitle, "aria-keyshortcuts": "F1" }, "?");
     help.title = `${texts.keysTitle} (F1)`;
-    const meta = make("span", "ca-meta", {}, language, restart, this.share, full, help);
+    const variables = make("span", "", {}, options.aids.button);
+    const meta = make("span", "ca-meta", {}, language, restart, variables, this.share, full, help);
     const bar = make("div", "ca-bar", {}, this.run, this.stop, this.status, hint, meta);
     this.input = make("section", "ca-scope ca-input", { "aria-label": numbered(texts.cell) }, this.editor, bar, this.sharePanel.element, this.live);
-    this.output = make("section", "ca-scope ca-output", { "aria-label": numbered(texts.output) }, this.activity, this.stored, this.frames, this.files.element, this.question, this.notice);
+    this.output = make("section", "ca-scope ca-output", { "aria-label": numbered(texts.output) }, this.activity, this.stored, this.frames, this.files.element, this.question, this.notice, options.aids.element);
     this.fullScreen = new FullScreen(this.input, full, events.listing, events.resized);
     const keys = new KeysDialog(texts, this.input);
     this.input.append(keys.element);
@@ -157,6 +162,7 @@ export class CellView {
     this.share.hidden = hidden.has("share");
     this.frames.hidden = hidden.has("output");
     this.filesHidden = hidden.has("files");
+    variables.hidden = hidden.has("variables") || hidden.has("editor");
     bar.hidden = this.run.hidden && language.hidden && this.share.hidden && hidden.has("editor");
     this.addAliases(options.aliases);
 
@@ -273,11 +279,11 @@ export class CellView {
   }
 
   /** An output section without anything in it is not seen, but there: a frame in it is laid out before it is needed. */
-  private showOutput(): void {
+  showOutput(): void {
     const framed = this.frames.querySelector(".ca-frame:not(.ca-frame-next)") !== null;
     const stored = !this.stored.hidden && this.stored.assignedElements().length > 0;
     const asked = !this.question.hidden;
-    const empty = !this.looksBusy && this.notice.hidden && this.files.element.hidden && !framed && !stored && !asked;
+    const empty = !this.looksBusy && this.notice.hidden && this.files.element.hidden && !framed && !stored && !asked && !this.aids.shown;
     this.output.classList.toggle("ca-parked", empty);
   }
 

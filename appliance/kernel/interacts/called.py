@@ -15,4 +15,5 @@ class Called:
         self._function, self.__globals__ = function, names
 
     def __call__(self, **controls: Any) -> None:
+        """Call the function."""
         self._function(**controls)

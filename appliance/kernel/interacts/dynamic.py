@@ -100,7 +100,10 @@ class _Expression:
 
 
 class Dynamics:
-    """The dynamic variables of one kernel; ``names``: where its programs have theirs; ``hidden``: those of the kernel."""
+    """The dynamic variables of one kernel.
+
+    ``names``: where its programs have theirs; ``hidden``: whether one is the kernel's.
+    """
 
     def __init__(self, runs: Runs, names: dict[str, Any], hidden: Callable[[str], bool] = lambda _: False) -> None:
         self._runs, self._names, self._hidden = runs, names, hidden
