@@ -57,9 +57,10 @@ def _info(error: BaseException, traceback: TracebackType | None, language: str) 
     import friendly_traceback
     from friendly_traceback.core import FriendlyTraceback
 
+    shown: Any = traceback
     known = language if (resources.files("friendly_traceback") / "locales" / language).is_dir() else "en"
     friendly_traceback.set_lang(known)
-    told: Any = FriendlyTraceback(type(error), error, traceback)
+    told: Any = FriendlyTraceback(type(error), error, shown)
     told.compile_info()
     return {**told.info, "lang": known}
 

@@ -21,6 +21,9 @@ MAX_CHARACTERS = 20_000
 #: Fixers that change what is no error, or what only modules of several files have.
 _LEFT_OUT = frozenset({"fix_future", "fix_import"})
 
+#: Statements of Python 2 that are looked for line by line where a program as a whole is not Python.
+_STATEMENT = re.compile(r"(?:^|[:;])\s*(?:print|exec|raise)\b(?!\s*[(=])")
+
 _DIVISION = re.compile(r"(?<!/)/(?![/=])")
 
 
@@ -44,14 +47,34 @@ def edits(code: str, compiles: Callable[[str], bool]) -> list[tuple[int, int, li
 
 
 def _converted(code: str) -> str:
+    """Return the program in the form for Python 3, or as it is where nothing of Python 2 is found."""
     from fissix import refactor
+    from fissix.pgen2.parse import ParseError
 
     fixers = refactor.get_fixers_from_package("fissix.fixes")
     tool = refactor.RefactoringTool([name for name in fixers if name.rpartition(".")[2] not in _LEFT_OUT])
-    ended = code.endswith("\n")
-    tree: Any = tool.refactor_string(code if ended else f"{code}\n", "cell")
-    converted = str(tree)
-    return converted if ended else converted.removesuffix("\n")
+
+    def fixed(part: str) -> str:
+        """Raises `ParseError` for what is not Python."""
+        return str(tool.refactor_string(f"{part}\n", "cell")).removesuffix("\n")
+
+    ended = "\n" if code.endswith("\n") else ""
+    body = code.removesuffix("\n")
+    try:
+        return fixed(body) + ended
+    except ParseError:
+        return "\n".join(_fixed_line(line, fixed, ParseError) for line in body.split("\n")) + ended
+
+
+def _fixed_line(line: str, fixed: Callable[[str], str], wrong: type[Exception]) -> str:
+    """Return one line converted by itself: what is around it may be in the notation of Sage, or text of a decorator."""
+    if not _STATEMENT.search(line):
+        return line
+    text = line.lstrip()
+    try:
+        return line[: len(line) - len(text)] + fixed(text)
+    except wrong:
+        return line
 
 
 def offer(code: str, changes: list[tuple[int, int, list[str]]]) -> dict[str, Any]:

@@ -41,8 +41,8 @@ def test_a_program_of_python_2_can_be_converted(visitor):
     kinds = [message["msg_type"] for message in answer.messages]
     assert kinds.index("error") < kinds.index("display_data") < kinds.index("execute_reply")
     assert answer.stderr == ""
-    with_decorator = evaluate(visitor, "%time x = 1\nprint x")
-    assert told(with_decorator, python2.MIME) is None
+    with_magic = told(evaluate(visitor, "%time x = 1\nprint x"), python2.MIME)
+    assert with_magic == {"edits": [[1, 2, ["print(x)"]]], "division": False}
     assert told(evaluate(visitor, "a = [1"), python2.MIME) is None
     assert told(evaluate(visitor, "1/0"), python2.MIME) is None
 

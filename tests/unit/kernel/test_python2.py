@@ -43,6 +43,22 @@ def test_what_python_2_took_is_converted(old, new):
     assert applied(old, edits) == new
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("f(x) = x^2\nprint f(3)", "f(x) = x^2\nprint(f(3))"),
+        ("R.<t> = QQ[]\nfor n in [1..3]:\n    print t^n, n", "R.<t> = QQ[]\nfor n in [1..3]:\n    print(t^n, n)"),
+        ("%time x = 1\nprint x; print 2", "%time x = 1\nprint(x); print(2)"),
+        ("f(x) = x\nfor n in (1, 2): print n,\n", "f(x) = x\nfor n in (1, 2): print(n, end=' ')\n"),
+        ("f(x) = x\nraise ValueError, 'no'", "f(x) = x\nraise ValueError('no')"),
+    ],
+)
+def test_in_other_notation_lines_are_converted_one_by_one(old, new):
+    edits = python2.edits(old, lambda code: True)
+    assert edits is not None
+    assert applied(old, edits) == new
+
+
 def test_only_lines_that_change_are_told():
     assert python2.edits("a = 1\nprint a\nb = 2\nc = 3\nprint b", compiles) == [
         (1, 2, ["print(a)"]),
@@ -60,7 +76,8 @@ def test_only_lines_that_change_are_told():
         "x = 1",
         "",
         "\0",
-        "print 'a'\nasync def f(): await x\nf(x) = 3",
+        "f(x) = x\nprint('a')\nprinter = 1; print = 2",
+        "print 'a'\nif x:\nprint 'b'\nelse f(",
         "print 'a'\n" + "#" * python2.MAX_CHARACTERS,
     ],
 )
