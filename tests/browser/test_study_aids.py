@@ -26,7 +26,7 @@ def cell(page, site, watch):
 
 def test_a_program_of_python_2_is_converted_and_taken_back(page, cell):
     cell.evaluate(OLD)
-    offer = cell.root.get_by_role("region", name="Program of Python 2")
+    offer = cell.root.get_by_role("group", name="Program of Python 2")
     expect(offer).to_contain_text("written for Python 2")
     expect(offer).to_contain_text("1//2")
     expect(offer.locator("del")).to_have_text(["for n in xrange(3):", "    print n, n / 2", "print 'done'"])
@@ -90,7 +90,7 @@ def test_an_error_is_explained_in_the_visitors_language_and_in_the_authors_words
     cell = CellOnPage(page)
     button = cell.root.get_by_role("button", name=EXPLAIN)
     expect(button).to_be_hidden()
-    cell.button("Exécuter").click()
+    cell.button("Évaluer").click()
     cell.wait_until_ended()
     button.click()
     told = cell.root.locator(".ca-explained")
@@ -100,7 +100,7 @@ def test_an_error_is_explained_in_the_visitors_language_and_in_the_authors_words
     button.click()
     expect(told).to_be_hidden()
     other = CellOnPage(page, "#other > div")
-    other.button("Exécuter").click()
+    other.button("Évaluer").click()
     other.wait_until_ended()
     other.root.get_by_role("button", name=EXPLAIN).click()
     expect(other.root.locator(".ca-explained")).to_have_text("ZeroDivisionError in 1/0: division by zero")

@@ -59,7 +59,7 @@ export class ConversionPanel {
     private readonly texts: Strings,
     private readonly take: (code: string) => void,
   ) {
-    this.element = make("section", "ca-aid ca-conversion", { "aria-label": texts.conversion, hidden: "" });
+    this.element = make("div", "ca-aid ca-conversion", { role: "group", "aria-label": texts.conversion, hidden: "" });
   }
 
   show(code: string, { edits, division }: Conversion): void {
@@ -75,7 +75,7 @@ export class ConversionPanel {
     });
     const parts = [
       make("p", "", {}, this.texts.conversionOffered),
-      make("div", "ca-diff", { role: "region", tabindex: "0", "aria-label": this.texts.changes, dir: "ltr" }, ...changes),
+      make("div", "ca-diff", { role: "group", tabindex: "0", "aria-label": this.texts.changes, dir: "ltr" }, ...changes),
     ];
     if (division) parts.push(make("p", "ca-muted", {}, this.texts.conversionDivides));
     this.element.replaceChildren(...parts, button);

@@ -75,7 +75,7 @@ function paragraph(text: string): HTMLElement {
 
 /** A button, and below it the explanation that it opens. */
 export class ExplanationPanel {
-  readonly element = make("section", "ca-aid ca-explanation", { hidden: "" });
+  readonly element = make("div", "ca-aid ca-explanation", { role: "group", hidden: "" });
   private readonly button: HTMLButtonElement;
   private readonly body = make("div", "ca-explained", { hidden: "" });
   private told: Told | undefined;

@@ -1,6 +1,6 @@
 /** The variables of a session: a button, and the panel that it opens. */
 
-import { make } from "./dom.js";
+import { icon, make } from "./dom.js";
 import { isObject, textOf } from "./messages.js";
 import type { KernelMessage } from "./messages.js";
 import type { Strings } from "./strings/catalogue.js";
@@ -11,6 +11,8 @@ const MIME = "application/vnd.cell-appliance.variables+json";
 const MAX_SHOWN = 200;
 
 const MAX_CHARACTERS = 200;
+
+const TABLE = "M2.5 3.5h11v9h-11zM2.5 6.5h11M6.5 6.5v6";
 
 export interface Variable {
   readonly name: string;
@@ -54,12 +56,12 @@ export class VariablesPanel {
     /** The panel was opened (true) or closed. */
     private readonly toggled: (open: boolean) => void,
   ) {
-    this.element = make("section", "ca-aid ca-variables", { "aria-label": texts.variables, hidden: "" });
+    this.element = make("div", "ca-aid ca-variables", { role: "group", "aria-label": texts.variables, hidden: "" });
     this.button = make(
       "button",
       "ca-button ca-quiet ca-variables-button",
       { type: "button", "aria-expanded": "false", "aria-label": texts.variables, title: texts.variables },
-      "x =",
+      icon(TABLE),
     );
     this.button.addEventListener("click", () => {
       this.element.hidden = !this.element.hidden;
@@ -104,7 +106,7 @@ export class VariablesPanel {
     );
     const caption = make("caption", "ca-visually-hidden", {}, texts.variables);
     const table = make("table", "", { dir: "ltr" }, caption, make("thead", "", {}, head), make("tbody", "", {}, ...rows));
-    const parts = [make("div", "ca-table", { role: "region", tabindex: "0", "aria-label": texts.variables }, table)];
+    const parts = [make("div", "ca-table", { role: "group", tabindex: "0", "aria-label": texts.variables }, table)];
     if (more > 0) parts.push(make("p", "ca-muted", {}, texts.variablesMore(more)));
     this.element.replaceChildren(...parts);
   }
