@@ -55,7 +55,7 @@ def _converted(code: str) -> str:
     tool = refactor.RefactoringTool([name for name in fixers if name.rpartition(".")[2] not in _LEFT_OUT])
 
     def fixed(part: str) -> str:
-        """Raises `ParseError` for what is not Python."""
+        """Return a part converted. Raises `ParseError` for what is not Python."""
         return str(tool.refactor_string(f"{part}\n", "cell")).removesuffix("\n")
 
     ended = "\n" if code.endswith("\n") else ""
