@@ -105,6 +105,10 @@ class Web:
     analytics_origins: tuple[str, ...] = _key(
         (), "Origins (https://HOST) that its scripts may come from, and may tell. Empty: this server alone."
     )
+    explain_errors: bool = _key(
+        False,
+        "The cell of the page at / explains errors to who asks. Embedded cells do what their pages say (explain).",
+    )
     waiting_connections: int = _key(
         2000, "Connections of pages on which nobody has evaluated yet; further pages ask for kernels by POST."
     )

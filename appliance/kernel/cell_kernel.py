@@ -34,6 +34,7 @@ from appliance.kernel.publisher import Publisher
 from appliance.kernel.session_files import SessionFiles, names_files
 from appliance.kernel.streams import Stream, Ticker
 from appliance.kernel.string_decorators import StringDecorators, resolved
+from appliance.kernel.study_aids import StudyAids
 from appliance.zygote import sandbox
 
 #: Messages taken from the shell socket before they are run; the rest waits in ZeroMQ.
@@ -135,6 +136,7 @@ class CellKernel(IPythonKernel):
         #: The interacts of visitors' programs; set when the kernel is built.
         self.runs: Any = None
         self.shell_handlers[UPDATE] = self.update_interact
+        self._aids = StudyAids(self)
         self._files = SessionFiles(sandbox.HOME)
         self.session.prepare_display = self._with_files
         self._ticker = Ticker(self.flush_streams)
@@ -322,9 +324,10 @@ class CellKernel(IPythonKernel):
                 result = await self._run_cell(code, silent, store_history)
                 if result.success and not silent:
                     self._run_checks()
+                error = result.error_before_exec or result.error_in_exec
+                self._aids.tell(code, error)
         finally:
             self._restore_input()
-        error = result.error_before_exec or result.error_in_exec
         failed = not result.success or getattr(shell, "_last_traceback_during_displayhook", False)
         reply: dict[str, Any] = {"status": "error" if failed else "ok", "execution_count": shell.execution_count - 1}
         if failed:

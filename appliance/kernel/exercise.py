@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from appliance.kernel.interacts import guess
+from appliance.kernel.interacts.called import Called
 from appliance.kernel.interacts.choice_controls import UpdateButton
 from appliance.kernel.interacts.runs import interact
 from appliance.kernel.interacts.text_controls import ExpressionBox, InputGrid
@@ -219,16 +220,6 @@ def _hints_of(hints: Any) -> list[str]:
     return [str(hint) for hint in hints]
 
 
-class _Called:
-    """A function without parameters of its own for an interact. ``names``: what expressions of visitors may use."""
-
-    def __init__(self, function: Callable[..., None], names: dict[str, Any]) -> None:
-        self._function, self.__globals__ = function, names
-
-    def __call__(self, **controls: Any) -> None:
-        self._function(**controls)
-
-
 def usable(names: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     """Return what attempts may name: what was there ``before``, and what the program imported; none of its values."""
     return {
@@ -266,7 +257,7 @@ class Exercises:
         def pose(again: Any) -> None:
             self._pose(*(waiting.pop() if waiting else self._asked(program)), solved)
 
-        interact(_Called(pose, {}), controls=[("again", UpdateButton("New question"))], layout=[["_output"], ["again"]])
+        interact(Called(pose, {}), controls=[("again", UpdateButton("New question"))], layout=[["_output"], ["again"]])
 
     def _asked(self, program: str) -> tuple[Question, dict[str, Any]]:
         shell = self._kernel.shell
@@ -302,7 +293,7 @@ class Exercises:
         controls: list[tuple[str, Control]] = [("answer", question.control)]
         if not isinstance(question.control, InputGrid):  # which has a button of its own
             controls.append(("submit", UpdateButton("Submit")))
-        interact(_Called(judge, names), controls=controls)
+        interact(Called(judge, names), controls=controls)
 
     def _say(self, text: str) -> None:
         plain = html.unescape(re.sub(r"<[^>]*>", "", text))

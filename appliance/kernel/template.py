@@ -104,7 +104,14 @@ def build(preload: list[str], warm_up: list[str]) -> Template:
     if "ipywidgets" in sys.modules:
         importlib.import_module("appliance.kernel.interacts.widget_face")
     sage_api.install(kernel)
-    own = {"Color": color_class(), "exercise": Exercises(kernel).exercise}
+    dynamics = kernel.runs.dynamics
+    own = {
+        "Color": color_class(),
+        "exercise": Exercises(kernel).exercise,
+        "dynamic": dynamics.dynamic,
+        "dynamic_expression": dynamics.dynamic_expression,
+        "dynamicexpression": dynamics.dynamic_expression,  # as SageMathCell's source spells it
+    }
     names = {"sys": sys, "os": os, **interacts.NAMES, **own}
     kernel.shell.user_ns.update(names)
     kernel.shell.user_ns_hidden.update(names)

@@ -55,6 +55,7 @@ class Page:
         analytics: Analytics = NO_ANALYTICS,
         *,
         several_languages: bool = False,
+        explains_errors: bool = False,
     ) -> None:
         self._permalinks = permalinks
         self._analytics = analytics
@@ -62,6 +63,7 @@ class Page:
         self._current_name = current_name
         # A menu asks the server what it has.
         self._languages = 'languages="*"' if several_languages else ""
+        self._explain = "explain" if explains_errors else ""
         self._template = string.Template(TEMPLATE.read_text(encoding="utf-8"))
 
     def routes(self) -> Sequence[Route]:
@@ -78,6 +80,7 @@ class Page:
             script=html.escape(self._current_name("embedded_cell.js")),
             language=html.escape(cell.language),
             languages=self._languages,
+            explain=self._explain,
             autoeval="autoeval" if given else "",
             code=script_json(cell.code),
             interacts=script_json(cell.interacts),

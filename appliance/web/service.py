@@ -238,6 +238,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
             files.current_name,
             analytics.load(config),
             several_languages=len(config.environment) > 1,
+            explains_errors=config.web.explain_errors,
         ).routes(),
         *Health(config, kernels, pool, permalinks, reactor, random_factor, utc_now).routes(),
         *Documents(access).routes(),

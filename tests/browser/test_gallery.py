@@ -38,6 +38,7 @@ SHOWN = {
     "readonly": "42",
     "hidden": "nothing but this",
     "unshared": "not shared",
+    "explained": "NameError",
     "linked-1": "",
     "linked-2": "21",
     "menu": "either",
@@ -92,6 +93,9 @@ def test_every_cell_of_the_gallery(page, site, foreign, watch, scheme):
     }
     for name in SHOWN:
         evaluate(page, name)
+    explained = CellOnPage(page, "#explained")
+    explained.button("Explain the error").click()
+    expect(explained.root.get_by_text("A name is written in two ways.").last).to_be_visible()
     assert watch.complaints == []
     # one after the other: a browser draws only frames that are near
     for name in SHOWN if PICTURES else ():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Use = Callable[[Locator], None]
 
 #: Before each group: colours, matrices and vectors are among the values.
-IMPORTS = "import numpy, sympy\n"
+IMPORTS = "import ipywidgets, numpy, sympy\n"
 
 
 def keys(*pressed: str, handle: int = 0) -> Use:
@@ -200,6 +200,8 @@ GUESSES: list[Row] = [
     ("('label', (0, 10, 1))", "0 int", keys("ArrowRight"), "1 int"),
     ("('label', (4, (0, 10, 1)))", "4 int", keys("ArrowRight"), "5 int"),
     ("(6, ('label', (0, 10, 1)))", "6 int", keys("ArrowRight"), "7 int"),
+    ("('label', Checkbox(False))", "False bool", tick, "True bool"),
+    ("ipywidgets.IntSlider(3)", "3 int", keys("ArrowRight"), "4 int"),
 ]
 
 
@@ -261,3 +263,25 @@ def test_no_change_runs_an_interact_that_has_a_button_for_it(page, site):
     expect(result).to_have_text("n is 5 ''\n")
     cell.output.get_by_role("button", name="Update").click()
     expect(result).to_have_text("n is 6 ''\n")
+
+
+def test_variables_are_controls_and_expressions_follow_them(page, site):
+    page.goto(site + "/")
+    cell = CellOnPage(page)
+    cell.evaluate(
+        "t = 3\ndynamic(t=(0, 10, 1), word=['ab', 'cd'])\ndynamic_expression('word * t', 't, word')\n"
+        "@interact\ndef f(seven=Button(text='Seven', value=True, default=False)):\n"
+        "    global t\n    if seven:\n        t = 7\n    print('t is', t)"
+    )
+    output = cell.output
+    shown, slider = output.get_by_label("word * t"), output.locator(".interact-t .widget-readout")
+    expect(shown).to_have_value("'ababab'")
+    expect(shown).to_be_disabled()
+    keys("ArrowRight")(output.locator(".interact-t"))
+    expect(shown).to_have_value("'abababab'")
+    click("cd")(output.locator(".interact-word"))
+    expect(shown).to_have_value("'cdcdcdcd'")
+    output.get_by_role("button", name="Seven").click()
+    expect(slider).to_have_text("7")
+    expect(shown).to_have_value("'cdcdcdcdcdcdcd'")
+    expect(output.get_by_text("t is 7")).to_be_visible()

@@ -266,3 +266,22 @@ def test_a_single_kernel_lives_on_with_its_interact(appliance):
             "False\n"
         )
         appliance.request("DELETE", f"/kernel/{visitor.kernel_id}")
+
+
+@pytest.mark.parametrize("modern", [False, True])
+def test_a_dynamic_variable_is_the_same_in_the_next_cell(visitor, modern):
+    answer = visitor.evaluate("dynamic(n=(0, 10, 1)); dynamic_expression('n * n', 'n')", modern=modern)
+    assert answer.reply["status"] == "ok", answer.stderr
+    if modern:
+        visitor.until_idle(visitor.set_widget(model(answer, "SelectionSliderModel"), {"index": 4}))
+        text = model(answer, "TextModel")
+    else:
+        visitor.update(data_of(answer, "application/sage-interact")["new_interact_id"], {"n": 4})
+    assert visitor.evaluate("print(n)", modern=modern).stdout == "4\n"
+    changed = visitor.evaluate("n = 9", modern=modern)
+    if modern:
+        updates = [c for c in changed.contents("comm_msg") if c["comm_id"] == text]
+        assert updates[-1]["data"]["state"]["value"] == "81"
+    else:
+        said = [c["data"].get("application/sage-interact-update") for c in changed.contents("display_data")]
+        assert [update["value"] for update in said if update] == [9, "81"]

@@ -11,23 +11,25 @@ import { createEditor, offersCompletions, replaceCode, setLanguage } from "./edi
 import { IDLE, step } from "./evaluation.js";
 import type { Effect, Evaluation, Happening, Outcome } from "./evaluation.js";
 import type { SavedInteract } from "./interacts.js";
+import type { Explain } from "./explanation.js";
 import type { Ending, Kernel, Listener } from "./kernel.js";
 import { LanguageMenu } from "./language_menu.js";
 import { prepareLease } from "./lease_socket.js";
 import { PAGE_SESSION, executeRequest, textOf } from "./messages.js";
-import type { Json, KernelMessage, Request } from "./messages.js";
+import type { KernelMessage, Request } from "./messages.js";
 import { outputOf, pagesOf } from "./output_items.js";
 import type { Check } from "./options.js";
 import { Transcript } from "./notebook.js";
 import { OutputView } from "./output_view.js";
 import { whenSomebodyIsHere } from "./presence.js";
+import { Progress } from "./progress.js";
 import { Reports } from "./reports.js";
 import type { Server, Wanted } from "./server.js";
 import { FreshSession } from "./session.js";
-import { Sharing } from "./sharing.js";
-import type { SharedCell } from "./sharing.js";
+import { Sharing, sharedCell } from "./sharing.js";
 import { filesOf } from "./session_files.js";
 import type { LinkedSession } from "./session.js";
+import { StudyAids } from "./study_aids.js";
 import { languageOf, stringsFor } from "./strings/catalogue.js";
 import type { Strings } from "./strings/catalogue.js";
 import { Summary } from "./summary.js";
@@ -43,6 +45,8 @@ export interface CellOptions {
   readonly interacts: readonly SavedInteract[];
   /** Programs that judge what the visitor's program did. */
   readonly checks: readonly Check[];
+  /** What is said of errors to who asks. */
+  readonly explain: Explain;
   /** Languages to choose from; the first is chosen at the beginning. At least one. */
   readonly languages: readonly [string, ...string[]];
   /** Environment and profile of the server; "" is what the language needs, and the default profile. */
@@ -58,8 +62,6 @@ export interface CellOptions {
 
 /** A kernel that has not reacted to an interrupt after this long may be ended. */
 const INTERRUPT_MILLISECONDS = 2_000;
-
-const CLOCK_MILLISECONDS = 1_000;
 
 /** An evaluation that is over sooner never looks busy: the page is drawn anew once, with the output, instead of before. */
 const QUICK_MILLISECONDS = 60;
@@ -78,6 +80,8 @@ export class Cell {
   private readonly leavePresence: () => void;
   private readonly sharing: Sharing;
   private readonly reports: Reports;
+  private readonly progress: Progress;
+  private readonly aids: StudyAids;
   private readonly texts: Strings;
 
   private readonly attached: AttachmentsPanel;
@@ -90,14 +94,9 @@ export class Cell {
   private request: Request | undefined;
   private silence: () => void = () => undefined;
   private patience: ReturnType<typeof setTimeout> | undefined;
-  private clock: ReturnType<typeof setInterval> | undefined;
   private busySoon: ReturnType<typeof setTimeout> | undefined;
-  private startedAt = 0;
-  /** How many visitors are before this one while all kernels are taken. */
-  private before: number | undefined;
   private summary = new Summary("");
   private transcript = new Transcript();
-  private connected = true;
   private readonly checks: readonly Check[];
   /** Interacts of a permalink, until its code is evaluated. */
   private restored: { readonly code: string; readonly interacts: readonly SavedInteract[] } | undefined;
@@ -112,6 +111,7 @@ export class Cell {
     this.wanted = options.wanted;
     this.menu = new LanguageMenu(options.languages, options.wanted, options.server, this.texts, () => {
       setLanguage(this.editor, this.menu.language, this.menu.label, this.texts.editorKeys, this.server.asset("modes.js"));
+      this.aids.programmed = this.menu.language;
     });
     this.checks = options.checks;
     this.restored = { code: options.code, interacts: options.interacts };
@@ -125,6 +125,24 @@ export class Cell {
         this.view.announce(text);
       },
     });
+    this.aids = new StudyAids({
+      texts: this.texts,
+      language: options.speaks ?? languageOf(options.input),
+      explain: options.explain,
+      editable: !options.readOnly && !options.hide.has("editor"),
+      replace: (code) => {
+        this.code = code;
+        this.focus();
+      },
+      idleKernel: () => this.keptKernel,
+      announce: (text) => {
+        this.view.announce(text);
+      },
+      changed: () => {
+        this.view.showOutput();
+      },
+    });
+    this.aids.programmed = this.menu.language;
     this.view = new CellView(
       {
         input: options.input,
@@ -135,6 +153,7 @@ export class Cell {
         hidden: options.hide,
         aliases: options.aliases,
         restart: options.linked !== undefined,
+        aids: this.aids,
         texts: this.texts,
       },
       {
@@ -162,6 +181,7 @@ export class Cell {
     );
     this.attached.listen(this.view.input);
     this.reports = new Reports(this.view, this.texts);
+    this.progress = new Progress(this.view, this.texts, () => this.state.phase);
     this.editor = createEditor({
       parent: this.view.editor,
       root: this.view.root,
@@ -198,7 +218,12 @@ export class Cell {
     this.leavePresence = whenSomebodyIsHere(this.view.input, () => {
       this.prepare();
     });
-    const shown = this.shown(options.input);
+    const shown = sharedCell(options.input, () => ({
+      code: this.code,
+      language: this.menu.language,
+      outputs: this.transcript.list,
+      interacts: this.savedInteracts,
+    }));
     this.leaveLink = this.linked?.join((ending) => {
       if (this.kernel) this.linkLost(ending);
     }, shown);
@@ -315,12 +340,11 @@ export class Cell {
   /** From here on, nothing of the evaluation under way is heard. */
   private abandon(): void {
     this.evaluation += 1;
-    this.connected = true;
+    this.progress.end();
     this.view.askNoMore();
     this.silence();
     this.silence = () => undefined;
     clearTimeout(this.patience);
-    clearInterval(this.clock);
   }
 
   private lease(): void {
@@ -332,19 +356,16 @@ export class Cell {
     this.view.showFiles(undefined);
     this.view.leaveFullScreen();
     this.outputs.begin();
-    this.startedAt = performance.now();
-    this.before = undefined;
-    this.clock = setInterval(() => {
-      this.showElapsed();
-    }, CLOCK_MILLISECONDS);
+    this.progress.begin();
     const waiting = (before: number): void => {
-      if (evaluation === this.evaluation) this.showPlace(before);
+      if (evaluation === this.evaluation) this.progress.place(before);
     };
     const { code } = this;
+    this.aids.begin(code);
     const interacts = this.restored?.code === code ? this.restored.interacts : [];
     this.restored = undefined;
     this.evaluated = code;
-    const request = executeRequest(PAGE_SESSION, this.menu.sent(code), { interacts, checks: this.checks });
+    const request = executeRequest(PAGE_SESSION, this.menu.sent(code), { interacts, checks: this.checks, aids: this.aids.metadata });
     this.request = request;
     const wanted = { ...this.wanted, environment: this.menu.environment ?? "" };
     const opened = this.attached.opened((now) => (this.linked ?? this.fresh).open(waiting, wanted, now ? request : undefined), () => evaluation === this.evaluation);
@@ -375,7 +396,7 @@ export class Cell {
         if (evaluation === this.evaluation) this.receive(message);
       },
       connection: (up) => {
-        if (evaluation === this.evaluation) this.showConnection(up);
+        if (evaluation === this.evaluation) this.progress.connection(up);
       },
       lost: () => {
         if (evaluation === this.evaluation) this.outputs.push({ kind: "stream", name: "stderr", text: `\n[${this.texts.outputLost}]\n` });
@@ -395,8 +416,13 @@ export class Cell {
 
   /** The kernel of linked cells, which knows their variables, when no cell is using it. */
   private get idleKernel(): Kernel | undefined {
+    return this.linked && this.keptKernel;
+  }
+
+  /** The kernel of the last evaluation, when it is still there. */
+  private get keptKernel(): Kernel | undefined {
     const { kernel } = this;
-    return this.linked && this.state.phase === "idle" && kernel && !kernel.ending ? kernel : undefined;
+    return this.state.phase === "idle" && kernel && !kernel.ending ? kernel : undefined;
   }
 
   private receive(message: KernelMessage): void {
@@ -423,6 +449,7 @@ export class Cell {
       this.view.showFiles(listing);
       return;
     }
+    if (this.aids.hear(message)) return;
     const item = outputOf(message);
     if (!item) return;
     this.summary.add(item);
@@ -442,7 +469,8 @@ export class Cell {
       this.outputs.end();
       this.view.showFrames();
     }
-    this.reports.finished(outcome, performance.now() - this.startedAt, this.summary.toString(), () => {
+    this.aids.ended(outcome);
+    this.reports.finished(outcome, this.progress.elapsed, this.summary.toString(), () => {
       this.evaluate();
     });
   }
@@ -457,31 +485,9 @@ export class Cell {
     this.view.announce(this.texts.asks(prompt));
   }
 
-  private showConnection(up: boolean): void {
-    this.connected = up;
-    if (!up) this.view.showStatus(this.texts.connectionLost);
-    this.view.announce(up ? this.texts.connectedAgain : this.texts.connectionLost);
-    if (up) this.showElapsed();
-  }
-
   private linkLost(ending: Ending): void {
     this.kernel = undefined;
     this.reports.ended(ending, this.texts.variablesLost);
-  }
-
-  private showElapsed(): void {
-    if (!this.connected || (this.state.phase !== "running" && this.state.phase !== "starting")) return;
-    if (this.state.phase === "starting" && this.before !== undefined) return;
-    const words = this.state.phase === "running" ? this.texts.running : this.texts.starting;
-    this.view.showStatus(`${words} · ${Math.round((performance.now() - this.startedAt) / 1000)} s`);
-  }
-
-  private showPlace(before: number): void {
-    if (before === this.before) return;
-    this.before = before;
-    const text = this.texts.waiting(before);
-    this.view.showStatus(text);
-    this.view.announce(`${text}.`);
   }
 
   private async share(): Promise<void> {
@@ -496,29 +502,6 @@ export class Cell {
     } finally {
       this.view.setSharing(false);
     }
-  }
-
-  /** This cell as those see it who share it; `place`: where it is on the page. */
-  private shown(place: Node): SharedCell {
-    const code = (): string => this.code;
-    const language = (): string => this.menu.language;
-    const outputs = (): readonly Json[] => this.transcript.list;
-    const interacts = (): readonly SavedInteract[] => this.savedInteracts;
-    return {
-      place,
-      get code() {
-        return code();
-      },
-      get language() {
-        return language();
-      },
-      get outputs() {
-        return outputs();
-      },
-      get interacts() {
-        return interacts();
-      },
-    };
   }
 }
 

@@ -15,7 +15,7 @@ const CORNERS = "M3 6V3h3M10 3h3v3M13 10v3h-3M6 13H3v-3";
 const LINK = "M6.5 9.5l3-3M7 4.5l1-1a3 3 0 0 1 4.2 4.2l-1.4 1.4M9 11.5l-1 1a3 3 0 0 1-4.2-4.2l1.4-1.4";
 
 /** Parts that `hide` can name. */
-export type Part = "editor" | "fullScreen" | "evalButton" | "language" | "attach" | "share" | "output" | "files";
+export type Part = "editor" | "fullScreen" | "evalButton" | "language" | "attach" | "share" | "output" | "files" | "variables";
 
 export type Tone = "info" | "warning" | "error";
 
@@ -35,6 +35,8 @@ export interface ViewOptions {
   readonly hidden: ReadonlySet<Part>;
   /** Whether the kernel can be restarted: linked cells keep one. */
   readonly restart: boolean;
+  /** What stands below the output for who learns, and the button in the bar that belongs to it. */
+  readonly aids: { readonly element: HTMLElement; readonly button: HTMLElement; readonly shown: boolean };
   /** Further class names, by the cell's own; for pages that style or script another product's names. */
   readonly aliases: Readonly<Record<string, string>>;
   readonly texts: Strings;
@@ -82,6 +84,7 @@ export class CellView {
   private readonly files: FilesPanel;
   readonly sharePanel: SharePanel;
 
+  private readonly aids: ViewOptions["aids"];
   private readonly filesHidden: boolean;
   readonly input: HTMLElement;
   private readonly output: HTMLElement;
@@ -104,6 +107,7 @@ export class CellView {
     const { texts } = options;
     this.texts = texts;
     this.files = new FilesPanel(texts);
+    this.aids = options.aids;
     this.phases = phaseTexts(texts);
     this.stopLabel.textContent = texts.stop;
     this.run = make(
@@ -139,10 +143,11 @@ export class CellView {
     full.title = `${texts.fullScreen} (F11)`;
     const help = make("button", "ca-button ca-quiet ca-help", { type: "button", "aria-label": texts.keysTitle, "aria-keyshortcuts": "F1" }, "?");
     help.title = `${texts.keysTitle} (F1)`;
-    const meta = make("span", "ca-meta", {}, language, restart, options.attach.button, this.share, full, help);
+    const variables = make("span", "", {}, options.aids.button);
+    const meta = make("span", "ca-meta", {}, language, restart, variables, options.attach.button, this.share, full, help);
     const bar = make("div", "ca-bar", {}, this.run, this.stop, this.status, hint, meta);
     this.input = make("section", "ca-scope ca-input", { "aria-label": numbered(texts.cell) }, this.editor, bar, options.attach.element, this.sharePanel.element, this.live);
-    this.output = make("section", "ca-scope ca-output", { "aria-label": numbered(texts.output) }, this.activity, this.stored, this.frames, this.files.element, this.question, this.notice);
+    this.output = make("section", "ca-scope ca-output", { "aria-label": numbered(texts.output) }, this.activity, this.stored, this.frames, this.files.element, this.question, this.notice, options.aids.element);
     this.fullScreen = new FullScreen(this.input, full, events.listing, events.resized);
     const keys = new KeysDialog(texts, this.input);
     this.input.append(keys.element);
@@ -161,6 +166,7 @@ export class CellView {
     options.attach.button.hidden = hidden.has("attach");
     this.frames.hidden = hidden.has("output");
     this.filesHidden = hidden.has("files");
+    variables.hidden = hidden.has("variables") || hidden.has("editor");
     bar.hidden = [this.run, language, this.share, options.attach.button, this.editor].every((part) => part.hidden);
     this.addAliases(options.aliases);
 
@@ -277,11 +283,11 @@ export class CellView {
   }
 
   /** An output section without anything in it is not seen, but there: a frame in it is laid out before it is needed. */
-  private showOutput(): void {
+  showOutput(): void {
     const framed = this.frames.querySelector(".ca-frame:not(.ca-frame-next)") !== null;
     const stored = !this.stored.hidden && this.stored.assignedElements().length > 0;
     const asked = !this.question.hidden;
-    const empty = !this.looksBusy && this.notice.hidden && this.files.element.hidden && !framed && !stored && !asked;
+    const empty = !this.looksBusy && this.notice.hidden && this.files.element.hidden && !framed && !stored && !asked && !this.aids.shown;
     this.output.classList.toggle("ca-parked", empty);
   }
 

@@ -2,7 +2,7 @@
 
 import { Cell } from "./cell.js";
 import { savedIn } from "./interacts.js";
-import { checksOf, codeIn, interactsIn, languagesOf, partsOf } from "./options.js";
+import { checksOf, codeIn, explainOf, interactsIn, languagesOf, partsOf } from "./options.js";
 import type { Server } from "./server.js";
 import { linkedSession } from "./session.js";
 
@@ -11,7 +11,8 @@ function flag(element: Element, name: string): boolean {
   return element.hasAttribute(name) && element.getAttribute(name) !== "false";
 }
 
-/** Define the element. Its attributes: language, languages, environment, profile, readonly, autoeval, linked, link-key, hide, evaluate-label, ui-language, root. */
+/** Define the element. Its attributes: language, languages, environment, profile, readonly, autoeval, linked, link-key, hide, explain,
+ * evaluate-label, ui-language, root. */
 export function defineElement(serverAt: (root: string | null) => Server): void {
   if (customElements.get("code-cell")) return;
 
@@ -82,6 +83,7 @@ export function defineElement(serverAt: (root: string | null) => Server): void {
         code,
         interacts: savedIn(interactsIn(this)),
         checks: checksOf(undefined, this),
+        explain: explainOf(flag(this, "explain"), undefined, this),
         languages: languagesOf(this.getAttribute("languages"), this.getAttribute("language"), "python"),
         wanted: { environment: this.getAttribute("environment") ?? "", profile: this.getAttribute("profile") ?? "" },
         readOnly: flag(this, "readonly"),

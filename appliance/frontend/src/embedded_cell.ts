@@ -5,7 +5,7 @@ import { defineElement } from "./element.js";
 import { savedIn } from "./interacts.js";
 import { isObject } from "./messages.js";
 import type { Json } from "./messages.js";
-import { checksOf, codeOf, elementsOf, languagesOf, linkKeyOf, partsOf, wantedOf, withTemplate } from "./options.js";
+import { checksOf, codeOf, elementsOf, explainOf, languagesOf, linkKeyOf, partsOf, wantedOf, withTemplate } from "./options.js";
 import { findRoot, rememberScript } from "./root.js";
 import { Server } from "./server.js";
 import { linkedSession } from "./session.js";
@@ -44,6 +44,7 @@ function makeCell(given: unknown): CellHandle {
   const key = linkKeyOf(options, `call ${calls}`);
   const code = codeOf(options, element);
   const checks = checksOf(options.checks, element);
+  const explain = explainOf(options.explain, options.explanations, element);
   const hide = partsOf(options.hide);
   element.textContent = "";
   const input = shadowIn(element);
@@ -56,6 +57,7 @@ function makeCell(given: unknown): CellHandle {
     code,
     interacts: savedIn(options.interacts),
     checks,
+    explain,
     languages: languagesOf(options.languages, options.language, "python"),
     wanted: wantedOf(options),
     readOnly: options.readonly === true,

@@ -4,7 +4,7 @@ import { Cell } from "./cell.js";
 import { savedIn } from "./interacts.js";
 import { isObject, textOf } from "./messages.js";
 import type { Json } from "./messages.js";
-import { checksOf, codeOf, elementsOf, languagesOf, linkKeyOf, partsOf, wantedOf, withTemplate } from "./options.js";
+import { checksOf, codeOf, elementsOf, explainOf, languagesOf, linkKeyOf, partsOf, wantedOf, withTemplate } from "./options.js";
 import { findRoot, rememberScript } from "./root.js";
 import { provideJQuery } from "./small_jquery.js";
 import type { Part } from "./cell_view.js";
@@ -78,11 +78,14 @@ function build(info: CellInfo, location: HTMLElement, options: Json, key: string
   const server = new Server(findRoot(window.sagecell?.root, "sagecell-root", FILE));
   const code = codeOf(options, location).trim();
   const checks = checksOf(options.checks, location);
+  const explain = explainOf(options.explain, options.explanations, location);
   const holder = holderOf(location);
   const output = elementsOf(options.outputLocation)[0] ?? holder;
   holder.textContent = "";
   const hide = options.mode === "debug" ? new Set<Part>() : partsOf(options.hide);
   if (key !== undefined) hide.add("share");
+  // pages made for SageMathCell do not expect it
+  if (options.variables !== true) hide.add("variables");
   for (const element of [holder, output]) element.classList.add("sagecell");
   const { editor } = options;
   const cell = new Cell({
@@ -93,6 +96,7 @@ function build(info: CellInfo, location: HTMLElement, options: Json, key: string
     code,
     interacts: savedIn(options.interacts),
     checks,
+    explain,
     languages: languagesOf(options.languages, options.defaultLanguage, "sage"),
     wanted: wantedOf(options),
     readOnly: typeof editor === "string" && editor.endsWith("-readonly"),

@@ -92,16 +92,21 @@ function request(channel: Request["channel"], type: string, session: string, con
 export interface Extras {
   readonly interacts?: readonly unknown[];
   readonly checks?: readonly unknown[];
+  /** What the kernel is to tell beside the output (`study_aids.ts`). */
+  readonly aids?: Json;
+  /** Run without being seen, as a question to the kernel. */
+  readonly silent?: boolean;
 }
 
 /** Make an `execute_request` (Jupyter messaging, "Execute"). */
-export function executeRequest(session: string, code: string, { interacts = [], checks = [] }: Extras = {}): Request {
+export function executeRequest(session: string, code: string, extras: Extras = {}): Request {
+  const { interacts = [], checks = [], aids = {}, silent = false } = extras;
   const content = {
     code,
-    silent: false,
+    silent,
     store_history: false,
-    user_expressions: { _sagecell_files: "sys._sage_.new_files()" },
-    allow_stdin: true,
+    user_expressions: silent ? {} : { _sagecell_files: "sys._sage_.new_files()" },
+    allow_stdin: !silent,
     stop_on_error: true,
   };
   return request("shell", "execute_request", session, content, {
@@ -109,6 +114,7 @@ export function executeRequest(session: string, code: string, { interacts = [], 
     widgets: true,
     ...(interacts.length > 0 ? { interacts } : {}),
     ...(checks.length > 0 ? { checks } : {}),
+    ...aids,
   });
 }
 

@@ -1,6 +1,8 @@
 /** What pages pass to `makeCell` and `makeSagecell`: parsed here into what a cell needs. */
 
 import type { Part } from "./cell_view.js";
+import { ruleOf } from "./explanation.js";
+import type { Explain, Explainer } from "./explanation.js";
 import { EVERY } from "./languages.js";
 import { isObject, textOf } from "./messages.js";
 import type { Json } from "./messages.js";
@@ -17,6 +19,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   output: "output",
   files: "attach",
   sessionFiles: "files",
+  variables: "variables",
 };
 
 function strings(value: unknown): string[] {
@@ -64,6 +67,7 @@ export interface Check {
 
 /** `<script>` children that are not the code. */
 const CHECK = 'script[type="text/x-check"]';
+const EXPLANATION = 'script[type="text/x-explanation"]';
 const INTERACTS = "script.cell-interacts";
 
 /** Output that came with the page. */
@@ -79,6 +83,23 @@ export function checksOf(given: unknown, element: Element): Check[] {
   ];
 }
 
+/**
+ * Return what is said of errors: `explain` turns the kernel's explanations on, or is a function of the author's;
+ * further texts of the author's are a list, `explanations`, or held by the element.
+ */
+export function explainOf(explain: unknown, explanations: unknown, element: Element): Explain {
+  const listed = Array.isArray(explanations) ? explanations.filter(isObject) : [];
+  const held = [...element.querySelectorAll<HTMLScriptElement>(EXPLANATION)];
+  return {
+    kernel: explain === true,
+    rules: [
+      ...listed.map((rule) => ruleOf(textOf(rule.error), textOf(rule.match), textOf(rule.text))),
+      ...held.map(({ dataset, textContent }) => ruleOf(dataset.error ?? "", dataset.match ?? "", textContent.trim())),
+    ],
+    hook: typeof explain === "function" ? (explain as Explainer) : undefined,
+  };
+}
+
 /** Return the state of interacts that an element holds, as JSON. */
 export function interactsIn(element: Element): string {
   return element.querySelector(INTERACTS)?.textContent ?? "[]";
@@ -87,11 +108,11 @@ export function interactsIn(element: Element): string {
 /** Return the code in an element: a textarea's value, a `<script>` child, or its text. Its script may hold a JSON string. */
 export function codeIn(element: Element): string {
   if (element instanceof HTMLTextAreaElement) return trimLines(element.value);
-  const scripts = `script[type]:not(${CHECK}, ${INTERACTS})`;
+  const scripts = `script[type]:not(${CHECK}, ${EXPLANATION}, ${INTERACTS})`;
   const script = element instanceof HTMLScriptElement ? element : element.querySelector<HTMLScriptElement>(scripts);
   if (!script) {
     const rest = element.cloneNode(true) as Element;
-    for (const other of rest.querySelectorAll(`${CHECK}, ${INTERACTS}, ${STORED}`)) other.remove();
+    for (const other of rest.querySelectorAll(`${CHECK}, ${EXPLANATION}, ${INTERACTS}, ${STORED}`)) other.remove();
     return trimLines(rest.textContent);
   }
   if (script.type === "application/json") {

@@ -15,6 +15,25 @@ export interface SharedCell extends NotebookCell {
   readonly interacts: readonly SavedInteract[];
 }
 
+/** Return a cell whose properties are those of the moment at which they are asked for; `place`: where it is on the page. */
+export function sharedCell(place: Node, now: () => Omit<SharedCell, "place">): SharedCell {
+  return {
+    place,
+    get code() {
+      return now().code;
+    },
+    get language() {
+      return now().language;
+    },
+    get outputs() {
+      return now().outputs;
+    },
+    get interacts() {
+      return now().interacts;
+    },
+  };
+}
+
 /** Return cells in the order in which they stand on their page. Shadow trees stand where their hosts do. */
 export function inOrder<Cell extends { readonly place: Node }>(cells: readonly Cell[]): Cell[] {
   const hostOf = (node: Node): Node => {

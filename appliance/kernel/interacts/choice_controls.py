@@ -63,6 +63,13 @@ class Selector(Control):
         """Return the value chosen."""
         return self.values[self.value]
 
+    def in_transit(self, value: Any) -> int:
+        """Return the index of a value."""
+        try:
+            return self.values.index(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is not one of the values of the selector") from None
+
     def message(self) -> dict[str, Any]:
         """Describe it."""
         return {

@@ -114,6 +114,13 @@ class Control:
         """Return ``value`` as this control can hold it. Raises `ValueError`, `TypeError`."""
         return value
 
+    def in_transit(self, value: Any) -> Any:
+        """Return the value in transit for which the function receives ``value``, or what comes nearest.
+
+        Raises `ValueError`, `TypeError` for what it cannot hold.
+        """
+        return self.constrained(value)
+
     def constrained_entry(self, value: Any, index: int) -> Any:
         """Return one entry of a value that is a list."""
         return value

@@ -15,6 +15,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from appliance.kernel.interacts import model
+from appliance.kernel.interacts.dynamic import Dynamics
 from appliance.kernel.interacts.sage_face import SageFace, speaks_sage
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Runs:
         self._running: list[Interact] = []
         self._interruptible = False
         self._watch = _Watch(self)
+        shell = kernel.shell
+        self.dynamics = Dynamics(self, shell.user_ns, lambda name: name in shell.user_ns_hidden)
 
     # -- what interacts ask for -----------------------------------------------------------------------------------
 
@@ -101,6 +104,8 @@ class Runs:
                 continue
             with contextlib.suppress(Superseded, KeyboardInterrupt), self.kernel._interruptible():
                 self.run(interact, settling=True)
+        with contextlib.suppress(KeyboardInterrupt), self.kernel._interruptible():
+            self.dynamics.settle()
 
     def run(self, interact: Interact, *, settling: bool = False) -> None:
         """Run it now. Its errors are shown in its output and go no further."""

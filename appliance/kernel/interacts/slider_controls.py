@@ -99,6 +99,12 @@ class DiscreteSlider(Control):
         """Return the value or the two."""
         return tuple(self.values[index] for index in self.value) if self.range_slider else self.values[self.value]
 
+    def in_transit(self, value: Any) -> Any:
+        """Return the index of a value, or of what is nearest to it; of two for a range."""
+        if self.range_slider:
+            return tuple(nearest_index(self.values, end) for end in _two(value, "a range slider"))
+        return nearest_index(self.values, value)
+
     def message(self) -> dict[str, Any]:
         """Describe it."""
         return {
@@ -221,6 +227,13 @@ class MultiSlider(Control):
         if not self.values:
             return list(self.value)
         return [choices[index] for choices, index in zip(self.values, self.value, strict=True)]
+
+    def in_transit(self, value: Any) -> list[Any]:
+        """Return the numbers, or the indices of what is nearest to the values."""
+        if not self.values:
+            return self.constrained(value)
+        entries = _for_each(value, self.number, "the value")
+        return [nearest_index(choices, entry) for choices, entry in zip(self.values, entries, strict=True)]
 
     def message(self) -> dict[str, Any]:
         """Describe it."""

@@ -136,6 +136,11 @@ class InputGrid(Control):
             raise ValueError(f"a grid of {self.nrows} by {self.ncols} takes rows of that shape, not {value!r}")
         return [[_text(entry) for entry in row] for row in value]
 
+    def in_transit(self, value: Any) -> list[list[str]]:
+        """Return the rows of a list or of a matrix; of a vector its one row."""
+        rows = value.tolist() if hasattr(value, "tolist") else value
+        return self.constrained([list(row) for row in rows.rows()] if hasattr(rows, "rows") else rows)
+
     def constrained_entry(self, value: Any, index: int) -> str:
         """Return the text of an entry."""
         return _text(value)

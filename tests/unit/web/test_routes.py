@@ -461,6 +461,12 @@ def test_a_server_with_several_environments_has_a_menu_of_them(permalinks):
     assert b'<code-cell language="python" languages="*"' in several.body
 
 
+def test_a_page_explains_errors_if_the_administrator_wants_that(permalinks):
+    assert b"explain" not in show(permalinks, "").body
+    explaining = ask(Page(permalinks, 1000, str, explains_errors=True).routes(), "GET", "/")
+    assert b'<code-cell language="python"  explain ' in explaining.body
+
+
 def test_the_empty_page_evaluates_nothing(permalinks):
     assert cell(show(permalinks, "")) == ("", "python", False)
 

@@ -50,8 +50,9 @@ def test_an_explicit_button_is_passed_through_kwargs():
     def f(**kwargs):
         calls.append(kwargs)
 
-    make(f, controls=[("button", Button(value="clicked"))])
+    proxy = make(f, controls=[("button", Button(value="clicked"))])
     assert calls == [{"button": ""}]
+    assert proxy._state() == {"button": False}
 
 
 def test_a_name_alone_is_a_text_box():
