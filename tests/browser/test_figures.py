@@ -111,6 +111,7 @@ def test_a_figure_of_plotly(cell, page, watch):
     )
     plot = cell.output.locator(".js-plotly-plot")
     expect(plot.get_by_text("Bars")).to_be_visible()
+    expect(cell.announced).to_contain_text("A picture.")
     page.mouse.move(*middle_of(plot.locator(".point path").nth(1)))
     expect(plot.locator(".hoverlayer")).to_contain_text("3")
     assert cell.frame_height >= 300
