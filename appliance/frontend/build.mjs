@@ -101,6 +101,23 @@ async function writeHashed(name, contents) {
   await write(names[name], contents);
 }
 
+/** Icons of buttons: the fonts that the style sheets of Font Awesome name lie beside them in a folder of their own. */
+const awesome = path.join(here, "node_modules", "@fortawesome", "fontawesome-free", "webfonts");
+const ICON_FONTS = ["fa-regular-400.woff2", "fa-solid-900.woff2"];
+
+async function copyIconFonts() {
+  for (const font of ICON_FONTS) await writeHashed(`fonts/${font}`, await readFile(path.join(awesome, font)));
+}
+
+/** Name the fonts of icons in a style sheet as they are named in dist/. */
+function withIconFonts(css) {
+  return css.replace(/url\("?[^)"]*\/webfonts\/([^)"]+)"?\)/g, (_, font) => {
+    const name = names[`fonts/${font}`];
+    if (!name) throw new Error(`a style sheet names the font ${font}, which is not there`);
+    return `url(${name})`;
+  });
+}
+
 /** KaTeX's style sheet names three formats of each font; every browser the bundles support reads WOFF2. */
 async function copyKatex() {
   const fonts = path.join(katex, "dist", "fonts");
@@ -135,6 +152,7 @@ await rm(dist, { recursive: true, force: true });
 await mkdir(dist, { recursive: true });
 // What is loaded by others comes first, so that they know its name.
 await copyKatex();
+await copyIconFonts();
 await bundle(
   {
     format: "esm",
@@ -147,16 +165,30 @@ await bundle(
   },
   writeHashed,
 );
+// plotly.js is a bundle of many packages already, which name their licences in comments alone.
+await bundle({ format: "esm", legalComments: "eof", entryPoints: [{ in: "src/frame/plotly.ts", out: "plotly" }] }, writeHashed);
+// What builds on the widgets takes their classes from that very file.
+const overWidgets = {
+  name: "over-widgets",
+  setup(build) {
+    build.onResolve({ filter: /^@jupyter-widgets\/base$/ }, () => ({ path: `./${names["widgets.js"]}`, external: true }));
+  },
+};
+await bundle(
+  { format: "esm", plugins: [overWidgets], entryPoints: [{ in: "src/frame/matplotlib.ts", out: "matplotlib" }] },
+  writeHashed,
+);
 await bundle(
   {
     loader: { ".css": "css", ".svg": "dataurl", ".png": "dataurl" },
+    external: ["*.woff2"],
     entryPoints: [
       { in: "src/frame/frame.css", out: "output_frame" },
       { in: "src/frame/widgets.css", out: "widgets" },
       { in: "src/page/page.css", out: "page" },
     ],
   },
-  writeHashed,
+  (name, contents) => writeHashed(name, withIconFonts(Buffer.from(contents).toString())),
 );
 await bundle({ format: "iife", entryPoints: [{ in: "src/frame/main.ts", out: "output_frame" }] }, writeHashed);
 await bundle(

@@ -212,6 +212,7 @@ class CellKernel(IPythonKernel):
         kind = message["header"]["msg_type"]
         if kind == "execute_request":
             self.session.buffers_as_text = message["metadata"].get("widgets") is True
+            self.session.modules.forget()  # each evaluation has an output frame of its own
         if kind == "execute_request" and self._abort:
             self._send_abort_reply(self._shell_socket, message, idents)
         else:

@@ -77,6 +77,8 @@ def build(preload: list[str], warm_up: list[str]) -> Template:
     Raises `RuntimeError` for a cell of ``warm_up`` that fails.
     """
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    # the page draws plotly's figures; plotly would take this kernel for something that cannot
+    os.environ.setdefault("PLOTLY_RENDERER", "plotly_mimetype")
     os.environ["IPYTHONDIR"] = "/tmp/ipython"  # noqa: S108 - the zygote's own tmpfs
     os.environ["MPLCONFIGDIR"] = "/tmp/matplotlib"  # noqa: S108
     # debugpy costs 100 ms in a fork and memory in all; kernels offer no debugger.

@@ -21,6 +21,7 @@ from jupyter_client.jsonutil import json_default
 from jupyter_client.session import DELIM, Session, extract_header
 
 from appliance.kernel.bounds import fitting_content
+from appliance.kernel.widget_modules import WidgetModules
 from appliance.signature import Signer
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class KernelSession(Session):
     """A session whose key, id and process id are set anew after a fork by `adopt`.
 
     ``output_metadata``: metadata of all output. ``outputs``: how many of `OUTPUT_TYPES` were sent. ``buffers_as_text``:
-    the client's connection carries JSON only, and buffers travel in base64 in the metadata, in both directions.
+    the client is a page of ours, whose connection carries JSON only: buffers travel in base64 in the metadata, in both
+    directions. ``modules``: the front ends of widgets that this page has.
     ``prepare_display``: returns what is sent of the forms of a displayed object.
     """
 
@@ -71,6 +73,7 @@ class KernelSession(Session):
         self.output_metadata: dict[str, Any] = {}
         self.outputs = 0
         self.buffers_as_text = False
+        self.modules = WidgetModules()
         self.prepare_display: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
         self._forget()
 
@@ -136,6 +139,8 @@ class KernelSession(Session):
         if buffers and self.buffers_as_text:
             metadata = {**(metadata or {}), BUFFERS: [base64.b64encode(buffer).decode("ascii") for buffer in buffers]}
             buffers = None
+        if msg_or_type == "comm_open" and self.buffers_as_text:
+            content = self.modules.shortened(content)
         whole = type(msg_or_type) is dict and not msg_or_type.get("buffers")
         special = buffers or header is not None or not (whole or type(msg_or_type) is str)
         if special or stream is None or not self._raw_key:

@@ -57,14 +57,14 @@ _ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
 REVALIDATE = "public, max-age=0, must-revalidate"
 
 #: Everything a kernel sent is shown in this file, in an opaque origin: `'self'` matches nothing there, so the origin
-#: is spelled out. There is no `frame-ancestors`: even its `*` keeps out pages without an origin of their own, which may
-#: have cells as well. The sandbox holds also when the file is opened by itself. See "Front end and output frame" in
-#: ARCHITECTURE.md.
+#: is spelled out. What it may fetch are blobs, which never leave the frame that made them: it offers them as files.
+#: There is no `frame-ancestors`: even its `*` keeps out pages without an origin of their own, which may have cells as
+#: well. The sandbox holds also when the file is opened by itself. See "Front end and output frame" in ARCHITECTURE.md.
 FRAME_FILE = "output_frame.html"
 _FRAME_POLICY = (
     "sandbox allow-scripts; default-src 'none'; script-src {origin} blob: 'unsafe-inline' 'unsafe-eval'; "
     "style-src {origin} 'unsafe-inline'; img-src data: blob:; media-src data: blob:; font-src {origin} data:; "
-    "connect-src 'none'; form-action 'none'; base-uri 'none'"
+    "connect-src blob:; form-action 'none'; base-uri 'none'"
 )
 
 #: Any other file, opened by itself, may do nothing.

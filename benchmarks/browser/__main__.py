@@ -1,5 +1,7 @@
 """``./dev bench browser``: milliseconds from the click on Evaluate to the first output on the screen, beside Thebe.
 
+A second table has those from a slider's value to its picture (`drag`).
+
 Chromium opens a page of another site, a visitor's mouse comes near, and presses. The clock runs from the click's time
 stamp to the first frame after the output is in the page. Every sample has a page and a kernel of its own.
 """
@@ -20,6 +22,7 @@ from playwright.async_api import async_playwright
 
 from benchmarks import machine, report
 from benchmarks.appliance_server import Appliance
+from benchmarks.browser.drag import drag
 from benchmarks.browser.pages import THEBE, Site, appliance_page, thebe_page
 from benchmarks.client import BenchmarkError
 from benchmarks.peers import JupyterServer
@@ -124,8 +127,8 @@ async def thebe_sample(browser: Browser, site: Site) -> tuple[float, float]:
     return ready, float(cold)
 
 
-async def contest(browser: Browser, servers: tuple[Appliance, StandardServer], rounds: int) -> Table:
-    """Measure in interleaved rounds."""
+async def contest(browser: Browser, servers: tuple[Appliance, StandardServer], rounds: int) -> tuple[Table, Table]:
+    """Measure clicks in interleaved rounds, then a drag."""
     appliance, standard = servers
     ours: list[tuple[float, float]] = []
     theirs: list[tuple[float, float]] = []
@@ -141,7 +144,8 @@ async def contest(browser: Browser, servers: tuple[Appliance, StandardServer], r
         for _ in range(rounds):
             ours.append(await appliance_sample(browser, site))
             theirs.append(await thebe_sample(browser, site))
-    return Table(
+        dragged = await drag(browser, site, root)
+    clicked = Table(
         "browser",
         "Click to first output: 1+1 in Chromium, page of another site, loopback",
         "ms",
@@ -156,9 +160,10 @@ async def contest(browser: Browser, servers: tuple[Appliance, StandardServer], r
             "loaded. Thebe's kernel was started with the page and is connected before the click, or is started by it.",
         ),
     )
+    return clicked, dragged
 
 
-async def run(options: argparse.Namespace) -> Table:
+async def run(options: argparse.Namespace) -> tuple[Table, Table]:
     """Start the servers and the browser, and measure."""
     executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if executable is None:
@@ -196,11 +201,12 @@ def main() -> int:
     ):
         parser.add_argument(option, type=pathlib.Path, default=ROOT / place / "bin" / "python")
     try:
-        table = asyncio.run(run(parser.parse_args()))
+        table, dragged = asyncio.run(run(parser.parse_args()))
     except (BenchmarkError, BrowserError, OSError, TimeoutError) as exc:
         print(f"benchmarks: {exc or type(exc).__name__}", file=sys.stderr)
         return BROKEN
-    print(*report.table_lines(table), sep="\n")
+    for measured in (table, dragged):
+        print(*report.table_lines(measured), sep="\n")
     median = table.series[0].median
     verdict = "pass" if median <= WANTED_MILLISECONDS else "FAIL"
     print(f"\n  {verdict}  median of the first click  <= {WANTED_MILLISECONDS:.0f} ms  {median:.1f} ms")

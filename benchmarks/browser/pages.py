@@ -48,6 +48,11 @@ def appliance_page(root: str) -> str:
     )
 
 
+def dragged_page(root: str, code: str) -> str:
+    """Return a page with a cell that holds ``code``."""
+    return _page(f'<script src="{root}/static/embedded_cell.js"></script>', f"<code-cell>{code}</code-cell>")
+
+
 def thebe_page(root: str, *, bootstrap: bool) -> str:
     """Return a page with a cell of Thebe; with ``bootstrap`` it starts its kernel when it is loaded."""
     options = {

@@ -125,3 +125,24 @@ def test_a_picture_as_a_widget(cell):
     )
     image = cell.output.locator("img.widget-image")
     assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 100
+
+
+def test_a_large_front_end_goes_to_each_output_once(page, foreign, site):
+    received = []
+    page.on("websocket", lambda socket: socket.on("framereceived", received.append))
+    cells = '<code-cell linked id="one"></code-cell><code-cell linked id="other"></code-cell>'
+    page.goto(foreign.publish(f'<script src="{site}/static/embedded_cell.js"></script>', cells))
+    one, other = CellOnPage(page, "#one"), CellOnPage(page, "#other")
+    one.evaluate(
+        COUNTER.replace('_esm = """', '_esm = "//" + "padding " * 7_000 + """')
+        + "import ipywidgets\nbutton = ipywidgets.Button(description='Another')\n"
+        "button.on_click(lambda _: display(Counter(value=3)))\nbutton"
+    )
+    other.evaluate("display(Counter(value=1))\ndisplay(Counter(value=2))")
+    for value in (1, 2):
+        expect(other.output.get_by_role("button", name=f"count is {value}")).to_be_visible()
+    assert sum("padding padding" in str(frame) for frame in received) == 1
+    # This output has never got it, and asks.
+    one.output.get_by_role("button", name="Another").click()
+    expect(one.output.get_by_role("button", name="count is 3")).to_be_visible()
+    assert sum("padding padding" in str(frame) for frame in received) == 2

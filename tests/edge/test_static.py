@@ -62,7 +62,7 @@ def test_the_output_frame_is_shut_in(edge: Edge) -> None:
         "img-src": ["data:", "blob:"],
         "media-src": ["data:", "blob:"],
         "font-src": [origin, "data:"],
-        "connect-src": ["'none'"],
+        "connect-src": ["blob:"],
         "form-action": ["'none'"],
         "base-uri": ["'none'"],
     }

@@ -1,6 +1,6 @@
 /** What a screen reader says about output: the beginning of its text. */
 
-import { asText } from "./frame/mime.js";
+import { asText, PLOTLY_FIGURE } from "./frame/mime.js";
 import type { OutputItem } from "./output_items.js";
 
 /** Characters of output that are read out. */
@@ -15,7 +15,7 @@ function spoken(item: OutputItem, picture: string): string {
       return item.text;
     case "display": {
       const { data } = item;
-      if (Object.keys(data).some((type) => type.startsWith("image/"))) return `${picture} `;
+      if (Object.keys(data).some((type) => type.startsWith("image/") || type === PLOTLY_FIGURE)) return `${picture} `;
       const plain = data["text/plain"];
       return plain === undefined ? "" : `${asText(plain).slice(0, MAX_SPOKEN)} `;
     }

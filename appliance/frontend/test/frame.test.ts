@@ -10,6 +10,7 @@ describe("richest", () => {
     [{ "text/plain": "x", "image/png": "" }, "image/png"],
     [{ "text/plain": "x", "application/x-unknown": "" }, "text/plain"],
     [{ "text/plain": "x", "text/html": null }, "text/plain"],
+    [{ "text/html": "<b>x</b>", "application/vnd.plotly.v1+json": { data: [] } }, "application/vnd.plotly.v1+json"],
   ])("of %j is %s", (data, type) => {
     expect(richest(data)?.type).toBe(type);
   });

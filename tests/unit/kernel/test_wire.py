@@ -7,6 +7,7 @@ import json
 import pytest
 from jupyter_client.session import Session
 
+from appliance.kernel import widget_modules
 from appliance.kernel.wire import KernelSession
 
 KEY = bytes(range(32))
@@ -158,6 +159,18 @@ def test_buffers_travel_as_text_for_a_client_whose_connection_is_text(session):
     assert [bytes(buffer) for buffer in binary["buffers"]] == [b"\x00\xff", b"ab"]
     assert text["buffers"] == []
     assert text["metadata"] == {"k": 1, "buffers": ["AP8="]}
+
+
+def test_a_large_front_end_of_a_widget_goes_once_to_a_page_and_whole_to_other_clients(session):
+    content = {"comm_id": "a", "data": {"state": {"_esm": "x" * widget_modules.LEAST_CHARACTERS}}}
+    socket = Socket()
+    for is_page in (False, True):
+        session.buffers_as_text = is_page
+        for _ in range(2):
+            session.send(socket, "comm_open", content, parent=PARENT)
+    states = [received(parts)[1]["content"]["data"]["state"] for parts in socket.sent]
+    assert ["_esm" in state for state in states] == [True, True, True, False]
+    assert [widget_modules.KEY in state for state in states] == [False, False, True, True]
 
 
 @pytest.mark.parametrize(("texts", "expected"), [(["AP8=", ""], [b"\x00\xff", b""]), ("none", []), (None, [])])

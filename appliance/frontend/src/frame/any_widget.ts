@@ -43,13 +43,14 @@ function defaultOf(exports: Record<string, unknown>): unknown {
   return exports.default ?? { render: exports.render };
 }
 
+/** Large modules, by the keys that the kernel gave them: it sends each once to this frame. */
+const large = new Map<string, Promise<Record<string, unknown>>>();
+
 /** Load a module of which there is only the text. Raises what is wrong with it. */
-async function moduleOf(text: string): Promise<AnyModule> {
+async function exportsOf(text: string): Promise<Record<string, unknown>> {
   const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
   try {
-    const exports = (await import(address)) as Record<string, unknown>;
-    const found = defaultOf(exports);
-    return (typeof found === "function" ? await (found as () => unknown)() : found) as AnyModule;
+    return (await import(address)) as Record<string, unknown>;
   } finally {
     URL.revokeObjectURL(address);
   }
@@ -94,12 +95,33 @@ export class AnyModel extends base.DOMWidgetModel {
   /** Return the module, loaded and initialized once. Raises what is wrong with it. */
   load(): Promise<AnyModule> {
     this.loading ??= (async () => {
-      const module = await moduleOf(textOf(this.get("_esm")));
+      const found = defaultOf(await this.exports());
+      const module = (typeof found === "function" ? await (found as () => unknown)() : found) as AnyModule;
       const cleanup = (await module.initialize?.(this.context(this, this.life.signal))) as Cleanup;
       this.life.signal.addEventListener("abort", () => cleanup?.());
       return module;
     })();
     return this.loading;
+  }
+
+  private exports(): Promise<Record<string, unknown>> {
+    const key = textOf(this.get("_module_key"));
+    if (key === "") return exportsOf(textOf(this.get("_esm")));
+    const exports = large.get(key) ?? this.text().then(exportsOf);
+    large.set(key, exports);
+    return exports;
+  }
+
+  /** Return the text of the module. A kernel that sent it to another frame is asked for it. */
+  private text(): Promise<string> {
+    const text = textOf(this.get("_esm"));
+    if (text !== "") return Promise.resolve(text);
+    return new Promise((resolve) => {
+      this.once("change:_esm", () => {
+        resolve(textOf(this.get("_esm")));
+      });
+      this.comm?.send({ method: "request_state" }, this.callbacks());
+    });
   }
 
   /** Return what a module is given; what it listens to ends with `signal`. */

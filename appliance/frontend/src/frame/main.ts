@@ -87,7 +87,7 @@ function warmUp(): void {
 }
 
 /** Return what a `data:` address holds (RFC 2397), or `undefined`. This frame may not fetch it. */
-function bytesOf(address: string): ArrayBuffer | undefined {
+function dataOf(address: string): ArrayBuffer | undefined {
   const comma = address.indexOf(",");
   if (comma < 0) return undefined;
   try {
@@ -109,17 +109,35 @@ function nameIn(address: string): string {
   }
 }
 
+/** Have the page save a file: this frame may not. */
+function offer(name: string, bytes: ArrayBuffer): void {
+  window.parent.postMessage({ type: "file", name, bytes }, "*", [bytes]);
+}
+
 /** A link would replace the output by a page in a frame too small for it: show its address instead. */
 function keepInside(event: Event): void {
   const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
   if (!(link instanceof HTMLAnchorElement) || link.getAttribute("href")?.startsWith("#")) return;
   event.preventDefault();
   if (link.href.startsWith("data:")) {
-    const bytes = bytesOf(link.href);
+    const bytes = dataOf(link.href);
     if (bytes) {
-      window.parent.postMessage({ type: "file", name: link.download || nameIn(link.href), bytes }, "*", [bytes]);
+      offer(link.download || nameIn(link.href), bytes);
       return;
     }
+  }
+  if (link.href.startsWith("blob:") && link.hasAttribute("download")) {
+    const name = link.download;
+    // The address is looked up at once: its maker may revoke it after the click.
+    fetch(link.href)
+      .then((answer) => answer.arrayBuffer())
+      .then((bytes) => {
+        offer(name, bytes);
+      })
+      .catch((error: unknown) => {
+        console.error("A file could not be offered.", error);
+      });
+    return;
   }
   if (link.nextElementSibling?.classList.contains("address")) return;
   const address = document.createElement("span");

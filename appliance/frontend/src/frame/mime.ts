@@ -4,8 +4,12 @@ import type { Json } from "../messages.js";
 
 export const WIDGET_VIEW = "application/vnd.jupyter.widget-view+json";
 
+/** A figure of plotly (docs: plotly's "Displaying figures", renderer `plotly_mimetype`). */
+export const PLOTLY_FIGURE = "application/vnd.plotly.v1+json";
+
 export const MIME_TYPES = [
   WIDGET_VIEW,
+  PLOTLY_FIGURE,
   "text/html",
   "text/latex",
   "image/svg+xml",

@@ -6,8 +6,9 @@ import { fillWithHtml } from "./html.js";
 import { jsonTree } from "./json.js";
 import { typeset } from "./latex.js";
 import { fillWithMarkdown } from "./markdown.js";
-import { asText, richest, WIDGET_VIEW } from "./mime.js";
+import { asText, PLOTLY_FIGURE, richest, WIDGET_VIEW } from "./mime.js";
 import type { Rich } from "./mime.js";
+import { fillWithPlotly } from "./plotly_figures.js";
 import { widgets } from "./widget_messages.js";
 
 /** Largest width or height believed from metadata, in CSS pixels. */
@@ -55,12 +56,15 @@ export async function fill(block: HTMLElement, data: Json, metadata: Json, base:
   const rich: Rich | undefined = richest(data);
   block.textContent = "";
   if (!rich) return;
-  const text = asText(rich.value);
+  const text = rich.type === PLOTLY_FIGURE ? "" : asText(rich.value);
   const description = data["text/plain"] === undefined ? "Picture" : asText(data["text/plain"]);
   block.dataset.mime = rich.type;
   switch (rich.type) {
     case WIDGET_VIEW:
       await widgets.display(block, isObject(rich.value) ? textOf(rich.value.model_id) : "");
+      return;
+    case PLOTLY_FIGURE:
+      await fillWithPlotly(block, rich.value, base);
       return;
     case "text/html":
       await fillWithHtml(block, text, base);

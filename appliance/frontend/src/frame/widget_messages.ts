@@ -2,6 +2,7 @@
 
 import { assetName } from "../assets.js";
 import { randomId } from "../messages.js";
+import type { Json } from "../messages.js";
 import type { CommItem, CommReport, CommType } from "../output_items.js";
 import type { Host, WidgetManager } from "./widgets.js";
 
@@ -13,6 +14,9 @@ export interface Areas {
 type Widgets = typeof import("./widgets.js");
 
 const TARGET = "jupyter.widget";
+
+/** Libraries of widgets whose front ends are bundles of their own, by the name that their widgets say. */
+const LIBRARIES: Readonly<Record<string, string>> = { "jupyter-matplotlib": "matplotlib.js" };
 
 class WidgetMessages {
   private base = "";
@@ -71,6 +75,10 @@ class WidgetMessages {
         return id;
       },
       outputElement: (id) => this.areas?.element(id),
+      library: (module) => {
+        const file = LIBRARIES[module];
+        return file === undefined ? undefined : (import(`${this.base}${assetName(file)}`) as Promise<Json>);
+      },
     };
   }
 }

@@ -19,6 +19,8 @@ export interface Host {
   send(message: CommType, content: Json, buffers: readonly string[]): string;
   /** Return the element that holds the output of an `Output` widget. */
   outputElement(id: string): HTMLElement | undefined;
+  /** Load the widgets of a library that has a bundle of its own; `undefined` if there is none. */
+  library(module: string): Promise<Json> | undefined;
 }
 
 /** Pause between two messages of one widget; what changes meanwhile goes with the next. */
@@ -98,6 +100,9 @@ export class OutputView extends base.DOMWidgetView {
   }
 }
 
+/** What bundles of other libraries build on: they must have these very classes. */
+export { DOMWidgetModel, DOMWidgetView, unpack_models } from "@jupyter-widgets/base";
+
 const MODULES: Readonly<Record<string, Json>> = {
   "@jupyter-widgets/base": base,
   "@jupyter-widgets/controls": controls,
@@ -169,12 +174,10 @@ export class WidgetManager extends ManagerBase {
     }
   }
 
-  protected override loadClass(name: string, module: string): Promise<WidgetClass> {
-    const found = MODULES[module]?.[name];
-    if (found === undefined) {
-      return Promise.reject(new Error(`The widget ${name} of ${module} is not among those that this server has.`));
-    }
-    return Promise.resolve(found as WidgetClass);
+  protected override async loadClass(name: string, module: string): Promise<WidgetClass> {
+    const found = (MODULES[module] ?? (await this.host.library(module)))?.[name];
+    if (found === undefined) throw new Error(`The widget ${name} of ${module} is not among those that this server has.`);
+    return found as WidgetClass;
   }
 
   protected override _create_comm(target: string, id?: string, data?: unknown, metadata?: unknown): Promise<Comm> {
