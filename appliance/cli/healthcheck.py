@@ -3,6 +3,7 @@
 `diagnose` decides from what was seen; `run` looks twice before it acts, since a role may just be restarting. A unit
 that came up a moment ago is not restarted again: when a restart did not help, another one will not. One that starts is
 left to systemd, whose TimeoutStartSec= tells how long it may take: imports last minutes on a slow machine.
+have no watchdog of their own, so they are asked here, too; one that hangs does not end when told to: it is killed.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from appliance.cli import health_question, pool_question, units
+from appliance.cli import edge_question, health_question, pool_question, units
 from appliance.errors import ApplianceError
 from appliance.pool_commands import PoolStatus, Renew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from appliance.cli.edge_question import Edge
     from appliance.cli.health_question import Answer
     from appliance.cli.units import Unit
     from appliance.config import Config
@@ -40,12 +42,16 @@ _WRONG = ("timeout", "failed", "wrong_output")
 
 @attrs.frozen
 class Seen:
-    """What was seen of the appliance. ``pool``: its own words, None when it did not answer."""
+    """What was seen of the appliance. ``pool``: its own words, None when it did not answer.
+
+    ``edge``: None when HAProxy does not run.
+    """
 
     web: Answer
     pool: Mapping[str, Any] | None
     services: Sequence[Unit]
     environments: Sequence[str]
+    edge: Edge | None = None
 
     def named(self, role: str) -> list[Unit]:
         """Return the units of a role that should run."""
@@ -56,12 +62,13 @@ class Seen:
 class Finding:
     """A part that is to blame, and why. ``unit`` empty: nothing that a restart could mend.
 
-    ``renew``: start the environment's zygotes anew and leave its kernels alone.
+    ``renew``: start the environment's zygotes anew and leave its kernels alone. ``hangs``: it will not end by itself.
     """
 
     unit: str
     why: str
     renew: bool = False
+    hangs: bool = False
 
 
 def diagnose(seen: Seen) -> list[Finding]:
@@ -71,6 +78,7 @@ def diagnose(seen: Seen) -> list[Finding]:
         for unit in seen.services
         if unit.active == "failed" and unit.exit_status == 78
     ]
+    findings += _blame_edge(seen)
     if seen.pool is None:
         findings += [Finding(unit.name, "the pool does not answer") for unit in seen.named("pool")]
     if seen.web.status == 0:
@@ -82,6 +90,18 @@ def diagnose(seen: Seen) -> list[Finding]:
     if seen.pool is not None and evaluation.get("status", "ok") != "ok":
         findings += _blame_kernels(seen, seen.pool, evaluation)
     return findings
+
+
+def _blame_edge(seen: Seen) -> list[Finding]:
+    """Return what hangs of the edge."""
+    if seen.edge is None:
+        return []
+    if not seen.edge.haproxy:
+        return [Finding(unit.name, "HAProxy does not answer", hangs=True) for unit in seen.named("haproxy")]
+    if not seen.edge.nginx:
+        why = "nginx does not answer; a web role does in its place"
+        return [Finding(unit.name, why, hangs=True) for unit in seen.named("nginx")]
+    return []
 
 
 def _blame_kernels(seen: Seen, pool: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[Finding]:
@@ -110,7 +130,9 @@ def look(config: Config) -> Seen:
         pool: Mapping[str, Any] | None = pool_status(config)
     except ApplianceError:
         pool = None
-    return Seen(answer, pool, units.services(), tuple(config.environment))
+    services = units.services()
+    proxied = any(unit.role == "haproxy" and unit.active == "active" for unit in services)
+    return Seen(answer, pool, services, tuple(config.environment), edge_question.look() if proxied else None)
 
 
 def pool_status(config: Config) -> Mapping[str, Any]:
@@ -132,8 +154,10 @@ def act(config: Config, finding: Finding, seen: Seen, now: float) -> str:
     if finding.renew:
         pool_question.ask(config, Renew)
         return "zygotes started anew"
+    if finding.hangs:
+        units.kill(finding.unit)
     units.restart(finding.unit)
-    return f"{finding.unit} restarted"
+    return f"{finding.unit} {'killed and ' if finding.hangs else ''}restarted"
 
 
 def run(config: Config, *, restart: bool, sleep: Callable[[float], object] = time.sleep) -> int:

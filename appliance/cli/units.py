@@ -194,6 +194,11 @@ def restart(unit: str, *, gently: bool = False) -> None:
         raise SystemdUnavailable(f"{unit} did not start: {done.stderr.strip() or f'see cellctl logs {unit}'}")
 
 
+def kill(unit: str) -> None:
+    """Kill every process of a unit, which does not end when it is told to. Raises `SystemdUnavailable`."""
+    _systemctl(["kill", "--signal=SIGKILL", unit], ACT_SECONDS)
+
+
 @contextlib.contextmanager
 def stopped(service: str) -> Iterator[None]:
     """Have a service and the socket that would start it again stopped meanwhile. Raises `SystemdUnavailable`."""

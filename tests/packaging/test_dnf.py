@@ -191,6 +191,10 @@ def test_removed(running: Root) -> None:
     edited = configuration.read_text() + "# by the administrator\n"
     configuration.write_text(edited)
     kept = {"/var/lib/cell-appliance", "/var/lib/cell-appliance/permalinks.sqlite3"}
+    # what cellctl env add makes
+    environments = "/usr/lib/cell-appliance/environments"
+    (running.path / environments[1:] / "mine").mkdir(parents=True)
+    kept |= {"/usr/lib/cell-appliance", environments, f"{environments}/mine"}
     for directory in ("var/lib/cell-appliance", "var/cache/cell-appliance", "run/cell-appliance/pool"):
         (running.path / directory).mkdir(exist_ok=True, parents=True)
         (running.path / directory / "permalinks.sqlite3").touch()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from appliance.cli.healthcheck import YOUNG_SECONDS
 from appliance.config import Config
 from appliance.zygote.keeper import SILENCE_SECONDS
 
@@ -34,6 +35,9 @@ ZYGOTE = f"pgrep -o -U {Config().ids.base} -f -- '-m appliance.zygote '"
 #: A process that systemd restarts serves again within this time: RestartSec, its start, on a machine that is busy.
 BACK_SECONDS = 5.0
 
+#: The health check comes every minute (operate.md: two minutes in all) and has mended what it finds within this time.
+HEALING_SECONDS = 90.0
+
 #: Lines at priority "warning" or worse that these tests cause themselves; any other fails the last test.
 EXPECTED_WARNINGS = (
     # systemd, about processes that were killed or stopped
@@ -42,6 +46,9 @@ EXPECTED_WARNINGS = (
     r"systemd\[1\]: cell-[\w@]+\.service: Watchdog timeout",
     r"systemd\[1\]: cell-haproxy\.service: Failed with result 'exit-code'",
     r"cell-pool\[\d+\]: zygote python went away",
+    # the health check, which has found something
+    r"systemd\[1\]: cell-healthcheck\.service: Failed with result 'exit-code'",
+    r"systemd\[1\]: Failed to start cell-healthcheck\.service",
     # who asked a role that was killed or stopped
     r"cell-web\[\d+\]: permalinks did not answer",
     r"cell-web\[\d+\]: pool did not answer",
@@ -262,21 +269,83 @@ def test_an_upgrade_fails_no_request(machine: Machine, cell: Cell, newer: Path) 
     assert cell.evaluate("print(secret)") == "42\n"
 
 
+def old_enough(machine: Machine, unit: str) -> None:
+    """Wait until the health check would restart the unit."""
+    since = f"$(systemctl show -P ActiveEnterTimestampMonotonic {unit})"
+    machine.wait(
+        f"awk -v since={since} '{{exit $1 - since / 1e6 <= {YOUNG_SECONDS}}}' /proc/uptime", seconds=YOUNG_SECONDS + 10
+    )
+
+
+def healed(machine: Machine, unit: str, pid: str, stopped: float) -> None:
+    """Let the health check find that something hangs, and see the unit run again in time.
+
+    It is called in place of its timer, which is seen to be on.
+    """
+    assert "OnUnitInactiveUSec=1min" in show(machine, "cell-healthcheck.timer", "TimersMonotonic")
+    machine.must("systemctl is-active cell-healthcheck.timer")
+    # one that the timer started a moment before looked too early
+    while show(machine, unit, "MainPID") == pid and time.time() - stopped < HEALING_SECONDS:
+        machine.run("systemctl start cell-healthcheck.service", seconds=120)
+    wait_for_another(machine, unit, pid, 15)
+    assert evaluate(machine, "print(6*7)", at=EDGE)["stdout"] == "42\n"
+    assert time.time() - stopped < HEALING_SECONDS
+    said = machine.must(["journalctl", "-b", "-o", "cat", "--no-pager", "-q", "-t", "cell-healthcheck"])
+    assert re.search(rf"^{re.escape(unit)} (killed and )?restarted$", said, re.MULTILINE), said
+
+
+@pytest.mark.parametrize("of", ["haproxy", "nginx"])
+def test_a_stopped_proxy_is_replaced_by_the_health_check(machine: Machine, cell: Cell, of: str) -> None:
+    """SIGSTOP of all of its processes: they have no watchdog, and do not end when they are told to."""
+    unit = f"cell-{of}.service"
+    old_enough(machine, unit)
+    pid = show(machine, unit, "MainPID")
+    stopped = time.time()
+    machine.must(f"kill -STOP {pid} $(pgrep -P {pid})")
+    healed(machine, unit, pid, stopped)
+    assert cell.evaluate("print(secret)") == "42\n"
+
+
+def test_a_stopped_launcher_hinders_nobody(machine: Machine, cell: Cell) -> None:
+    """It only waits; and it ends when it is told to, stopped or not."""
+    unit = "cell-zygote@python.service"
+    with visitors(machine, EDGE) as load:
+        pid = kill(machine, unit, "STOP")
+        time.sleep(3)
+    assert load.failures == []
+    assert cell.evaluate("print(secret)") == "42\n"
+    machine.must(["kill", "-CONT", pid])
+
+
+def test_a_stopped_keeper_is_replaced_by_the_health_check(machine: Machine, cell: Cell) -> None:
+    """SIGSTOP of pid 1 of the environment is seen when it has something to do: here, when all of its zygotes end."""
+    unit = "cell-zygote@python.service"
+    old_enough(machine, unit)
+    pid = show(machine, unit, "MainPID")
+    stopped = time.time()
+    machine.must(["kill", "-STOP", pid, machine.must(["pgrep", "-P", pid])])
+    machine.must(f"kill -KILL $({ZYGOTE.replace('-o ', '')})")
+    healed(machine, unit, pid, stopped)
+
+
 def test_a_killed_environment_says_so_and_is_back_within_seconds(machine: Machine, cell: Cell) -> None:
     """The launcher holds the namespaces of all its kernels: they end with it, and each running cell is told."""
     unit = "cell-zygote@python.service"
-    cell.begin("import time; time.sleep(60); print('not reached')")
+    running = Cell(machine, EDGE)
+    assert running.evaluate("print(1)") == "1\n"
+    running.begin("import time; time.sleep(60); print('not reached')")
     time.sleep(1)
     with visitors(machine, EDGE) as load:
         killed = time.time()
         pid = kill(machine, unit, "KILL")
-        assert "The kernel" in cell.printed()
+        assert "The kernel" in running.printed()
         wait_for_another(machine, unit, pid, 30)
         back = time.time()
         time.sleep(3)
     assert back - killed < 15
     assert {answer.kind for answer in load.failures} <= {"evaluation"}
     assert [answer for answer in load.failures if answer.asked > back + 1] == []
+    running.close()
     again = Cell(machine, EDGE)
     assert again.evaluate("print(6*7)") == "42\n"
     again.close()

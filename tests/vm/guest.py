@@ -46,7 +46,9 @@ def free_port() -> int:
 class Guest(Shell):
     """A booted guest."""
 
-    def __init__(self, image: Path, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    def __init__(
+        self, image: Path, process: subprocess.Popen[bytes], port: int, log: Path, *, user: str = "root"
+    ) -> None:
         self._process = process
         self._log = log
         # one connection for all commands: a handshake is slow where cryptography is emulated
@@ -54,7 +56,7 @@ class Guest(Shell):
         self._ssh = ["ssh", "-F", "none", "-i", str(image / "key"), "-p", str(port), "-o", "ControlMaster=auto"]
         self._ssh += ["-o", f"ControlPath={control}", "-o", "ControlPersist=yes", "-o", "ConnectTimeout=30"]
         self._ssh += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
-        self._ssh += ["root@127.0.0.1"]
+        self._ssh += [f"{user}@127.0.0.1"]
 
     def run(self, command: str | Sequence[str], *, seconds: float = 60.0, stdin: str | None = None) -> Result:
         """Run a shell command, or an argument vector, as root in the guest."""

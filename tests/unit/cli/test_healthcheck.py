@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from appliance.cli import healthcheck, units
+from appliance.cli.edge_question import Edge
 from appliance.cli.health_question import Answer
 from appliance.cli.healthcheck import YOUNG_SECONDS, Finding, Seen, act, diagnose
 from appliance.cli.units import Unit
@@ -23,6 +25,8 @@ SERVICES = [
     unit("cell-pool.service"),
     unit("cell-web@0.service"),
     unit("cell-web@1.service"),
+    unit("cell-nginx.service"),
+    unit("cell-haproxy.service"),
     unit("cell-zygote@python.service"),
 ]
 
@@ -125,3 +129,21 @@ def test_a_role_that_was_just_restarting_is_no_failure(monkeypatch: pytest.Monke
     looks = [seen(Answer(0)), seen(Answer(200, RIGHT))]
     monkeypatch.setattr(healthcheck, "look", lambda _: looks.pop(0))
     assert healthcheck.run(Config(), restart=True, sleep=lambda _: None) == 0
+
+
+@pytest.mark.parametrize(
+    ("edge", "unit_name"),
+    [(Edge(haproxy=False), "cell-haproxy.service"), (Edge(nginx=False), "cell-nginx.service")],
+)
+def test_a_proxy_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch, edge: Edge, unit_name: str) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(units, "kill", lambda name: done.append(f"kill {name}"))
+    monkeypatch.setattr(units, "restart", lambda name: done.append(f"restart {name}"))
+    state = attrs.evolve(seen(Answer(200, RIGHT)), edge=edge)
+    (finding,) = diagnose(state)
+    assert "killed" in act(Config(), finding, state, YOUNG_SECONDS)
+    assert done == [f"kill {unit_name}", f"restart {unit_name}"]
+
+
+def test_an_edge_that_answers_is_left_alone() -> None:
+    assert diagnose(attrs.evolve(seen(Answer(200, RIGHT)), edge=Edge())) == []

@@ -1,0 +1,85 @@
+"""A QEMU machine, entirely emulated, that UEFI firmware starts from disks, with an administrator at its ssh.
+
+The disks are never written: what the machine writes is thrown away. Its network is QEMU's own, with DHCP, closed in
+both directions but for ports of 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.packaging.machine import need
+
+from .guest import MEMORY_MEBIBYTES, Guest, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from tests.packaging.machine import Result
+
+FIRMWARE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+ADMINISTRATOR = "admin"
+LOGIN_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Raw disks, the system's first, and the private key of the administrator."""
+
+    disks: Sequence[Path]
+    key: Path
+
+
+class Administered(Guest):
+    """A machine whose administrator becomes root by sudo."""
+
+    def __init__(self, hardware: Hardware, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        super().__init__(hardware.key.parent, process, port, log, user=ADMINISTRATOR)
+
+    def run(self, command: str | Sequence[str], *, seconds: float = 60.0, stdin: str | None = None) -> Result:
+        """Run a shell command, or an argument vector, as root in the machine."""
+        text = command if isinstance(command, str) else shlex.join(command)
+        return super().run(["sudo", "-n", "sh", "-c", text], seconds=seconds, stdin=stdin)
+
+    def login(self, user: str) -> int:
+        """Try to log in as another user with the administrator's key; return the exit status."""
+        command = [*self._ssh[:-1], "-o", "ControlPath=none", "-o", "BatchMode=yes", f"{user}@127.0.0.1", "true"]
+        return subprocess.run(command, capture_output=True, timeout=LOGIN_SECONDS, check=False).returncode
+
+
+@contextlib.contextmanager
+def started(hardware: Hardware, log: Path, forwards: Mapping[int, int]) -> Iterator[Administered]:
+    """Start the machine and give it; ``forwards``: ports of this host to those of the machine."""
+    port = free_port()
+    command = [need("qemu-system-x86_64", "qemu-system-x86"), "-machine", "q35", "-accel", "tcg,thread=multi"]
+    command += ["-cpu", "max", "-smp", "2", "-m", str(MEMORY_MEBIBYTES), "-nodefaults", "-no-user-config"]
+    command += ["-display", "none", "-no-reboot"]
+    command += ["-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE}"]
+    for number, path in enumerate(hardware.disks):
+        command += ["-drive", f"file={path},format=raw,if=none,id=disk{number},snapshot=on,cache=unsafe"]
+        command += ["-device", f"virtio-blk-pci,drive=disk{number}"]
+    ports = "".join(f",hostfwd=tcp:127.0.0.1:{own}-:{theirs}" for own, theirs in {port: 22, **forwards}.items())
+    command += ["-netdev", f"user,id=net,restrict=on{ports}", "-device", "virtio-net-pci,netdev=net,romfile="]
+    command += ["-device", "virtio-rng-pci", "-serial", f"file:{log}"]
+    with log.with_name("qemu.log").open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # the throw-away copy of what the machine writes
+            env={**os.environ, "TMPDIR": "/var/tmp"},
+            start_new_session=True,
+        )
+    machine = Administered(hardware, process, port, log)
+    try:
+        machine.boot()
+        yield machine
+    finally:
+        machine.power_off()
