@@ -3,7 +3,8 @@
 `diagnose` decides from what was seen; `run` looks twice before it acts, since a role may just be restarting. A unit
 that came up a moment ago is not restarted again: when a restart did not help, another one will not. One that starts is
 left to systemd, whose TimeoutStartSec= tells how long it may take: imports last minutes on a slow machine.
-have no watchdog of their own, so they are asked here, too; one that hangs does not end when told to: it is killed.
+HAProxy and nginx have no watchdog of their own, so they are asked here, too; one that hangs does not end when told to:
+it is killed.
 """
 
 from __future__ import annotations

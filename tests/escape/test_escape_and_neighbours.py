@@ -14,7 +14,8 @@ import pytest
 from appliance import config as configuration
 from tests.escape.attempts import ATTEMPTS, PRELUDE
 from tests.escape.scene import Scene, layer_is_on
-from tests.integration.running import wait_for
+from tests.integration.running import INSTALLED, Appliance, wait_for
+from tests.integration.sage_client import SageClient
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="the control needs root of the host")
 
@@ -278,6 +279,7 @@ INHERITED = (
 )
 
 
+@pytest.mark.skipif(INSTALLED, reason="wants a configuration of its own")
 @pytest.mark.attack(14, "a zygote for each kernel: zygote_max_forks = 1", "share the seed of hash() and the addresses")
 def test_kernels_of_zygotes_of_their_own_share_neither_the_seed_of_hash_nor_addresses():
     appliance = Appliance("[pool]\nready = 2\nzygote_max_forks = 1\nlease_wait_seconds = 60.0\n")
