@@ -98,7 +98,8 @@ def find(name: str, environment: Environment) -> Program:
         programs = spec.metadata["programs"]
         if not any(shutil.which(name, path=SEARCH_PATH) for name in programs):
             needed = " or ".join(programs)
-            raise ConfigError(f"{where} needs {needed}, Debian's package {spec.metadata['debian_package']}")
+            package = spec.metadata.get("debian_package")
+            raise ConfigError(f"{where} needs {needed}" + (f", Debian's package {package}" if package else ""))
     prefix = staging.environment_prefix(python) if python else "/usr"
     search = SEARCH_PATH if prefix == "/usr" else f"{prefix}/bin:{SEARCH_PATH}"
     program = _locate(spec.argv[0], python, search)

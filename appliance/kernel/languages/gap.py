@@ -19,6 +19,7 @@ class GAP(Language):
     """GAP reads a cell from a file (``run.g``), statement by statement, and shows their values as its prompt does."""
 
     name = "gap"
+    tells_unfinished = False
     title = "GAP"
     file_extension = ".g"
     # Neither banner nor prompts nor break loops nor line editing.

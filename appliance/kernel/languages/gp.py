@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from appliance.kernel.languages.kernel import Language, run
+from appliance.kernel.languages.kernel import Language, pictures_in, run
 from appliance.kernel.languages.syntax import Syntax
 
 if TYPE_CHECKING:
@@ -13,6 +13,16 @@ if TYPE_CHECKING:
 
 #: The end of a line ends a statement, but within braces and after a backslash, which `Syntax` skips with what follows.
 SYNTAX = Syntax(ends="\n", line_comment="\\\\", block_comment=("/*", "*/"), brackets="{}", long_strings=False)
+
+#: Functions that open a window, and those that draw the same as a text of SVG (PARI 2.13 and newer).
+DRAWS = {"ploth": "plothexport", "plothraw": "plothrawexport", "plotdraw": "plotexport"}
+
+_DRAWS = re.compile(rf"(?<![\w.])({'|'.join(DRAWS)})\s*\(")
+
+#: Keeps a drawing as a file, which the kernel shows; ploth's value, the ranges, is not known then.
+SET_UP = """cell_figures = 0;
+cell_figure(svg) = {write(Str("%s/figure-", 100000 + cell_figures++, ".svg"), svg);}
+"""
 
 
 class GP(Language):
@@ -31,10 +41,11 @@ class GP(Language):
 
     def statements(self, code: str) -> list[str]:
         """Return the lines, those joined that are one."""
-        return SYNTAX.statements(code)
+        return [with_figures(statement) for statement in SYNTAX.statements(code)]
 
     def prepare(self, program: Program, directory: str) -> str:
         """Return the version."""
+        program.ask(SET_UP % directory)
         self._names = program.ask("\\c").split()
         return ".".join(re.findall(r"\d+", program.ask("print(version())"))[:3])
 
@@ -42,6 +53,26 @@ class GP(Language):
         """Return functions, GP's own and the visitor's, and variables."""
         own = re.findall(r"[A-Za-z]\w*", program.ask("\\u\nprint(variables())"))
         return [*self._names, *own]
+
+    def pictures(self, program: Program, directory: str) -> list[dict[str, str]]:
+        """Return what was drawn."""
+        return pictures_in(directory)
+
+
+def with_figures(statement: str) -> str:
+    """Return ``statement`` with its calls that open a window replaced by such as keep the drawing."""
+    blanked = SYNTAX.blanked(statement)
+    changes: list[tuple[int, int, str]] = []
+    for call in _DRAWS.finditer(blanked):
+        depth, end = 1, call.end()
+        while depth and end < len(blanked):
+            depth += {"(": 1, ")": -1}.get(blanked[end], 0)
+            end += 1
+        if depth == 0:
+            changes += [(call.start(), call.end(), f'cell_figure({DRAWS[call[1]]}("svg",'), (end, end, ")")]
+    for begin, end, text in sorted(changes, reverse=True):
+        statement = statement[:begin] + text + statement[end:]
+    return statement
 
 
 if __name__ == "__main__":

@@ -47,6 +47,10 @@ class Language:
     #: The beginning of an error, at that of a line (`re.MULTILINE`), and the stream on which errors come.
     error: re.Pattern[str]
     error_stream: str = STDERR
+    #: Whether empty lines before all else that a cell prints are shown.
+    blank_lines_first = True
+    #: Whether `statements` raises `Unfinished`; else only the program itself can tell.
+    tells_unfinished = True
     #: What a name to complete looks like, up to the cursor.
     word: re.Pattern[str] = re.compile(r"[A-Za-z_]\w*$")
 
@@ -113,12 +117,16 @@ class LanguageKernel(Kernel):
         allow_stdin: bool = False,
     ) -> dict[str, Any]:
         """Run a cell up to its first error."""
+        language = self.LANGUAGE
+        begun = language.blank_lines_first
 
         def show(stream: str, text: str) -> None:
-            if not silent:
+            nonlocal begun
+            text = text if begun else text.lstrip("\n")
+            begun = begun or bool(text)
+            if text and not silent:
                 self.send_response(self.iopub_socket, "stream", {"name": stream, "text": text})
 
-        language = self.LANGUAGE
         try:
             for statement in self._sent(code):
                 errors = Errors(language, show)
@@ -180,7 +188,7 @@ class LanguageKernel(Kernel):
             self.LANGUAGE.statements(code)
         except Unfinished:
             return {"status": "incomplete", "indent": "  "}
-        return {"status": "complete"}
+        return {"status": "complete" if self.LANGUAGE.tells_unfinished else "unknown"}
 
     async def do_shutdown(self, restart: bool) -> dict[str, Any]:
         """End the program with the kernel."""
@@ -225,13 +233,16 @@ class Errors:
         return self._said
 
 
+_TEXTS = {".svg": "image/svg+xml", ".html": "text/html"}
+
+
 def pictures_in(directory: str) -> list[dict[str, str]]:
     """Take the pictures out of a directory, each as a MIME bundle."""
     found = []
     for name in sorted(os.listdir(directory)):
         file = pathlib.Path(directory, name)
-        if file.suffix == ".svg":
-            found.append({"image/svg+xml": file.read_text(encoding="utf-8", errors="replace")})
+        if file.suffix in _TEXTS:
+            found.append({_TEXTS[file.suffix]: file.read_text(encoding="utf-8", errors="replace")})
         elif file.suffix == ".png":
             found.append({"image/png": base64.b64encode(file.read_bytes()).decode("ascii")})
         else:

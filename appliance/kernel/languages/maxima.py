@@ -24,6 +24,9 @@ SET_UP = f"""display2d:false$ linel:{COLUMNS}$ errormsg:false$
 :lisp-quiet (defun retrieve (text flag) (declare (ignore flag)) (merror "Maxima asks: ~M Tell it by assume(...)" text))
 """
 
+#: What ``printf`` and other functions of strings load (Debian's maxima-sage-share) tells what it loads: not heard here.
+STRINGS = "errcatch(load(stringproc))$"
+
 #: A plot is drawn into a file before the statement ends.
 PLOTS = """maxima_tempdir:"{directory}"$ set_plot_option([plot_format, gnuplot])$
 set_plot_option([gnuplot_term, "pngcairo size 840,630"])$ set_plot_option([gnuplot_out_file, "{directory}/plot.png"])$
@@ -61,7 +64,7 @@ class Maxima(Language):
 
     def prepare(self, program: Program, directory: str) -> str:
         """Set it up."""
-        program.ask(SET_UP + PLOTS.format(directory=directory))
+        program.ask(SET_UP + PLOTS.format(directory=directory) + STRINGS)
         return program.ask("print(build_info()@version)$")
 
     def explain(self, program: Program, said: str) -> str:

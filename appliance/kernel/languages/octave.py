@@ -28,6 +28,7 @@ class Octave(Language):
     """Octave evaluates a cell as one text in its base workspace, and stops at its first error."""
 
     name = "octave"
+    tells_unfinished = False
     title = "Octave"
     file_extension = ".m"
     mimetype = "text/x-octave"

@@ -26,6 +26,7 @@ class Syntax:
     block comment may hold another.
     ``brackets``: pairs of characters between which no statement ends.
     ``long_strings``: whether a string may go on in the next line.
+    ``verbatim``: what a string in which nothing is escaped begins and ends with.
     """
 
     ends: str
@@ -34,6 +35,7 @@ class Syntax:
     line_comment: str = ""
     nested: bool = False
     long_strings: bool = True
+    verbatim: str = ""
 
     def statements(self, code: str) -> list[str]:
         """Return the statements of ``code``, each with its end. Raises `Unfinished`."""
@@ -51,6 +53,15 @@ class Syntax:
             end = self._after(code, at)
             if not self._is_comment(code, at):
                 kept.append(code[at:end])
+            at = end
+        return "".join(kept)
+
+    def blanked(self, code: str) -> str:
+        """Return ``code`` with as many blanks where strings and comments are. Raises `Unfinished`."""
+        kept, at = [], 0
+        while at < len(code):
+            end = self._after(code, at)
+            kept.append(code[at:end] if end == at + 1 else " " * (end - at))
             at = end
         return "".join(kept)
 
@@ -83,6 +94,11 @@ class Syntax:
         if self._is_line_comment(code, at):
             end = code.find("\n", at)
             return end if end >= 0 else len(code)
+        if self.verbatim and code.startswith(self.verbatim, at):
+            end = code.find(self.verbatim, at + len(self.verbatim))
+            if end < 0:
+                raise Unfinished("a string is never closed")
+            return end + len(self.verbatim)
         if code[at] == '"':
             return self._after_string(code, at)
         return min(at + (2 if code[at] == "\\" else 1), len(code))

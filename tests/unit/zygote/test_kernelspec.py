@@ -77,7 +77,7 @@ def test_a_program_of_the_system_needs_no_directory_but_that_of_its_kernelspec(p
     assert [tree for tree in found.trees if not tree.startswith(str(tmp_path))] == []
 
 
-@pytest.mark.parametrize("name", ["gap", "gp", "maxima", "octave", "singular"])
+@pytest.mark.parametrize("name", ["gap", "gp", "julia", "macaulay2", "maxima", "octave", "singular"])
 def test_languages_of_the_package_run_in_the_python_of_the_environments(prefix, monkeypatch, name):
     for python in ("", f"{prefix}/bin/python3"):
         monkeypatch.setattr("appliance.config.environment_python", lambda *_: f"{prefix}/bin/python3")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.kernel.languages import gap, gp, kernel, maxima, octave, singular
+from appliance.kernel.languages import gap, gp, julia, kernel, macaulay2, maxima, octave, singular
 
 
 @pytest.fixture
@@ -62,6 +62,13 @@ def test_much_is_kept_within_bounds(shown, monkeypatch):
         (gp.GP(), "  ***   at top-level: 1/0\n", True),
         (gp.GP(), "  *** Warning: new stack size = 16000000 (15.259 Mbytes).\n", False),
         (gp.GP(), "  ***   user warning: mine\n", False),
+        (julia.Julia(), "ERROR: UndefVarError: foo not defined\n", True),
+        (julia.Julia(), "┌ Warning: no ERROR: here\n", False),
+        (macaulay2.Macaulay2(), "stdio:8:1:(3): error: no method found\n", True),
+        (macaulay2.Macaulay2(), "stdio:6:11:(3):[1]: error: division by zero\n", True),
+        (macaulay2.Macaulay2(), "/usr/share/Macaulay2/x.m2:3:4:(1):[5]: error: mine\n", True),
+        (macaulay2.Macaulay2(), "stdio:1:1:(3): warning: mine\n", False),
+        (macaulay2.Macaulay2(), "-- error: no\n", False),
         (maxima.Maxima(), " -- an error. To debug this try: debugmode(true);\n", True),
         (maxima.Maxima(), "incorrect syntax: Missing )\n", True),
         (maxima.Maxima(), "an error\n", False),
@@ -80,10 +87,43 @@ def test_gap_tells_the_line_of_the_cell_and_not_what_it_forgot():
     assert gap.GAP().explain(None, said) == "Syntax error: expression expected in line 2"
 
 
+def test_macaulay2_leaves_out_lines_that_nobody_can_count():
+    said = "stdio:70:11:(3):[1]: error: division by zero\n--   of 1\n"
+    assert macaulay2.Macaulay2().explain(None, said) == "error: division by zero\n--   of 1\n"
+
+
+def test_drawings_of_macaulay2_are_as_wide_as_they_are_high():
+    svg = '<svg class="M2Svg" viewBox="0 0 9 9" style="width:14.5em;height:14.5em;" preserveAspectRatio="none">'
+    assert macaulay2.sized(svg) == '<svg class="M2Svg" viewBox="0 0 9 9" width="290" height="290">'
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("ploth(x = 0, 1, f(x))", 'cell_figure(plothexport("svg",x = 0, 1, f(x)))'),
+        ('f(g) = ploth (t = 0, 1, g("(", t)); 2', 'f(g) = cell_figure(plothexport("svg",t = 0, 1, g("(", t))); 2'),
+        (
+            "plothraw([1],[2]); plotdraw(0)",
+            'cell_figure(plothrawexport("svg",[1],[2])); cell_figure(plotexport("svg",0))',
+        ),
+        ("ploth(a, b, ploth(c))", 'cell_figure(plothexport("svg",a, b, cell_figure(plothexport("svg",c))))'),
+        ('plot(x = 0, 1, x); myploth(1); print("ploth(1)") \\\\ ploth(2)', None),
+        ("ploth(x = 0", None),
+    ],
+)
+def test_gp_keeps_what_would_open_a_window(code, expected):
+    assert gp.with_figures(code) == (expected or code)
+
+
 def test_pictures_are_taken_once(tmp_path):
     (tmp_path / "code").write_text("plot")
     (tmp_path / "1.svg").write_text("<svg/>")
     (tmp_path / "2.png").write_bytes(b"\x89PNG")
-    assert kernel.pictures_in(str(tmp_path)) == [{"image/svg+xml": "<svg/>"}, {"image/png": "iVBORw=="}]
+    (tmp_path / "3.html").write_text("<b>x</b>")
+    assert kernel.pictures_in(str(tmp_path)) == [
+        {"image/svg+xml": "<svg/>"},
+        {"image/png": "iVBORw=="},
+        {"text/html": "<b>x</b>"},
+    ]
     assert kernel.pictures_in(str(tmp_path)) == []
     assert (tmp_path / "code").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.kernel.languages import gp, maxima, singular
+from appliance.kernel.languages import gp, macaulay2, maxima, singular
 from appliance.kernel.languages.syntax import Unfinished
 
 
@@ -42,6 +42,23 @@ def test_statements_of_maxima(code, expected):
 
 
 @pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("1\n2", ["1\n", "2"]),
+        ("f = x ->\n  x^2\nf 3", ["f = x ->\n  x^2\n", "f 3"]),
+        ("if a then\n b else\n c\nd", ["if a then\n b else\n c\n", "d"]),
+        ("C = res I\nC^*\nx_*\n1 * -- c\n2", ["C = res I\n", "C^*\n", "x_*\n", "1 * -- c\n2"]),
+        ('/// a\n"///\n4 //\n2', ['/// a\n"///\n', "4 //\n2"]),
+        ("{1,\n 2}\n-* (\n *- 3", ["{1,\n 2}\n", "-* (\n *- 3"]),
+        ("format = 1\nform", ["format = 1\n", "form"]),
+        ("-- nothing\n", []),
+    ],
+)
+def test_statements_of_macaulay2(code, expected):
+    assert macaulay2.Macaulay2().statements(code) == expected
+
+
+@pytest.mark.parametrize(
     ("language", "code", "what"),
     [
         (gp.GP(), "f(x) = {\n", "a } is missing"),
@@ -50,6 +67,9 @@ def test_statements_of_maxima(code, expected):
         (maxima.Maxima(), "/* a /* b */", "a comment is never closed"),
         (maxima.Maxima(), '"abc', "a string is never closed"),
         (maxima.Maxima(), '"abc\\', "a string is never closed"),
+        (macaulay2.Macaulay2(), "/// abc", "a string is never closed"),
+        (macaulay2.Macaulay2(), "f = x -> (", r"a \) is missing"),
+        (macaulay2.Macaulay2(), "1\nx +\n", r"something is missing after \+"),
         (singular.Singular(), "proc f() {", "a } is missing"),
     ],
 )
