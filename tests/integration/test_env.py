@@ -225,6 +225,32 @@ def test_an_add_that_is_ended_leaves_nothing_running(start, run, place, index, n
     assert "greeting" not in run("list").stdout
 
 
+def test_what_to_install_is_told_where_the_program_of_a_language_is_missing(run, place):
+    directory = place / "missing"
+    directory.mkdir()
+    (directory / "environment.toml").write_text(
+        'name = "lang"\ncheck = "1"\nprints = "1"\n[environment]\nkernelspec = "no-such-lang"\n'
+        '[install]\napt = "no-such-lang"\n'
+    )
+    result = run("add", str(directory))
+    assert result.returncode == 1
+    assert "there is no kernelspec no-such-lang" in result.stderr
+    assert "install it: apt install no-such-lang (Debian, Ubuntu)" in result.stderr
+    assert "nothing was left behind" in result.stderr
+    assert not (place / "environments/lang").exists()
+
+
+@pytest.mark.skipif(shutil.which("gp") is None, reason="gp is not installed")
+def test_a_language_is_added_by_its_name(run, place):
+    added = run("add", "gp")
+    assert added.returncode == 0, added.stdout + added.stderr
+    assert "its check answered in" in added.stdout
+    assert "kernelspec gp" in run("list").stdout
+    verified = run("verify", "gp")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert run("remove", "gp", "--yes").returncode == 0
+
+
 def test_an_environment_is_added_used_verified_and_removed(run, place, index):
     added = run("add", str(declare(place, index)))
     assert added.returncode == 0, added.stdout + added.stderr

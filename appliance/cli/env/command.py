@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from appliance import config as configuration
 from appliance.cli.env import build, declaration, trial
 from appliance.errors import ApplianceError, ConfigError
+from appliance.zygote import kernelspec
 
 if TYPE_CHECKING:
     import argparse
@@ -33,7 +34,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
     os.umask(0o022)  # kernels' accounts must be able to read what is made
     if arguments.verb == "add":
         with _alone(config):
-            add(config, pathlib.Path(arguments.directory).resolve())
+            add(config, declaration.locate(pathlib.Path(arguments.directory)))
         return 0
     if arguments.verb == "remove":
         with _alone(config):
@@ -125,6 +126,8 @@ def add(config: Config, source: pathlib.Path) -> None:
         if there:
             _say("clearing away what an earlier try left")
             build.clear(target)
+        if declared.environment.kernelspec and not declared.requirements:
+            _find_program(declared)
         target.mkdir()
         tried = target / build.UNFINISHED
         shutil.copyfile(source / configuration.DECLARATION, tried)
@@ -146,6 +149,15 @@ def add(config: Config, source: pathlib.Path) -> None:
     _say(f"its check answered in {seconds:.1f} s")
     _say(f"{declared.name}: added in {time.monotonic() - began:.0f} s. An installed appliance takes it by:")
     _say(f"  systemctl enable --now cell-zygote@{declared.name}.service && cellctl restart")
+
+
+def _find_program(declared: declaration.Declaration) -> None:
+    """Raise `ConfigError`, which says how to install it, if the system lacks the program of a kernelspec."""
+    try:
+        kernelspec.find_apart(declared.name, declared.environment)
+    except ConfigError as exc:
+        advice = f"\ninstall it: {declared.advice}" if declared.advice else ""
+        raise ConfigError(f"{exc.message}{advice}") from exc
 
 
 def remove(config: Config, name: str, *, ask: bool) -> int:

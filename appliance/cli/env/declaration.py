@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,23 @@ from appliance.errors import ConfigError
 
 if TYPE_CHECKING:
     import pathlib
+    from collections.abc import Mapping
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 #: A distribution in a lock (pip, "Requirements File Format"): name, version, and the machines and Pythons it is for.
 _PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]\n]*\])?==([^\s;\\]+)(?:[ ]*;([^\n\\]*))?")
 
-_KEYS = ("name", "requirements", "check", "prints", "environment")
+_KEYS = ("name", "requirements", "check", "prints", "environment", "install")
+
+#: Package managers that ``[install]`` can name packages for, and the systems that have them.
+MANAGERS = {"apt": "Debian, Ubuntu", "dnf": "Fedora"}
+
+#: What ``[install]`` can say of programs that no package manager has.
+OTHERWISE = "otherwise"
+
+#: Where the package has declarations of its own.
+SHIPPED = (configuration.PACKAGE_DIR / "environments", configuration.PACKAGE_DIR / "kernel/languages/declared")
 
 
 @attrs.frozen
@@ -29,7 +40,8 @@ class Declaration:
     """A declared environment.
 
     ``directory``: where the declaration lies. ``requirements``: its lock, empty for an environment whose programs are
-    the system's. ``check``, ``prints``: a cell, and what a kernel must print of it.
+    the system's. ``check``, ``prints``: a cell, and what a kernel must print of it. ``packages``: what to install
+    where the program is missing, by package manager.
     """
 
     directory: pathlib.Path
@@ -38,11 +50,30 @@ class Declaration:
     check: str
     prints: str
     environment: configuration.Environment
+    packages: Mapping[str, str] = attrs.field(factory=dict)
+
+    @property
+    def advice(self) -> str:
+        """How to install the program with the package managers of this system, or with all where there is none."""
+        managers = [manager for manager in self.packages if manager in MANAGERS]
+        here = [manager for manager in managers if shutil.which(manager)]
+        ways = [f"{manager} install {self.packages[manager]} ({MANAGERS[manager]})" for manager in here or managers]
+        return " or ".join([*ways, *(text for key, text in self.packages.items() if key == OTHERWISE)])
 
     @property
     def lock(self) -> pathlib.Path:
         """The lock beside the declaration."""
         return self.directory / self.requirements
+
+
+def locate(given: pathlib.Path) -> pathlib.Path:
+    """Return a declaration's directory: what was given, or the package's own of that name. Raises `ConfigError`."""
+    if given.is_dir():
+        return given.resolve()
+    own = {file.parent.name: file.parent for place in SHIPPED for file in place.glob(f"*/{configuration.DECLARATION}")}
+    if str(given) in own:
+        return own[str(given)]
+    raise ConfigError(f"{given} is no directory, and no name of the package's own: {', '.join(sorted(own))}")
 
 
 def read(directory: pathlib.Path) -> Declaration:
@@ -55,7 +86,7 @@ def read(directory: pathlib.Path) -> Declaration:
     unknown = [key for key in document if key not in _KEYS]
     if unknown:
         raise ConfigError(f"{file}: unknown key {unknown[0]}; known keys: {', '.join(_KEYS)}")
-    texts = {key: _text(file, document, key) for key in _KEYS[:-1]}
+    texts = {key: _text(file, document, key) for key in _KEYS[:4]}
     if not _NAME.fullmatch(texts["name"]):
         raise ConfigError(f"{file}: name: {texts['name']!r} is no name; use 1 to 32 of a-z, 0-9 and -")
     if texts["name"] in configuration.Config().environment:
@@ -68,7 +99,12 @@ def read(directory: pathlib.Path) -> Declaration:
     configuration.check_environment(texts["name"], environment)
     if not texts["requirements"] and not environment.kernelspec:
         raise ConfigError(f"{file}: neither requirements nor environment.kernelspec: there is nothing to run")
-    declared = Declaration(directory, environment=environment, **texts)
+    packages = document.get("install", {})
+    if not isinstance(packages, dict) or not all(
+        (key in MANAGERS or key == OTHERWISE) and isinstance(text, str) and text for key, text in packages.items()
+    ):
+        raise ConfigError(f"{file}: install: expected names of packages for {' and '.join(MANAGERS)}, or {OTHERWISE}")
+    declared = Declaration(directory, environment=environment, packages=packages, **texts)
     if texts["requirements"]:
         pinned(declared.lock)
     return declared

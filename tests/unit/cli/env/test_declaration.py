@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import pytest
 
 from appliance import config as configuration
@@ -49,6 +51,33 @@ def test_a_declaration_is_read(tmp_path):
     assert found.environment.variables == ("A=b=c",)
 
 
+def test_what_a_language_needs_is_named_for_each_system(tmp_path, monkeypatch):
+    text = GOOD + '[install]\napt = "lang"\ndnf = "Lang lang-data"\n'
+    declared = declaration.read(declare(tmp_path, text))
+    monkeypatch.setattr(declaration.shutil, "which", lambda name: None)
+    assert declared.advice == "apt install lang (Debian, Ubuntu) or dnf install Lang lang-data (Fedora)"
+    monkeypatch.setattr(declaration.shutil, "which", lambda name: name if name == "dnf" else None)
+    assert declared.advice == "dnf install Lang lang-data (Fedora)"
+
+
+def test_the_package_declares_languages_which_are_found_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = {
+        file.parent.name: declaration.read(file.parent) for file in declaration.SHIPPED[1].glob("*/environment.toml")
+    }
+    assert {"gap", "gp", "julia", "macaulay2", "maxima", "octave", "r", "singular"} <= set(own)
+    for name, declared in own.items():
+        assert declared.name == name
+        assert declared.environment.kernelspec
+        assert set(declared.packages) in (set(declaration.MANAGERS), {declaration.OTHERWISE})
+        assert declared.advice
+        assert declaration.locate(pathlib.Path(name)) == declared.directory
+    with pytest.raises(ConfigError, match=r"fortran is no directory, and no name of the package's own: .*gap, gp"):
+        declaration.locate(pathlib.Path("fortran"))
+    (tmp_path / "gap").mkdir()
+    assert declaration.locate(pathlib.Path("gap")) == tmp_path / "gap"
+
+
 def test_a_lock_lists_distributions_for_this_machine_by_their_canonical_names(tmp_path):
     assert declaration.pinned(declare(tmp_path) / "course.lock") == {"a-b": "1.0", "c-d": "2"}
 
@@ -70,6 +99,8 @@ def test_a_lock_lists_distributions_for_this_machine_by_their_canonical_names(tm
         ('requirements = "course.lock"', "", ["nothing to run"]),
         ("preload", 'python = "/usr/bin/python3"\npreload', ["environment.python", "leave it out"]),
         ("[environment]", "[environment", ["cannot be read"]),
+        ("[environment]", "[install]\nyum = 'a'\n[environment]", ["install", "apt and dnf"]),
+        ("[environment]", "[install]\napt = ''\n[environment]", ["install", "names of packages"]),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, old, new, words):
