@@ -156,7 +156,8 @@ export class Cell {
       keys: this.texts.editorKeys,
       modes: this.server.asset("modes.js"),
       readOnly: options.readOnly,
-      complete: (context) => complete(context, this.server, this.menu.environment ?? "", this.idleKernel),
+      complete: (context) =>
+        this.menu.completes ? complete(context, this.server, this.menu.environment ?? "", this.idleKernel) : Promise.resolve(null),
       evaluate: () => {
         this.evaluate();
       },
@@ -327,7 +328,7 @@ export class Cell {
     const interacts = this.restored?.code === code ? this.restored.interacts : [];
     this.restored = undefined;
     this.evaluated = code;
-    const request = executeRequest(PAGE_SESSION, code, { interacts, checks: this.checks });
+    const request = executeRequest(PAGE_SESSION, this.menu.sent(code), { interacts, checks: this.checks });
     this.request = request;
     (this.linked ?? this.fresh).open(waiting, { ...this.wanted, environment: this.menu.environment ?? "" }, request).then(
       (kernel) => {

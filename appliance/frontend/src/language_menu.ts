@@ -1,7 +1,7 @@
 /** The language of a cell: what is chosen, what is shown of it, and the environment of the server that runs it. */
 
 import { make } from "./dom.js";
-import { environmentFor, EVERY, labelOf, notInstalled, offeredBy, titleOf } from "./languages.js";
+import { environmentFor, EVERY, labelOf, notInstalled, offeredBy, sentFor, titleOf } from "./languages.js";
 import type { Environment } from "./languages.js";
 import type { Server, Wanted } from "./server.js";
 import type { Strings } from "./strings/catalogue.js";
@@ -48,6 +48,16 @@ export class LanguageMenu {
   /** The environment that the cell runs in, "" for the server's default, `undefined` when there is none. */
   get environment(): string | undefined {
     return this.wanted.environment || environmentFor(this.chosen, this.environments);
+  }
+
+  /** What a kernel is sent for the cell's code. */
+  sent(code: string): string {
+    return this.wanted.environment ? code : sentFor(this.chosen, this.environments, code);
+  }
+
+  /** Whether a kernel can complete names in the cell: it can if it is sent the code as it is. */
+  get completes(): boolean {
+    return this.sent("x") === "x";
   }
 
   /** Why the cell cannot be evaluated, where there is no environment. */

@@ -21,10 +21,11 @@ const TITLES: Readonly<Record<string, string>> = {
 /** In a list of languages, whatever the server has. */
 export const EVERY = "*";
 
-/** What runs a language for which the server has no environment of its own; "" is its default one. */
-const INSTEAD: Readonly<Record<string, { environment: string; title: string }>> = {
+/** What runs a language for which the server has no environment of its own; "" is its default one. `head`: put before the code. */
+const INSTEAD: Readonly<Record<string, { environment: string; title: string; head?: string }>> = {
   python: { environment: "", title: "Python" },
   sage: { environment: "", title: "Python" },
+  html: { environment: "", title: "HTML", head: "%%html\n" },
 };
 
 /** An environment of the server. */
@@ -59,6 +60,12 @@ export function environmentFor(language: string, environments: readonly Environm
   const own = ownEnvironment(language, environments);
   if (own) return own.name;
   return Object.hasOwn(INSTEAD, language) ? INSTEAD[language]?.environment : undefined;
+}
+
+/** Return what a kernel is sent for code in a language. */
+export function sentFor(language: string, environments: readonly Environment[], code: string): string {
+  const instead = Object.hasOwn(INSTEAD, language) && !ownEnvironment(language, environments) ? INSTEAD[language] : undefined;
+  return instead?.head !== undefined && code.trim() !== "" ? instead.head + code : code;
 }
 
 /** Return what a menu of everything offers: languages, and names of further environments of the same language. */

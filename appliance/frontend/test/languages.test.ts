@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { environmentFor, labelOf, notInstalled, offeredBy } from "../src/languages.js";
+import { environmentFor, labelOf, notInstalled, offeredBy, sentFor } from "../src/languages.js";
 import { languagesOf } from "../src/options.js";
 import { stringsFor } from "../src/strings/catalogue.js";
 
@@ -30,6 +30,15 @@ describe("the menu of languages", () => {
       "Sage (running Python)",
     ]);
     expect(notInstalled("octave", SERVER, TEXTS)).toContain("Python, GAP, Bash, Python for the course");
+  });
+
+  it("shows HTML by the default environment where there is none for it", () => {
+    expect(environmentFor("html", SERVER)).toBe("");
+    expect(labelOf("html", SERVER, TEXTS)).toBe("HTML");
+    expect(sentFor("html", SERVER, "<b>x</b>")).toBe("%%html\n<b>x</b>");
+    expect(sentFor("html", SERVER, " \n")).toBe(" \n");
+    expect(sentFor("html", [...SERVER, { name: "web", title: "Web", language: "html" }], "<b>")).toBe("<b>");
+    expect(sentFor("python", SERVER, "1")).toBe("1");
   });
 
   it("begins with a language and not with everything", () => {
