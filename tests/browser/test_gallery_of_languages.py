@@ -1,0 +1,77 @@
+"""A page where each language computes and draws, in the reader's colours."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+
+import pytest
+from playwright.sync_api import expect
+
+from appliance.config import PACKAGE_DIR
+from tests.browser.cells import CellOnPage
+from tests.browser.test_accessibility import violations
+from tests.browser.test_gallery import PICTURES
+from tests.integration.running import Appliance
+
+GALLERY = PACKAGE_DIR.parent / "docs" / "languages.html"
+
+#: What the output of each cell holds in the end: a text, and whether a picture.
+SHOWN = {
+    "python": ("1.772453", True),
+    "r": ("versicolor", True),
+    "octave": ("Diagonal Matrix", True),
+    "gap": ("X.5", False),
+    "gp": ("7432339208719", True),
+    "maxima": ("%pi/2^(3/2)", True),
+    "singular": ("g[1]=xy-y2", False),
+    "macaulay2": ("total: 1 3 2", True),
+    "html": ("strong", True),
+}
+
+PROGRAMS = ("octave-cli", "gnuplot", "gap", "gp", "maxima-sage", "Singular", "M2")
+
+missing = [program for program in PROGRAMS if shutil.which(program) is None]
+if not pathlib.Path("/usr/share/jupyter/kernels/ir/kernel.json").exists():
+    missing.append("r-cran-irkernel")
+pytestmark = pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+
+
+@pytest.fixture(scope="module")
+def languages():
+    toml = "[pool]\nmax_kernels = 20\nready = 1\nstart_seconds = 60.0\nlease_wait_seconds = 60.0\n"
+    toml += '[environment.r]\nkernelspec = "ir"\nready = 0\n'
+    for name in ("octave", "gap", "gp", "maxima", "singular", "macaulay2"):
+        toml += f'[environment.{name}]\nkernelspec = "{name}"\nready = 0\n'
+    running = Appliance(toml)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def site(languages):
+    """Return the address of the appliance that the page may ask: not that of the other tests."""
+    return languages.url
+
+
+def test_each_language_computes_and_draws(site, page, foreign, watch):
+    page.goto(foreign.publish_text(GALLERY.read_text().replace("https://cells.example.org", site)))
+    assert set(SHOWN) == set(page.eval_on_selector_all("code-cell", "all => all.map((one) => one.id)"))
+    for name, (text, drawn) in SHOWN.items():
+        cell = CellOnPage(page, f"#{name}")
+        cell.evaluate()
+        expect(cell.status, name).to_contain_text("Finished in")
+        expect(cell.output.get_by_text(text).first, name).to_be_visible(timeout=15_000)
+        pictures = cell.output.locator("img, svg")
+        expect(pictures, name).to_have_count(1 if drawn else 0)
+        if drawn:
+            assert pictures.bounding_box()["height"] > 50, name
+        assert cell.root.locator(".cm-content span[class]").count() > 1, f"{name}: no colours in the editor"
+    assert watch.complaints == []
+    watch.expected.append("")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert violations(page) == []
+        # one after the other: a browser draws only frames that are near
+        for name in SHOWN if PICTURES else ():
+            page.locator(f"#{name}").screenshot(path=pathlib.Path(PICTURES) / f"{name}-{scheme}.png")
