@@ -49,7 +49,9 @@ class Administered(Guest):
 
     def login(self, user: str) -> int:
         """Try to log in as another user with the administrator's key; return the exit status."""
-        command = [*self._ssh[:-1], "-o", "ControlPath=none", "-o", "BatchMode=yes", f"{user}@127.0.0.1", "true"]
+        # the first option of a name counts: no use of the administrator's connection
+        command = ["ssh", "-o", "ControlPath=none", "-o", "BatchMode=yes", *self._ssh[1:-1]]
+        command += [f"{user}@127.0.0.1", "true"]
         return subprocess.run(command, capture_output=True, timeout=LOGIN_SECONDS, check=False).returncode
 
 
