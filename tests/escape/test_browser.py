@@ -17,16 +17,20 @@ import uuid
 import attrs
 import pytest
 import websocket
-from playwright.sync_api import expect
 from twisted.internet.testing import MemoryReactorClock
 
 from appliance.config import Users
 from appliance.web.service import make_service
-from tests.browser.cells import CellOnPage
 from tests.escape.scene import end_kernel
-from tests.integration.running import wait_for
+from tests.integration.running import INSTALLED, SLOWNESS, wait_for
 from tests.integration.sage_client import SageClient
 from tests.integration.test_web import handshake
+
+if not INSTALLED:
+    # A guest has no browser: the tests with a page run on the host and look at the guest from there.
+    from playwright.sync_api import expect
+
+    from tests.browser.cells import CellOnPage
 
 # --- line 31
 
@@ -115,7 +119,7 @@ def test_another_site_has_its_own_kernel_and_no_other(appliance, origin):
     """Public cells are a choice: any page may start a kernel. It gets that one, and nothing that a visitor has."""
     client = SageClient(appliance.url)
     connection = websocket.create_connection(
-        f"{client.ws_url}kernel/{client.kernel_id}/channels", timeout=10, origin=origin
+        f"{client.ws_url}kernel/{client.kernel_id}/channels", timeout=10 * SLOWNESS, origin=origin
     )
     assert connection.getheaders().get("set-cookie") is None
     connection.close()
@@ -189,14 +193,14 @@ def test_every_websocket_gives_another_site_what_it_started_itself_and_no_more(a
     other = str(uuid.uuid4())
     base = f"ws://127.0.0.1:{appliance.port}"
     for path in ("/sockjs/websocket", "/sockjs/000/aaaaaaaa/websocket"):
-        connection = websocket.create_connection(base + path, timeout=10, origin=origin)
+        connection = websocket.create_connection(base + path, timeout=10 * SLOWNESS, origin=origin)
         assert connection.getheaders().get("set-cookie") is None
         message = f'{other}/channels,{{"header":{{"msg_id":"a","msg_type":"kernel_info_request"}}}}'
         connection.send(json.dumps([message]) if "000" in path else message)
         answer = connection.recv()
         assert "unknown_kernel" in (connection.recv() if answer == "o" else answer)
         connection.close()
-    connection = http.client.HTTPConnection("127.0.0.1", appliance.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", appliance.port, timeout=10 * SLOWNESS)
     connection.request("GET", f"/api/kernels/{other}/channels", headers={"Upgrade": "websocket", "Origin": origin})
     assert connection.getresponse().status == 404
     connection.close()
@@ -286,7 +290,7 @@ def test_what_a_form_holds_is_never_markup(appliance, path):
 @pytest.mark.attack(35, "the Host header is checked before it is used", "a reflected Host")
 def test_a_host_that_is_none_is_not_reflected(appliance, host):
     for method, path in (("POST", "/kernel"), ("GET", "/?c=1"), ("GET", "/static/output_frame.html")):
-        connection = http.client.HTTPConnection("127.0.0.1", appliance.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", appliance.port, timeout=20 * SLOWNESS)
         connection.putrequest(method, path, skip_host=True)
         connection.putheader("Host", host)
         connection.putheader("Content-Length", "0")
@@ -358,7 +362,7 @@ METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "get", 
 
 
 def ask(appliance, method, path, body=None, headers=()):
-    connection = http.client.HTTPConnection("127.0.0.1", appliance.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", appliance.port, timeout=30 * SLOWNESS)
     try:
         connection.request(method, path, body, dict(headers))
         response = connection.getresponse()

@@ -24,6 +24,7 @@ from twisted.logger import Logger, LogPublisher
 
 from appliance import log
 from tests.escape.scene import end_kernel
+from tests.integration.installed import served
 from tests.integration.running import Appliance, wait_for
 from tests.integration.sage_client import SageClient
 from tests.integration.test_killed_roles import zygote_pid
@@ -34,9 +35,8 @@ SMALL = "[pool]\nmax_kernels = 8\nready = 1\nready_max = 1\n[environment.python]
 @pytest.fixture(scope="module")
 def own():
     """Return an appliance that nobody else waits for while a role is stopped."""
-    appliance = Appliance(SMALL)
-    yield appliance
-    appliance.stop()
+    with served(SMALL) as appliance:
+        yield appliance
 
 
 @contextlib.contextmanager

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pathlib
 import subprocess
+import tomllib
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from appliance import config as configuration
-from tests.integration.running import Server, wait_for
+from tests.integration.running import INSTALLED, Appliance, Server, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+READY_SECONDS = 30
+ROLES = ("cell-zygote@python.service", "cell-pool.service", "cell-permalink.service", "cell-web@*.service")
 
 CONFIGURATION = "/etc/cell-appliance/appliance.toml"
 SLICE = pathlib.Path("/sys/fs/cgroup/cell.slice")
@@ -24,7 +33,7 @@ class Installed(Server):
         self.port = PORT
         self.url = f"http://127.0.0.1:{PORT}"
         self.config = configuration.load(CONFIGURATION)
-        wait_for("the installed appliance evaluates", self.evaluates, 60)
+        wait_for("the installed appliance evaluates", self.evaluates, READY_SECONDS)
 
     def family(self) -> list[psutil.Process]:
         """Return every process of the appliance."""
@@ -45,7 +54,7 @@ class Installed(Server):
 
     def pid_of(self, role: str) -> int:
         """Return the process id of a role, waiting for a restart that is under way."""
-        pid: int = wait_for(f"{role} runs", lambda: self.find(role), 60)
+        pid: int = wait_for(f"{role} runs", lambda: self.find(role), 10)
         return pid
 
     @property
@@ -57,3 +66,54 @@ class Installed(Server):
     def text(self) -> str:
         """Return everything logged so far."""
         return "\n".join(self.output)
+
+
+@contextlib.contextmanager
+def served(toml: str) -> Iterator[Appliance | Installed]:
+    """Give an appliance with this configuration: one of its own or, in a guest, the installed one, restarted."""
+    if INSTALLED:
+        with _configured(toml) as installed:
+            yield installed
+        return
+    appliance = Appliance(toml)
+    try:
+        yield appliance
+    finally:
+        appliance.stop()
+
+
+@contextlib.contextmanager
+def _configured(toml: str) -> Iterator[Installed]:
+    """Restart the roles with other values in the configuration of the package, which is put back afterwards."""
+    file = pathlib.Path(CONFIGURATION)
+    kept = file.read_text(encoding="utf-8")
+    changed = tomllib.loads(kept)
+    _merge(changed, tomllib.loads(toml))
+    try:
+        # in place: a new file would have another label
+        file.write_text(_as_toml(changed), encoding="utf-8")
+        _restart()
+        yield Installed()
+    finally:
+        file.write_text(kept, encoding="utf-8")
+        _restart()
+        Installed()
+
+
+def _restart() -> None:
+    subprocess.run(["systemctl", "restart", *ROLES], check=True, capture_output=True)
+
+
+def _merge(table: dict[str, Any], other: dict[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, dict):
+            _merge(table.setdefault(key, {}), value)
+        else:
+            table[key] = value
+
+
+def _as_toml(table: dict[str, Any], name: str = "") -> str:
+    """Return a table as TOML; JSON writes texts, numbers, truths and lists of these in the same way."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    inner = [_as_toml(value, f"{name}.{key}".lstrip(".")) for key, value in table.items() if isinstance(value, dict)]
+    return "\n".join((*([f"[{name}]"] if name else []), *lines, *inner, ""))

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 #: Set in a guest of tests/vm: the tests use the installed appliance that already runs, and start none.
 INSTALLED = os.environ.get("CELL_TEST_INSTALLED") == "1"
 
+#: How many times slower than elsewhere the processor may be: that of a guest is emulated. Waits are as much longer, and
+#: what a test says of speed is as much looser.
+SLOWNESS = 6 if INSTALLED else 1
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 #: A first start compiles bytecode and fills caches.
@@ -40,6 +44,7 @@ STOP_SECONDS = 5.0
 
 def wait_for(what: str, condition: Callable[[], Any], seconds: float) -> Any:
     """Return the first true result of ``condition``; fail naming ``what`` when none comes in time."""
+    seconds *= SLOWNESS
     deadline = time.monotonic() + seconds
     while True:
         result = condition()
@@ -111,7 +116,7 @@ class Server:
         self, method: str, path: str, form: dict[str, str] | None = None, seconds: float = 30
     ) -> tuple[int, dict[str, str], bytes]:
         """Make one HTTP request; return status, headers (lower case) and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds * SLOWNESS)
         try:
             body = urllib.parse.urlencode(form) if form is not None else None
             headers = {"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -54,6 +56,19 @@ def whole_debs(out: Path) -> Path:
     need("dh", "debhelper")
     trees = whole_trees()
     run("debian/build.sh", str(out), CELL_TREES=str(trees), CELL_COMPRESSION="gzip", CELL_LEVEL="1")
+    return out
+
+
+def renumbered(package: Path, version: str, work: Path) -> Path:
+    """Make a copy of a Debian package with another version and nothing else changed, below ``work``; return it."""
+    tree, out = work / package.stem, work / f"{package.name.split('_')[0]}_{version}.deb"
+    work.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["dpkg-deb", "--raw-extract", str(package), str(tree)], check=True)
+    control = tree / "DEBIAN" / "control"
+    control.write_text(re.sub(r"(?m)^Version: .*$", f"Version: {version}", control.read_text()))
+    build = ["dpkg-deb", "-Znone", "--root-owner-group", "--build", str(tree), str(out)]
+    subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
+    shutil.rmtree(tree)
     return out
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from .building import bare_debian, built_inputs, run, whole_debs
+from .building import bare_debian, built_inputs, renumbered, run, whole_debs
 from .machine import ROOT, need
 from .nspawn import Machine, booted
 
@@ -66,15 +65,8 @@ def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def newer(debs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the package with a higher version and nothing else changed."""
-    work = tmp_path_factory.mktemp("newer")
     (package,) = debs.glob("cell-appliance_*.deb")
-    subprocess.run(["dpkg-deb", "--raw-extract", str(package), str(work / "tree")], check=True)
-    control = work / "tree/DEBIAN/control"
-    control.write_text(re.sub(r"(?m)^Version: .*$", "Version: 0.1.1", control.read_text()))
-    out = work / "newer.deb"
-    build = ["dpkg-deb", "-Znone", "--root-owner-group", "--build", str(work / "tree"), str(out)]
-    subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
-    return out
+    return renumbered(package, "0.1.1", tmp_path_factory.mktemp("newer"))
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.packaging.building import bare_debian, run, whole_debs
+from tests.packaging.building import bare_debian, renumbered, run, whole_debs
 from tests.packaging.machine import CACHE, ROOT, need
 
 from .guest import booted
@@ -19,6 +22,8 @@ from .tools import put_together
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from _pytest.terminal import TerminalReporter
 
     from .guest import Guest
 
@@ -32,8 +37,12 @@ HOST_COMMANDS = {
     "mke2fs": "e2fsprogs",
     "ssh": "openssh-client",
 }
-#: Everything that is run inside takes place within this.
+#: What the package is upgraded to.
+NEWER = "0.1.1"
+#: Each of the two runs of tests in the guest takes place within this.
 INSIDE_SECONDS = 900.0
+#: The whole, with everything that is kept between runs already there.
+WHOLE_SECONDS = 1500.0
 
 #: Tests that run in the guest, on the installed appliance, in this order. Those that follow the law come first: they
 #: may not cause a single denial.
@@ -47,6 +56,22 @@ LEFT_OUT = (
     "not (ten_thousand or two_hundred or fifty_generations or another_name or half_open "
     "or output_without_end or headers_without_end or body_of_100 or bomb_in_an_address)"
 )
+
+
+#: What took how long, in seconds; told at the end.
+TIMES: list[tuple[str, float]] = []
+#: The same for each test in the guest, with what came before it.
+SLOWEST: list[tuple[float, str]] = []
+#: As many of them are told.
+SLOWEST_SHOWN = 15
+
+
+@contextlib.contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Note how long something took."""
+    started = time.monotonic()
+    yield
+    TIMES.append((what, time.monotonic() - started))
 
 
 def selected(*, permissive: bool) -> str:
@@ -88,13 +113,20 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.fail("the image of the guest needs root: run this test with sudo")
     for command, package in HOST_COMMANDS.items():
         need(command, package)
-    base = bare_debian("vm-root", *PACKAGES)
-    packages = whole_debs(tmp_path_factory.mktemp("debs"))
-    tests = tmp_path_factory.mktemp("tools") / "tests"
-    put_together(tests)
-    # more than a gigabyte: not where pytest keeps the last three
-    out = CACHE / "vm-image"
-    run("tests/vm/image.sh", str(base), str(packages), str(kernel_package()), str(tests), str(out))
+    with timed("Debian without our packages, made once"):
+        base, kernel = bare_debian("vm-root", *PACKAGES), kernel_package()
+    with timed("packages"):
+        packages = whole_debs(tmp_path_factory.mktemp("debs"))
+    with timed("image"):
+        tests = tmp_path_factory.mktemp("tools") / "tests"
+        put_together(tests)
+        for package in sorted(packages.glob("cell-appliance*.deb")):
+            renumbered(package, NEWER, tests / "newer")
+        # more than a gigabyte: not where pytest keeps the last three
+        out = CACHE / "vm-image"
+        run("tests/vm/image.sh", str(base), str(packages), str(kernel), str(tests), str(out))
+    for directory in (packages, tests):
+        shutil.rmtree(directory)
     return out
 
 
@@ -102,7 +134,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def guest(image: Path, tmp_path_factory: pytest.TempPathFactory, permissive: bool) -> Iterator[Guest]:
     """Return the booted guest."""
     log = tmp_path_factory.mktemp("guest") / "console.log"
+    booting = time.monotonic()
     with booted(image, log, enforcing=not permissive) as started:
+        TIMES.append(("boot", time.monotonic() - booting))
         yield started
 
 
@@ -139,11 +173,17 @@ class Inside:
         command = ["env", "PYTHONPATH=/opt/tests/site:/opt/tests", "CELL_TEST_INSTALLED=1"]
         command += ["/usr/lib/cell-appliance/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
         command += ["-p", "tests.vm.report", "-k", self._selection, *places]
-        done = self._guest.run(f"cd /opt/tests && {' '.join(map(quote, command))}", seconds=INSIDE_SECONDS)
-        print(done.output)
-        for line in self._guest.must("cat /root/reports.jsonl; rm -f /root/reports.jsonl").splitlines():
-            report = json.loads(line)
-            self._reports[report["node"]] = report
+        with timed(f"{len(places)} files of tests in the guest"):
+            try:
+                # ended there, so that what has run until then is not lost
+                limit = ["timeout", "--kill-after=10", f"{INSIDE_SECONDS:.0f}", *command]
+                line = f"cd /opt/tests && {' '.join(map(quote, limit))}"
+                print(self._guest.run(line, seconds=INSIDE_SECONDS + 60).output)
+            finally:
+                for line in self._guest.must("cat /root/reports.jsonl; rm -f /root/reports.jsonl").splitlines():
+                    report = json.loads(line)
+                    self._reports[report["node"]] = report
+                    SLOWEST.append((report["seconds"], report["node"]))
 
 
 def quote(word: str) -> str:
@@ -184,3 +224,14 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     if collection_path.name == "inside" and os.environ.get("CELL_TEST_INSTALLED") != "1":
         return True
     return None
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Tell where the time went."""
+    if not TIMES:
+        return
+    terminalreporter.section("the emulated machine")
+    for what, seconds in TIMES:
+        terminalreporter.write_line(f"{seconds:6.0f} s  {what}")
+    for seconds, node in sorted(SLOWEST, reverse=True)[:SLOWEST_SHOWN]:
+        terminalreporter.write_line(f"{seconds:10.0f} s  {node}")

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 #: An emulated boot takes half a minute alone on the host, several times that beside other work.
 BOOT_SECONDS = 420.0
 STOP_SECONDS = 20.0
-MEMORY_MEBIBYTES = 3072
+#: Two kernels that take all they may, and everything else.
+MEMORY_MEBIBYTES = 4096
 #: security=selinux: Debian's kernel has AppArmor on by default, and only one of the two can be. Events of the audit
 #: subsystem are what the tests look for: none may be lost.
 KERNEL_ARGUMENTS = (

@@ -21,7 +21,7 @@ mkdir -p "$root/opt"
 cp -R "$tests" "$root/opt/tests"
 
 # The kernel is taken out of its package: no boot loader, no initramfs-tools. Modules: what the guest's devices, the
-# sandbox and the doctor's trials need.
+# sandbox, the doctor's trials and, as controls, attacks on pieces of the kernel need.
 dpkg-deb -x "$kernel" "$out/kernel"
 version=$(ls "$out/kernel/lib/modules")
 cp "$out/kernel/boot/vmlinuz-$version" "$out/vmlinuz"
@@ -31,6 +31,7 @@ mkdir -p "$modules"
   cd "$out/kernel/lib/modules/$version"
   cp -a --parents kernel/drivers/virtio kernel/drivers/block/virtio_blk.ko kernel/drivers/net/virtio_net.ko \
     kernel/drivers/net/net_failover.ko kernel/net/core kernel/drivers/char/hw_random kernel/fs/overlayfs \
+    kernel/lib/libcrc32c.ko kernel/net/netfilter/nfnetlink.ko kernel/net/netfilter/nf_tables.ko kernel/net/vmw_vsock \
     modules.order modules.builtin modules.builtin.modinfo "$modules"
 )
 chroot "$root" /sbin/depmod "$version"

@@ -12,12 +12,16 @@ if TYPE_CHECKING:
 REPORTS = Path("/root/reports.jsonl")
 
 
+_seconds: dict[str, float] = {}
+
+
 def pytest_sessionstart() -> None:
     REPORTS.write_text("")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Write a report of what decides: the test itself, or whatever went wrong around it."""
+    _seconds[report.nodeid] = _seconds.get(report.nodeid, 0.0) + report.duration
     if report.when != "call" and report.passed:
         return
     if hasattr(report, "wasxfail"):
@@ -26,6 +30,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         outcome, text = "skipped", str(report.longrepr[2])
     else:
         outcome, text = report.outcome, report.longreprtext
-    line = json.dumps({"node": report.nodeid, "outcome": outcome, "text": text, "seconds": report.duration})
+    seconds = _seconds[report.nodeid]
+    line = json.dumps({"node": report.nodeid, "outcome": outcome, "text": text, "seconds": seconds})
     with REPORTS.open("a", encoding="utf-8") as file:
         file.write(line + "\n")

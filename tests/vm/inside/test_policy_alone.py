@@ -104,7 +104,7 @@ def made(appliance):
     """Label the program so that systemd starts it in the domain of zygotes, and make all attempts."""
     subprocess.run(["chcon", "--type=cell_zygote_exec_t", PROGRAM], check=True)
     PROGRAM.chmod(0o755)
-    kernels = [SageClient(appliance.url, seconds=120) for _ in range(2)]
+    kernels = [SageClient(appliance.url) for _ in range(2)]
     kernels[0].run("open('x', 'w').write('of a visitor')")
     yield Attempts(appliance, kernels)
     for client in kernels:

@@ -18,7 +18,7 @@ def context(pid):
 
 @pytest.fixture(scope="module")
 def two(appliance):
-    clients = [SageClient(appliance.url, seconds=120) for _ in range(2)]
+    clients = [SageClient(appliance.url) for _ in range(2)]
     yield clients
     for client in clients:
         end_kernel(appliance, client)
