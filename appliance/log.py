@@ -72,16 +72,24 @@ def escape(text: str) -> str:
     return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def _message(event: LogEvent) -> str:
-    text = formatEvent(event)
+def _traceback(event: LogEvent) -> str:
     failure = event.get("log_failure")
     if failure is None:
-        return text
+        return ""
     try:
-        traceback = failure.getTraceback()
+        traceback: str = failure.getTraceback()
     except Exception as exc:  # noqa: BLE001 - an error in a failure's own repr must not lose the event
         traceback = f"(its traceback cannot be shown: {type(exc).__name__})"
-    return f"{text}\n{traceback.rstrip()}"
+    return "\n" + traceback.rstrip()
+
+
+def journal_text(event: LogEvent) -> str:
+    """Return what ``MESSAGE`` holds: the event on one line, then its traceback, if it has one, in lines with an indent.
+
+    Readers of the journal print lines and controls as they are (journalctl --output=cat), or pass them on to syslog.
+    """
+    lines = [escape(formatEvent(event)), *(f"    {escape(line)}" for line in _traceback(event).splitlines()[1:])]
+    return "\n".join(lines)[:MAX_TEXT_CHARACTERS]
 
 
 @implementer(ILogObserver)
@@ -95,7 +103,7 @@ class LineObserver:
         """Write ``event``; a reader that went away ends nothing."""
         level = event.get("log_level", LogLevel.info)
         when = formatTime(event.get("log_time"), "%Y-%m-%dT%H:%M:%S%z")
-        line = f"{when} {level.name:<5} {event.get('log_namespace', '-')}: {_message(event)}"
+        line = f"{when} {level.name:<5} {event.get('log_namespace', '-')}: {formatEvent(event)}{_traceback(event)}"
         try:
             self._stream.write(escape(line) + "\n")
             self._stream.flush()
@@ -114,7 +122,7 @@ def journal_fields(event: LogEvent) -> dict[str, str]:
         if key.startswith("log_") or not isinstance(value, str | int | float):
             continue
         if re.fullmatch(r"[A-Z][A-Z0-9_]{0,58}", name) and len(fields) < MAX_FIELDS:
-            fields[f"CELL_{name}"] = str(value)[:MAX_TEXT_CHARACTERS]
+            fields[f"CELL_{name}"] = escape(str(value))[:MAX_TEXT_CHARACTERS]
     return fields
 
 
@@ -132,7 +140,7 @@ class JournalObserver:
         level = event.get("log_level", LogLevel.info)
         try:
             self._send(
-                _message(event)[:MAX_TEXT_CHARACTERS],
+                journal_text(event),
                 PRIORITY=str(_PRIORITIES.get(level, journal.LOG_INFO)),
                 SYSLOG_IDENTIFIER=f"cell-{self._role}",
                 CELL_ROLE=self._role,

@@ -1,7 +1,8 @@
 """``cellctl healthcheck``: evaluate something, and when that fails find out which part is to blame.
 
 `diagnose` decides from what was seen; `run` looks twice before it acts, since a role may just be restarting. A unit
-that came up a moment ago is not restarted again: when a restart did not help, another one will not.
+that came up a moment ago is not restarted again: when a restart did not help, another one will not. One that starts is
+left to systemd, whose TimeoutStartSec= tells how long it may take: imports last minutes on a slow machine.
 """
 
 from __future__ import annotations
@@ -122,7 +123,10 @@ def act(config: Config, finding: Finding, seen: Seen, now: float) -> str:
     """Do what a finding asks for; return what was done. Raises `ApplianceError`."""
     if not finding.unit:
         return "nothing to restart"
-    age = now - next((unit.active_since for unit in seen.services if unit.name == finding.unit), 0.0)
+    unit = next((unit for unit in seen.services if unit.name == finding.unit), None)
+    if unit is not None and unit.active == "activating":
+        return f"{finding.unit} is starting: not restarted"
+    age = now - (0.0 if unit is None else unit.active_since)
     if age < YOUNG_SECONDS:
         return f"{finding.unit} runs for {age:.0f} s only: not restarted"
     if finding.renew:

@@ -88,6 +88,24 @@ def test_an_event_has_a_bounded_number_of_fields() -> None:
     assert max(map(len, fields.values())) == log.MAX_TEXT_CHARACTERS
 
 
+def test_nothing_that_a_visitor_sends_is_a_line_or_a_command_in_the_journal() -> None:
+    sent: list[tuple[str, dict[str, str]]] = []
+    logger = logger_to(log.JournalObserver("web", lambda message, **fields: sent.append((message, fields))))
+    logger.info("GET {path}", path="/x\nFORGED\r\x1b[2J\u2028")
+    try:
+        raise ValueError("x\nFORGED\x1b[2J")
+    except ValueError:
+        logger.failure("it failed")
+    (line, fields), (failure, _) = sent
+    assert line == "GET /x\\nFORGED\\r\\x1b[2J\\u2028"
+    assert fields["CELL_PATH"] == "/x\\nFORGED\\r\\x1b[2J\\u2028"
+    first, *others = failure.split("\n")
+    assert first == "it failed"
+    assert others[0] == "    Traceback (most recent call last):"
+    assert others[-1] == "    FORGED\\x1b[2J"
+    assert all(each.startswith("    ") for each in others)
+
+
 def test_the_journal_is_used_only_when_standard_error_leads_there(tmp_path: Any) -> None:
     with open(tmp_path / "stream", "w", encoding="utf-8") as stream:
         status = os.fstat(stream.fileno())

@@ -101,6 +101,14 @@ def test_what_came_up_a_moment_ago_is_left_alone(monkeypatch: pytest.MonkeyPatch
     assert restarted == ["cell-permalink.service", "cell-pool.service"]
 
 
+def test_what_is_starting_is_left_to_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    restarted: list[str] = []
+    monkeypatch.setattr(units, "restart", restarted.append)
+    state = seen(Answer(0), services=[unit("cell-zygote@python.service", "activating", since=1.0)])
+    assert "is starting" in act(Config(), Finding("cell-zygote@python.service", ""), state, 1000.0)
+    assert restarted == []
+
+
 def test_it_acts_only_on_what_two_looks_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
