@@ -467,7 +467,7 @@ ATTEMPTS: tuple[Attempt, ...] = (
         for name, request in (("TIOCSTI", 0x5412), ("TIOCSTI with a high bit", 0x100005412))
     ),
     _call("watch who opens files (inotify)", "os.close(call(294, 0))", ("EPERM",)),
-    _call("watch who opens files (F_NOTIFY)", "fcntl.fcntl(os.open('/usr', os.O_RDONLY), 1026, 1)", ("EPERM",)),
+    _call("watch who changes files (F_NOTIFY)", "fcntl.fcntl(os.open('/usr', os.O_RDONLY), 1026, 2)", ("EPERM",)),
     # --- 9
     Attempt(
         9,

@@ -9,11 +9,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.escape.lines import ELSEWHERE, LINES
+from tests.integration.installed import served
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
+
     from _pytest.terminal import TerminalReporter
+
+    from tests.integration.installed import Installed
+    from tests.integration.running import Appliance
+
+#: Few kernels, no library loaded before, and files that are not kept.
+SMALL = """
+[pool]
+max_kernels = 6
+ready = 1
+ready_max = 1
+lease_wait_seconds = 3.0
+[environment.python]
+preload = []
+[web]
+files_seconds = 1.0
+"""
 
 #: Outcome of a test that failed with this outcome of its report.
 _RESULTS = {
@@ -68,6 +88,13 @@ class _Table:
 
 
 _table = _Table()
+
+
+@pytest.fixture(scope="session")
+def small() -> Iterator[Appliance | Installed]:
+    """Return an appliance that is soon exhausted; in a guest, the installed one is that from here on."""
+    with served(SMALL) as appliance:
+        yield appliance
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -1,11 +1,9 @@
-"""Lines 19 to 28: a cell, or a client, that uses up what others need."""
+"""Lines 19 to 26: a cell, or a client, that uses up what others need."""
 
 from __future__ import annotations
 
 import base64
-import concurrent.futures
 import contextlib
-import http.client
 import json
 import pathlib
 import resource
@@ -20,10 +18,9 @@ import pytest
 import websocket
 
 from tests.escape.scene import end_kernel, kernel_process, layer_is_on, uid_of
-from tests.integration.installed import Installed, served
+from tests.integration.installed import Installed
 from tests.integration.running import INSTALLED, SLOWNESS, Appliance, wait_for
 from tests.integration.sage_client import SageClient
-from tests.integration.test_many_requests import kernel_processes
 from tests.integration.test_web import handshake
 
 #: What nobody minds to wait for.
@@ -530,59 +527,3 @@ def test_a_bomb_in_an_address_is_not_unpacked(appliance, neighbour, name):
     assert time.monotonic() - started < 5 * SLOWNESS
     assert web.memory_info().rss - before < 30_000_000
     assert appliance.request("GET", f"/?{name}={packed(zlib.compress(b'[]'))}")[0] == 200  # the control
-
-
-# --- line 27: limits by address are HAProxy's, see tests/edge/test_limits.py; here: nothing that a client says counts
-
-
-@pytest.mark.attack(27, "limits in total hold whatever a client says", "rotate session, address and agent")
-def test_another_name_for_each_request_is_no_way_around_the_limit():
-    with served(
-        "[pool]\nmax_kernels = 3\nready = 1\nlease_wait_seconds = 0.5\n[environment.python]\npreload = []\n"
-    ) as appliance:
-        statuses = []
-        for number in range(8):
-            connection = http.client.HTTPConnection("127.0.0.1", appliance.port, timeout=20 * SLOWNESS)
-            headers = {
-                "X-Forwarded-For": f"203.0.113.{number}",
-                "Forwarded": f"for=[2001:db8:{number}::1]",
-                "X-Real-IP": f"198.51.100.{number}",
-                "Cookie": f"session={number}",
-                "User-Agent": f"agent {number}",
-                "Origin": f"https://{number}.example",
-            }
-            connection.request("POST", f"/kernel?timeout=inf&CellSessionID={number}", "{}", headers)
-            response = connection.getresponse()
-            statuses.append(response.status)
-            response.read()
-            connection.close()
-        assert statuses.count(200) == 3
-        assert len(kernel_processes(appliance)) <= 4
-
-
-# --- line 28
-
-
-#: An emulated machine cannot answer so many within the time that a client waits.
-STARTS = 40 if INSTALLED else 200
-
-
-@pytest.mark.attack(28, "pool.max_kernels, bounded queues", "200 starts at once")
-def test_two_hundred_starts_at_once_never_exceed_the_limit():
-    limit = 6
-    with served(
-        f"[pool]\nmax_kernels = {limit}\nready = 2\nlease_wait_seconds = 3.0\n[environment.python]\npreload = []\n"
-    ) as appliance:
-        most = 0
-        with concurrent.futures.ThreadPoolExecutor(STARTS) as threads:
-            asked = [threads.submit(appliance.request, "POST", "/kernel?timeout=inf") for _ in range(STARTS)]
-            while not all(one.done() for one in asked):
-                most = max(most, len(kernel_processes(appliance)))
-                time.sleep(0.05)
-        answers = [one.result() for one in asked]
-        granted = [json.loads(body) for status, _, body in answers if status == 200]
-        refused = [headers for status, headers, _ in answers if status == 503]
-        assert len(granted) == limit
-        assert most <= limit + 1  # one more is kept for the health check
-        assert len(refused) == STARTS - limit
-        assert all(int(headers["retry-after"]) > 0 for headers in refused)

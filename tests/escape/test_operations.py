@@ -24,19 +24,11 @@ from twisted.logger import Logger, LogPublisher
 
 from appliance import log
 from tests.escape.scene import end_kernel
-from tests.integration.installed import served
 from tests.integration.running import Appliance, wait_for
 from tests.integration.sage_client import SageClient
 from tests.integration.test_killed_roles import zygote_pid
 
 SMALL = "[pool]\nmax_kernels = 8\nready = 1\nready_max = 1\n[environment.python]\npreload = []\n"
-
-
-@pytest.fixture(scope="module")
-def own():
-    """Return an appliance that nobody else waits for while a role is stopped."""
-    with served(SMALL) as appliance:
-        yield appliance
 
 
 @contextlib.contextmanager
@@ -52,27 +44,27 @@ def stopped(appliance, role):
 
 @pytest.mark.parametrize("role", ["web", "pool", "permalink", "zygote"])
 @pytest.mark.attack(39, "roles do not wait for each other without a limit", "SIGSTOP of a role")
-def test_a_stopped_role_stops_no_other_and_no_kernel(own, role):
-    client = SageClient(own.url)
+def test_a_stopped_role_stops_no_other_and_no_kernel(small, role):
+    client = SageClient(small.url)
     client.run("kept = 6 * 7")
     running = client.start("import time\nfor n in range(10): print(n, flush=True); time.sleep(0.1)")
-    with stopped(own, role):
+    with stopped(small, role):
         if role == "web":
             time.sleep(1.5)
         else:
             # the cell that was running never noticed, and the next one runs as well
             assert client.finish(running).stdout.split() == [str(n) for n in range(10)]
             assert client.run("print(kept)").stdout == "42\n"
-            assert own.request("GET", "/static/embedded_cell.js")[0] == 200
+            assert small.request("GET", "/static/embedded_cell.js")[0] == 200
         if role == "permalink":
-            status, _, body = own.request("POST", "/permalink", {"code": "1"}, seconds=30)
+            status, _, body = small.request("POST", "/permalink", {"code": "1"}, seconds=30)
             assert (status, json.loads(body)["error"]) == (503, "permalinks_unavailable")
     if role == "web":
         assert client.finish(running).stdout.split() == [str(n) for n in range(10)]
-    wait_for("everything is served again", own.evaluates, 15)
+    wait_for("everything is served again", small.evaluates, 15)
     assert client.run("print(kept)").stdout == "42\n"
-    assert own.request("POST", "/permalink", {"code": "1"})[0] == 200
-    end_kernel(own, client)
+    assert small.request("POST", "/permalink", {"code": "1"})[0] == 200
+    end_kernel(small, client)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
@@ -139,8 +131,8 @@ EVIL = "x\n2026-01-01T00:00:00 info appliance.pool: FORGED\r\x1b[2J\x1b]0;title\
 
 
 @pytest.mark.attack(40, "one line an event, controls escaped", "write lines and commands of terminals into the log")
-def test_nothing_that_a_visitor_sends_makes_a_line_or_a_command(own):
-    mark = len(own.output)
+def test_nothing_that_a_visitor_sends_makes_a_line_or_a_command(small):
+    mark = len(small.output)
     evil = quote(EVIL)
     for path in (
         f"/{evil}",
@@ -149,10 +141,10 @@ def test_nothing_that_a_visitor_sends_makes_a_line_or_a_command(own):
         f"/?c=1&lang={evil}",
         f"/permalink?q={evil}",
     ):
-        own.request("GET", path)
-    own.request("POST", "/permalink", {"code": "1", "language": EVIL * 10, "n": EVIL})
-    own.request("POST", "/service", {"code": "1", "user_expressions": EVIL})
-    client = SageClient(own.url)
+        small.request("GET", path)
+    small.request("POST", "/permalink", {"code": "1", "language": EVIL * 10, "n": EVIL})
+    small.request("POST", "/service", {"code": "1", "user_expressions": EVIL})
+    client = SageClient(small.url)
     for kind in (EVIL, "execute_request"):
         client.socket.send(json.dumps({"header": {"msg_id": EVIL * 9, "msg_type": kind}, "content": {}}))
         assert client.receive()["channel"] == "error"
@@ -163,29 +155,29 @@ def test_nothing_that_a_visitor_sends_makes_a_line_or_a_command(own):
         f"    print({EVIL!r}, file=stream, flush=True)\n"
         f"os.write(1, {EVIL.encode()!r}); os.write(2, {EVIL.encode()!r})\n"
     )
-    end_kernel(own, client)
-    wait_for("refusals are logged", lambda: any("refused" in line for line in own.output[mark:]), 5)
-    lines = own.output[mark:]
+    end_kernel(small, client)
+    wait_for("refusals are logged", lambda: any("refused" in line for line in small.output[mark:]), 5)
+    lines = small.output[mark:]
     assert [line for line in lines if line.startswith(("2026-01-01", "x\n")) or "| 2026-01-01T" in line] == []
     assert [line for line in lines if not line.isprintable()] == []
 
 
 @pytest.mark.attack(40, "code, keys and ids are not logged", "find secrets in the log")
-def test_no_code_no_key_and_no_id_is_in_the_log(own):
+def test_no_code_no_key_and_no_id_is_in_the_log(small):
     secret = f"secret-{secrets.token_hex(8)}"
-    client = SageClient(own.url)
-    document = json.loads((own.config.kernels_path / client.kernel_id / "record.json").read_text())
+    client = SageClient(small.url)
+    document = json.loads((small.config.kernels_path / client.kernel_id / "record.json").read_text())
     client.run(f"print('{secret}')")
     client.run(f"raise ValueError('{secret}')")
-    own.request("POST", "/service", {"code": f"print('{secret}'"})
-    _, _, body = own.request("POST", "/permalink", {"code": secret})
-    own.request("GET", f"/?c={secret}")
-    own.request("GET", f"/nothing?c={secret}")
+    small.request("POST", "/service", {"code": f"print('{secret}'"})
+    _, _, body = small.request("POST", "/permalink", {"code": secret})
+    small.request("GET", f"/?c={secret}")
+    small.request("GET", f"/nothing?c={secret}")
     client.socket.send(json.dumps({"header": {"msg_id": "1", "msg_type": "execute_request"}, "content": {"code": 1}}))
     client.receive()
-    end_kernel(own, client)
+    end_kernel(small, client)
     time.sleep(0.5)
-    text = own.text()
+    text = small.text()
     for hidden in (secret, document["key"], client.kernel_id, json.loads(body)["query"]):
         assert hidden not in text
     assert "released" in text or "stopped" in text  # the control: the log is not empty

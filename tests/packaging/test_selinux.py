@@ -122,6 +122,7 @@ cell_web_t        cell_conf_t             file                read
 cell_web_t        cell_environment_t      dir                 read
 cell_web_t        cell_environment_t      file                read
 cell_pool_t       cell_environment_t      file                read
+cell_pool_t       sysctl_vm_overcommit_t  file                read
 cell_web_t        cell_web_files_t        file                create
 cell_web_t        cell_web_files_t        dir                 create
 cell_web_t        init_t                  unix_dgram_socket   sendto
@@ -145,6 +146,7 @@ cell_zygote_t     cgroup_t                dir                 create
 cell_web_t        unreserved_port_t       tcp_socket          name_bind
 cell_kernel_t     cell_environment_t      file                execute
 cell_kernel_t     cell_environment_t      file                map
+cell_kernel_t     cell_environment_t      file                lock
 cell_kernel_t     cell_kernel_scratch_t   file                create
 cell_kernel_t     cell_kernel_scratch_t   dir                 create
 cell_kernel_t     cell_pool_t             unix_stream_socket  accept
