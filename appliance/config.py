@@ -81,7 +81,7 @@ class Web:
     static_dir: str = _key("", "Folder of built front-end files. Empty: those inside the package.")
     max_body_bytes: int = _key(1_048_576, "Largest request body; a larger one is answered 413. Cells are text.")
     max_message_bytes: int = _key(1_048_576, "Largest WebSocket message from a client; a larger one closes with 1009.")
-    max_connections_per_kernel: int = _key(4, "WebSocket connections that may share a kernel.")
+    max_connections_per_kernel: int = _key(4, "WebSocket connections that may share a kernel, in each web role.")
     allowed_origins: tuple[str, ...] = _key(
         (),
         "Origins (https://HOST, or null) whose pages may use this server, beside its own. Empty: pages of every site. "

@@ -21,7 +21,6 @@ from tests.escape.scene import end_kernel, kernel_process, layer_is_on, uid_of
 from tests.integration.installed import Installed
 from tests.integration.running import INSTALLED, SLOWNESS, Appliance, wait_for
 from tests.integration.sage_client import SageClient
-from tests.integration.test_web import handshake
 
 #: What nobody minds to wait for.
 SERVED_SECONDS = 1 * SLOWNESS
@@ -319,10 +318,14 @@ def test_children_that_stopped_end_with_their_kernel(appliance, cell):
 
 ALL_AT_ONCE = (*[FORK_BOMB] * 2, *[MEMORY_BOMB] * 2, *[PRINT_FLOOD] * 3, *[CPU_HOG] * 3)
 
+#: Browsers are elsewhere; here they must not compete with the server. A nice value counts within a cgroup only.
+ELSEWHERE = ("nice", "-n", "19")
+if INSTALLED:
+    ELSEWHERE = ("systemd-run", "--quiet", "--scope", "--slice=browsers.slice")
+
 #: Reads what a kernel says, as a browser on another machine does: it should not take processor time from the server.
 _READER = """
-import os, sys, websocket
-os.nice(19)
+import sys, websocket
 c = websocket.create_connection(sys.argv[1], timeout=300, suppress_origin=True)
 print("connected", flush=True)
 try:
@@ -337,17 +340,18 @@ def crowd():
     appliance = Installed() if INSTALLED else Appliance("[pool]\nmax_kernels = 14\nready = 1\nready_max = 1\n")
     readers = []
     clients = []
+    if INSTALLED:
+        subprocess.run(["systemctl", "set-property", "--runtime", "browsers.slice", "CPUWeight=idle"], check=True)
     try:
         clients.append(eleventh := SageClient(appliance.url, seconds=120))
         eleventh.run("1")
-        quiet = times(eleventh, 5)
+        quiet = times(eleventh, 5 * SLOWNESS)
         attackers = [SageClient(appliance.url) for _ in ALL_AT_ONCE]
         clients += attackers
         for attacker, program in zip(attackers, ALL_AT_ONCE, strict=True):
             if program is PRINT_FLOOD:
                 url = f"{attacker.ws_url}kernel/{attacker.kernel_id}/channels"
-                # Browsers are elsewhere; here they must not compete with the server.
-                command = ["nice", "-n", "19", sys.executable, "-c", _READER, url]
+                command = [*ELSEWHERE, sys.executable, "-c", _READER, url]
                 readers.append(subprocess.Popen(command, stdout=subprocess.PIPE))
                 assert readers[-1].stdout is not None
                 readers[-1].stdout.readline()
@@ -357,7 +361,7 @@ def crowd():
         time.sleep(3)
         roles = {role: appliance.pid_of(role) for role in ("web", "pool", "permalink")}
         # A busy machine has bad moments of its own: the best of three.
-        loud = min((times(eleventh, 4) for _ in range(3)), key=p95)
+        loud = min((times(eleventh, 4 * SLOWNESS) for _ in range(3)), key=p95)
         started = time.monotonic()
         health = appliance.request("GET", "/static/none")[0]
         page = time.monotonic() - started
@@ -491,12 +495,28 @@ def test_ten_thousand_silent_sockets_do_not_keep_others_out(appliance, neighbour
     wait_for("new visitors are served", appliance.evaluates, 30)
 
 
+#: The limit holds in each; the package has two.
+WEB_ROLES = 2 if INSTALLED else 1
+
+
+def open_until_refused(url: str, most: int) -> tuple[list[websocket.WebSocket], bytes]:
+    """Open WebSockets, at most ``most``; return those that opened, and the body of the refusal, empty without one."""
+    opened: list[websocket.WebSocket] = []
+    try:
+        while len(opened) < most:
+            opened.append(websocket.create_connection(url, timeout=10 * SLOWNESS))
+    except websocket.WebSocketBadStatusException as exc:
+        return opened, exc.resp_body or b""
+    return opened, b""
+
+
 @pytest.mark.attack(25, "a limit of connections for each kernel", "half-open WebSockets")
 def test_half_open_websockets_are_bounded_for_each_kernel(appliance, cell, neighbour):
     limit = appliance.config.web.max_connections_per_kernel
     url = f"{cell.ws_url}kernel/{cell.kernel_id}/channels"
-    others = [websocket.create_connection(url, timeout=10 * SLOWNESS) for _ in range(limit - 1)]
-    assert handshake(appliance, cell.kernel_id) == (503, "too_many_connections")
+    others, refusal = open_until_refused(url, limit * WEB_ROLES)  # the cell's own is one more
+    assert b"too_many_connections" in refusal
+    assert len(others) >= limit - 1  # the control
     held = []
     for _ in range(200):  # a handshake that is never finished
         one = socket.create_connection(("127.0.0.1", appliance.port), timeout=5 * SLOWNESS)

@@ -40,21 +40,29 @@ HOST_COMMANDS = {
 #: What the package is upgraded to.
 NEWER = "0.1.1"
 #: Each of the two runs of tests in the guest takes place within this.
-INSIDE_SECONDS = 900.0
-#: The whole, with everything that is kept between runs already there.
-WHOLE_SECONDS = 1500.0
+INSIDE_SECONDS = 1500.0
+#: Each test within this.
+ONE_SECONDS = 600
 
 #: Tests that run in the guest, on the installed appliance, in this order. Those that follow the law come first: they
-#: may not cause a single denial.
+#: may not cause a single denial. The last three give the appliance a small configuration.
 LAWFUL = ("tests/vm/inside/test_selinux.py", "tests/vm/inside/test_cgroups.py")
-ATTACKS = ("tests/vm/inside/test_policy_alone.py", "tests/escape/test_confinement.py")
-ATTACKS += ("tests/escape/test_escape_and_neighbours.py", "tests/escape/test_network.py")
-ATTACKS += ("tests/escape/test_exhaustion.py",)
-#: Left out of those: what an emulated machine has too little time for and other levels show as well because no
-#: confinement is asked: crowds of clients, floods of output.
+ATTACKS = (
+    "tests/vm/inside/test_policy_alone.py",
+    "tests/escape/test_confinement.py",
+    "tests/escape/test_escape_and_neighbours.py",
+    "tests/escape/test_network.py",
+    "tests/escape/test_host_side_glue.py",
+    "tests/escape/test_browser.py",
+    "tests/escape/test_exhaustion.py",
+    "tests/escape/test_limits_in_total.py",
+    "tests/escape/test_leftovers.py",
+    "tests/escape/test_operations.py",
+)
+#: Left out of those: what needs a page, for which `test_enforcing` has a browser outside; and what starts copies of the
+#: server with a layer taken out, which are not what is installed.
 LEFT_OUT = (
-    "not (ten_thousand or two_hundred or fifty_generations or another_name or half_open "
-    "or output_without_end or headers_without_end or body_of_100 or bomb_in_an_address)"
+    "not (cannot_touch_its_page or in_a_foreign_frame or page_of_another_site or any_step_failed or step_was_left_out)"
 )
 
 
@@ -160,6 +168,9 @@ class Inside:
     def _end_as(self, places: tuple[str, ...], node: str) -> None:
         if places not in self._ran:
             self._ran.add(places)
+            if places == ATTACKS:
+                # it takes what attacks do to roles for what it is there to mend
+                self._guest.must("systemctl stop cell-healthcheck.timer", seconds=300)
             self._run(places)
         report = self._reports.get(node, {"outcome": "failed", "text": "the guest has not run this test"})
         if report["outcome"] == "skipped":
@@ -172,7 +183,7 @@ class Inside:
     def _run(self, places: tuple[str, ...]) -> None:
         command = ["env", "PYTHONPATH=/opt/tests/site:/opt/tests", "CELL_TEST_INSTALLED=1"]
         command += ["/usr/lib/cell-appliance/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
-        command += ["-p", "tests.vm.report", "-k", self._selection, *places]
+        command += [f"--timeout={ONE_SECONDS}", "-p", "tests.vm.report", "-k", self._selection, *places]
         with timed(f"{len(places)} files of tests in the guest"):
             try:
                 # ended there, so that what has run until then is not lost

@@ -34,7 +34,19 @@ UNITS = ("cell.target", "cell-web.socket", "cell-web@0.service", "cell-pool.serv
 UNITS += ("cell-zygote@python.service",)
 CONFIGURATION = "/etc/cell-appliance/appliance.toml"
 READY = "python3 -c \"import urllib.request as u; u.urlopen('http://127.0.0.1:8888/healthz', timeout=40)\""
-BROWSER = ("tests/browser/test_first_cell.py", "-k", "two_and_two or stop_interrupts or share_gives")
+BROWSER = {
+    "a click on Evaluate": (
+        "tests/browser/test_first_cell.py",
+        "-k",
+        "two_and_two or stop_interrupts or share_gives",
+    ),
+    "attacks on pages": (
+        "tests/browser/test_isolation.py",
+        "tests/escape/test_browser.py",
+        "-k",
+        "test_isolation or cannot_touch_its_page or in_a_foreign_frame or page_of_another_site",
+    ),
+}
 #: What an administrator calls, in this order.
 VERBS = (
     "config --check /etc/cell-appliance/appliance.toml",
@@ -108,9 +120,10 @@ def test_lawful(inside: Inside, node: str) -> None:
     inside.lawful(node)
 
 
-def test_the_browser(guest: Guest) -> None:
-    """A click on Evaluate, in this host's browser."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", *BROWSER]
+@pytest.mark.parametrize("what", BROWSER)
+def test_the_browser(guest: Guest, what: str) -> None:
+    """This host's browser."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", *BROWSER[what]]
     environment = {**os.environ, "CELL_APPLIANCE_URL": f"http://127.0.0.1:{guest.forward(8888)}"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
