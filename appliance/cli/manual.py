@@ -1,7 +1,8 @@
 """Manual pages, made from what the program itself is made from: ``python -m appliance.cli.manual DIRECTORY``.
 
 cellctl(1) comes from the parser of the command line, appliance.toml(5) from the configuration's keys, cell-appliance(7)
-from docs/administration.md. Source of the macros: man(7), and groff_char(7) for what must be escaped.
+from docs/administration.md, cell_appliance_selinux(8) from docs/selinux.md. Source of the macros: man(7), and
+groff_char(7) for what must be escaped.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 #: Date of the pages: that of the version, so that the same source gives the same pages.
 DATE = "2026-11-24"
 
-ADMINISTRATION = pathlib.Path(__file__).resolve().parents[2] / "docs" / "administration.md"
+DOCUMENTS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 
 _INLINE = re.compile(r"`([^`]+)`|\*\*([^*]+)\*\*|\*([^*]+)\*|\[([^\]]+)\]\([^)]+\)|<(https?://[^>]+)>")
 
@@ -176,22 +177,35 @@ def from_markdown(text: str) -> Iterator[str]:
             yield ".PP"
 
 
-def cell_appliance_7() -> str:
-    """Return cell-appliance(7)."""
-    text = ADMINISTRATION.read_text(encoding="utf-8")
-    lines = [
-        *_head("cell-appliance", 7, "how the appliance sits on a machine"),
-        ".SH DESCRIPTION",
-        *from_markdown(text),
-    ]
-    lines += [".SH SEE ALSO", ".BR cellctl (1),", ".BR appliance.toml (5)"]
+def _document(head: list[str], name: str, see: tuple[str, ...]) -> str:
+    """Return a page with the text of a document."""
+    lines = [*head, ".SH DESCRIPTION", *from_markdown((DOCUMENTS / name).read_text(encoding="utf-8")), ".SH SEE ALSO"]
+    lines += [f".BR {page}," for page in see[:-1]]
+    lines += [f".BR {see[-1]}"]
     page = "\n".join(lines) + "\n"
     # an empty line of the document beside what begins a paragraph of its own
     page = re.sub(r"(?m)^\.PP\n(?=\.(?:PP|SH|SS|TP|IP|RS))", "", page)
     return re.sub(r"(?m)^(\.S[HS] .*)\n\.PP$", r"\1", page)
 
 
-PAGES = {"cellctl.1": cellctl_1, "appliance.toml.5": appliance_toml_5, "cell-appliance.7": cell_appliance_7}
+def cell_appliance_7() -> str:
+    """Return cell-appliance(7)."""
+    head = _head("cell-appliance", 7, "how the appliance sits on a machine")
+    return _document(head, "administration.md", ("cellctl (1)", "appliance.toml (5)"))
+
+
+def cell_appliance_selinux_8() -> str:
+    """Return cell_appliance_selinux(8); such pages are named after the module."""
+    head = _head("cell_appliance_selinux", 8, "SELinux policy of Cell Appliance")
+    return _document(head, "selinux.md", ("cell\\-appliance (7)", "semanage (8)", "setsebool (8)", "ausearch (8)"))
+
+
+PAGES = {
+    "cellctl.1": cellctl_1,
+    "appliance.toml.5": appliance_toml_5,
+    "cell-appliance.7": cell_appliance_7,
+    "cell_appliance_selinux.8": cell_appliance_selinux_8,
+}
 
 
 def main(directory: str) -> None:

@@ -39,7 +39,7 @@ DIRECTORIES = (
     ),
     *(f"usr/lib/{name}" for name in ("sysusers.d", "tmpfiles.d")),
     *(f"usr/lib/systemd/{name}" for name in ("system", "system-generators", "system-preset")),
-    *(f"usr/share/man/man{section}" for section in (1, 5, 7)),
+    *(f"usr/share/man/man{section}" for section in (1, 5, 7, 8)),
     *("usr/share/bash-completion/completions", "usr/share/zsh/site-functions"),
 )
 CALLS = "calls"
