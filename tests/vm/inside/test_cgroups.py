@@ -170,8 +170,9 @@ def test_kernels_of_an_ended_zygote_leave_no_leaf(appliance, cell):
     assert leaf.exists()
     assert cell.run("print(6 * 7)").stdout == "42\n"
     end_kernel(appliance, cell)
-    wait_for("others are served", appliance.evaluates, 30)
-    wait_for("the leaf is gone", lambda: not leaf.exists(), SECONDS)
+    wait_for("others are served", appliance.evaluates, 60)
+    # by the next zygote, when it has imported what it needs
+    wait_for("the leaf is gone", lambda: not leaf.exists(), 60)
 
 
 def test_doctor_and_health_agree(appliance):
