@@ -14,6 +14,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from appliance.kernel import interacts, network, sage_api
+from appliance.kernel.sage import library_interacts, session
 
 if TYPE_CHECKING:
     import socket
@@ -46,9 +47,10 @@ _REHEARSED: tuple[tuple[str, dict[str, Any]], ...] = (
 class Template:
     """A built kernel, its modules and its warm shell."""
 
-    def __init__(self, kernel: Any, start: Callable[..., None]) -> None:
+    def __init__(self, kernel: Any, start: Callable[..., None], sage: Any = None) -> None:
         self._kernel = kernel
         self._start = start
+        self._sage = sage
 
     def run(self, listeners: list[int], birth: socket.socket, *, egress: bool = False) -> None:
         """Become a kernel in this fork and serve until killed.
@@ -59,6 +61,8 @@ class Template:
         letter = json.loads(birth.recv(4096))
         _reseed()
         _clean_process()
+        if self._sage is not None:
+            self._sage.begin()
         if egress:
             network.start()
         loop = asyncio.new_event_loop()
@@ -98,14 +102,17 @@ def build(preload: list[str], warm_up: list[str]) -> Template:
     config.HistoryManager.enabled = False
     config.Session.key = b""
 
-    session = KernelSession(config=config, username="visitor")
-    kernel = CellKernel.instance(config=config, session=session)
+    kernel = CellKernel.instance(config=config, session=KernelSession(config=config, username="visitor"))
     kernel.runs = interacts.install(kernel)
     if "ipywidgets" in sys.modules:
         importlib.import_module("appliance.kernel.interacts.widget_face")
     sage_api.install(kernel)
     own = {"Color": color_class(), "exercise": Exercises(kernel).exercise}
-    names = {"sys": sys, "os": os, **interacts.NAMES, **own}
+    sage = session.Session(kernel) if session.wanted() else None
+    names = {**(sage.names if sage else {}), "sys": sys, "os": os, **interacts.NAMES, **own}
+    if sage:
+        names["interact"] = library_interacts.interact
+        warm_up = [*session.WARM_CELLS, *warm_up]
     kernel.shell.user_ns.update(names)
     kernel.shell.user_ns_hidden.update(names)
     if "matplotlib" in sys.modules:
@@ -124,7 +131,7 @@ def build(preload: list[str], warm_up: list[str]) -> Template:
     kernel.shell.user_ns.update(names)
     if threading.active_count() != 1:
         raise RuntimeError(f"threads before the fork: {[thread.name for thread in threading.enumerate()]}")
-    return Template(kernel, channels.start)
+    return Template(kernel, channels.start, sage)
 
 
 def _run_silently(kernel: Any, code: str) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 import tomllib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 from packaging.markers import InvalidMarker, Marker
@@ -13,13 +14,13 @@ from packaging.utils import canonicalize_name
 from appliance import config as configuration
 from appliance.errors import ConfigError
 
-if TYPE_CHECKING:
-    import pathlib
-
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 #: A distribution in a lock (pip, "Requirements File Format"): name, version, and the machines and Pythons it is for.
 _PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]\n]*\])?==([^\s;\\]+)(?:[ ]*;([^\n\\]*))?")
+
+#: Declarations that the package brings.
+BROUGHT = configuration.PACKAGE_DIR / "environments"
 
 _KEYS = ("name", "requirements", "check", "prints", "environment")
 
@@ -43,6 +44,23 @@ class Declaration:
     def lock(self) -> pathlib.Path:
         """The lock beside the declaration."""
         return self.directory / self.requirements
+
+
+def find(text: str) -> pathlib.Path:
+    """Return the directory of a declaration: a path, or the name of one that the package brings.
+
+    Raises `ConfigError` for a name that is neither.
+    """
+    given = pathlib.Path(text)
+    if "/" in text or (given / configuration.DECLARATION).exists():
+        return given.resolve()
+    brought = sorted(file.parent.name for file in BROUGHT.glob(f"*/{configuration.DECLARATION}"))
+    if text in brought:
+        return BROUGHT / text
+    raise ConfigError(
+        f"{text}: neither a directory with {configuration.DECLARATION} nor an environment that the package brings; "
+        f"it brings: {', '.join(brought) or 'none'}"
+    )
 
 
 def read(directory: pathlib.Path) -> Declaration:

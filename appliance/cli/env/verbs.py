@@ -34,7 +34,11 @@ def add_parser(commands: Any, config_option: Callable[[argparse.ArgumentParser],
         "Makes a virtual environment of what the lock lists, each file checked by its hash, has a kernel run the "
         "declaration's check in the sandbox, and only then puts it in place. When anything fails, nothing is left.",
     )
-    add.add_argument("directory", metavar="DIRECTORY", help="holds environment.toml and the lock that it names")
+    add.add_argument(
+        "declaration",
+        metavar="DIRECTORY|NAME",
+        help="a directory with environment.toml and the lock that it names, or what the package declares: sage",
+    )
     remove = verb("remove", "remove an environment that was added", "Asks first.")
     remove.add_argument("name", metavar="NAME", help="its name")
     remove.add_argument("--yes", action="store_true", help="do not ask")

@@ -49,6 +49,17 @@ def test_a_declaration_is_read(tmp_path):
     assert found.environment.variables == ("A=b=c",)
 
 
+def test_a_declaration_is_found_by_its_path_or_by_the_name_that_the_package_gave_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert declaration.read(declaration.find("sage")).environment.language == "sage"
+    (tmp_path / "sage").mkdir()
+    declare(tmp_path / "sage")
+    assert declaration.find("sage") == tmp_path / "sage"
+    assert declaration.find("./nothing") == tmp_path / "nothing"
+    with pytest.raises(ConfigError, match="nothing: neither a directory .* it brings: sage"):
+        declaration.find("nothing")
+
+
 def test_a_lock_lists_distributions_for_this_machine_by_their_canonical_names(tmp_path):
     assert declaration.pinned(declare(tmp_path) / "course.lock") == {"a-b": "1.0", "c-d": "2"}
 
