@@ -13,7 +13,7 @@ import threading
 import types
 from typing import TYPE_CHECKING, Any
 
-from appliance.kernel import interacts, network, sage_api
+from appliance.kernel import interacts, network, open_files, sage_api
 from appliance.kernel.sage import library_interacts, session
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Template:
         self._kernel = kernel
         self._start = start
         self._sage = sage
+        self._files = open_files.remember()
 
     def run(self, listeners: list[int], birth: socket.socket, *, egress: bool = False) -> None:
         """Become a kernel in this fork and serve until killed.
@@ -58,6 +59,7 @@ class Template:
         ``listeners``: bound and listening Unix sockets in the order shell, iopub, stdin, control, hb.
         ``birth``: gives ``{"kernel_id", "key"}`` and is told ``{"ready": true}``. ``egress``: there is a proxy.
         """
+        open_files.reopen(self._files)
         letter = json.loads(birth.recv(4096))
         _reseed()
         _clean_process()
@@ -126,7 +128,9 @@ def build(preload: list[str], warm_up: list[str]) -> Template:
                 raise RuntimeError(f"warm_up: {cell!r} ended with {reply['ename']}: {reply['evalue']}")
     for code in _WARM_QUESTIONS:
         kernel.do_complete(code, len(code))
-        kernel.do_inspect(code, len(code))
+        # Sage makes memory for its explanations that forks would share
+        if sage is None:
+            kernel.do_inspect(code, len(code))
     kernel.shell.reset(new_session=True)
     kernel.shell.user_ns.update(names)
     if threading.active_count() != 1:

@@ -95,7 +95,8 @@ def test_a_computation_in_c_is_interrupted(client: SageClient, sage_appliance: A
 
 DRAW = """print([int(n) for n in (
     randint(1, 10^9), ZZ.random_element(10^9), pari('random(10^9)'), libgap.Random(1, 10^9),
-    GF(2^30).random_element().to_integer(), maxima_calculus('random(1000000000)'), Permutations(20).random_element().rank(),
+    GF(2^30).random_element().to_integer(), maxima_calculus('random(1000000000)'),
+    Permutations(20).random_element().rank(),
     __import__('random').randrange(10**9), __import__('numpy').random.randint(10**9))])"""
 
 

@@ -56,7 +56,7 @@ def test_a_declaration_is_found_by_its_path_or_by_the_name_that_the_package_gave
     declare(tmp_path / "sage")
     assert declaration.find("sage") == tmp_path / "sage"
     assert declaration.find("./nothing") == tmp_path / "nothing"
-    with pytest.raises(ConfigError, match="nothing: neither a directory .* it brings: sage"):
+    with pytest.raises(ConfigError, match=r"nothing: neither a directory .* it brings: sage"):
         declaration.find("nothing")
 
 
