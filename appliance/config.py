@@ -199,7 +199,10 @@ class Profile:
     """Limits of one kernel. A request may ask for any exposed profile by name."""
 
     exposed: bool = _key(False, "Whether visitors may ask for it: POST /kernel?profile=NAME. The default always is.")
-    memory_bytes: int = _key(1_073_741_824, "Memory: memory.max where cgroup v2 is delegated, else RLIMIT_DATA.")
+    memory_bytes: int = _key(
+        1_073_741_824,
+        "Memory: memory.max where cgroup v2 is delegated, else RLIMIT_DATA, beyond what it has of its zygote.",
+    )
     processes: int = _key(64, "Processes and threads: pids.max where cgroup v2 is delegated, else RLIMIT_NPROC.")
     cpu_percent: int = _key(100, "Processor share, 100 is one core: cpu.max where cgroup v2 is delegated.")
     scratch_bytes: int = _key(268_435_456, "All files a cell writes (/home/visitor, /tmp, /dev/shm) together.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+
 import pytest
 
 from appliance.config import Profile
@@ -59,3 +61,11 @@ def test_a_failing_step_ends_the_set_up_and_is_named(monkeypatch, failing):
     assert caught.value.step == steps.get(failing, "check")
     assert "No space left" in caught.value.error
     assert failing not in done
+
+
+def test_data_that_is_mapped_is_counted():
+    before = sandbox.mapped_data_bytes()
+    mapping = mmap.mmap(-1, 64 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    grown = sandbox.mapped_data_bytes() - before
+    mapping.close()
+    assert 64 << 20 <= grown < 80 << 20
