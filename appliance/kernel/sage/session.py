@@ -66,13 +66,14 @@ class Session:
 
     def begin(self) -> None:
         """In a fork: make what forks must not share this one's own."""
-        _own_directory()
+        _own_directories()
         randomness.reseed()
         self._kernel.publisher.native_handler = self._interrupts
 
 
-def _own_directory() -> None:
-    """Make a directory for Sage's temporary files; that of the zygote is not in this kernel's root."""
+def _own_directories() -> None:
+    """Make directories for Sage's files; those of the zygote are not in this kernel's root."""
+    os.makedirs(sys.modules["sage.env"].DOT_SAGE, exist_ok=True)
     module = sys.modules["sage.misc.temporary_file"]
     module.TMP_DIR_FILENAME_BASE._finalizer.detach()
     module.TMP_DIR_FILENAME_BASE = tempfile.TemporaryDirectory(prefix="sage_")  # type: ignore[attr-defined]
