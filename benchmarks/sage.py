@@ -84,16 +84,18 @@ class Both(Appliance):
                 raise BenchmarkError(f"no kernel of {environment} within {READY_SECONDS:g} s:\n{self._last_lines()}")
             await asyncio.sleep(1)
 
-    def kernels_of(self, executable: str) -> list[psutil.Process]:
-        """Return the processes of idle kernels, those that wait for a visitor included, of one interpreter."""
-        zygotes = [
-            process
-            for process in processes.family(self.pid)
-            if "appliance.zygote" in (words := processes.arguments(process)) and words[0] == executable
-        ]
+    def kernels_of(self, environment: str) -> list[psutil.Process]:
+        """Return the processes of an environment's kernels, those that wait for a visitor included."""
+        found = [process for process in processes.family(self.pid) if _environment(process) == environment]
         # kernels have accounts of their own; the zygote's is the first of the range
-        root = min(process.uids().real for process in zygotes)
-        return [process for process in zygotes if process.uids().real != root]
+        root = min((process.uids().real for process in found), default=0)
+        return [process for process in found if process.uids().real != root]
+
+
+def _environment(process: psutil.Process) -> str:
+    """Return the environment that a zygote, or a kernel that it has forked, was started with."""
+    words = processes.arguments(process)
+    return str(json.loads(words[3])["environment"]) if words[1:3] == ["-m", "appliance.zygote"] else ""
 
 
 async def _starts(appliance: Both, count: int) -> Table:
@@ -136,12 +138,12 @@ async def _service(appliance: Both, seconds: float) -> Table:
     )
 
 
-async def _memory(appliance: Both, pythons: dict[str, str], count: int) -> Table:
+async def _memory(appliance: Both, count: int) -> Table:
     if not processes.may_look_into_others():
         note = "Not measured: only root may read the memory of processes that have accounts of their own."
         return Table("sage-memory", "Private memory (USS) of an idle kernel", "MiB", (), notes=(note,))
     series = []
-    for environment, python in pythons.items():
+    for environment in (PYTHON, SAGE):
         ids = []
         for _ in range(count):
             ids.append(await appliance.create(environment))
@@ -150,11 +152,11 @@ async def _memory(appliance: Both, pythons: dict[str, str], count: int) -> Table
             await channels.close()
         await asyncio.sleep(MEMORY_SETTLE_SECONDS)
         found = []
-        for process in appliance.kernels_of(python):
+        for process in appliance.kernels_of(environment):
             with contextlib.suppress(psutil.NoSuchProcess):
                 found.append(processes.private_bytes(process.pid) / MIB)
         if not found:
-            raise BenchmarkError(f"no kernel runs {python}")
+            raise BenchmarkError(f"{environment}: there are no kernels")
         series.append(Series(environment, tuple(found)))
         for kernel_id in ids:
             await appliance.delete(kernel_id)
@@ -168,7 +170,6 @@ async def _memory(appliance: Both, pythons: dict[str, str], count: int) -> Table
 
 async def run(options: argparse.Namespace) -> bool:
     """Measure and print; return whether every bar is reached."""
-    pythons = {PYTHON: str(ROOT / ".envs/python/bin/python"), SAGE: str(options.environments / "sage/bin/python")}
     interpreters = Interpreters(
         ROOT / ".venv/bin/python", ROOT / ".envs/python/bin/python", ROOT / ".envs/bench/bin/python"
     )
@@ -182,12 +183,12 @@ async def run(options: argparse.Namespace) -> bool:
         try:
             async with asyncio.timeout(RUN_SECONDS):
                 await appliance.start()
-                for environment in pythons:
+                for environment in (PYTHON, SAGE):
                     await appliance.wait_until_ready(environment)
                 tables = [
                     await _starts(appliance, STARTS // divisor),
                     await _service(appliance, SERVICE_SECONDS / divisor),
-                    await _memory(appliance, pythons, IDLE_KERNELS),
+                    await _memory(appliance, IDLE_KERNELS),
                 ]
         finally:
             appliance.stop()

@@ -22,9 +22,9 @@ def test_a_page_for_sagemathcell_plots_and_interacts(sage_appliance, page, forei
     watch.expected += ["GPU stall", "WebGL", "GL Driver Message"]
     page.goto(
         foreign.publish(
-            f'<script src="{sage_appliance.url}/static/embedded_sagecell.js"></script>'
+            f'<script src="{sage_appliance.url}/static/embedded_sagecell.js"></script>',
             "<div class=compute><script type='text/x-sage'>" + CODE + "</script></div>"
-            "<script>sagecell.makeSagecell({inputLocation: '.compute', languages: ['sage']})</script>"
+            "<script>sagecell.makeSagecell({inputLocation: '.compute', languages: ['sage']})</script>",
         )
     )
     cell = CellOnPage(page, ".compute")
