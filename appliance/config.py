@@ -217,7 +217,8 @@ class Profile:
     exposed: bool = _key(False, "Whether visitors may ask for it: POST /kernel?profile=NAME. The default always is.")
     memory_bytes: int = _key(
         1_073_741_824,
-        "Memory: memory.max where cgroup v2 is delegated, else RLIMIT_DATA for each process and a watch of them all.",
+        "Memory: memory.max where cgroup v2 is delegated, else RLIMIT_DATA for each process and a watch of them all, "
+        "beyond what it has of its zygote.",
     )
     processes: int = _key(64, "Processes and threads: pids.max where cgroup v2 is delegated, else RLIMIT_NPROC.")
     cpu_percent: int = _key(100, "Processor share, 100 is one core: cpu.max where cgroup v2 is delegated.")

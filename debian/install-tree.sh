@@ -20,6 +20,10 @@ cp -a "$trees/environments" "$dest/$library/environments"
 site=$(echo "$dest/$library"/lib/python3*/site-packages)
 find appliance \( -path appliance/frontend -o -path appliance/environments -o -name __pycache__ \) -prune -o -type f -print |
   while read -r file; do install -D -m 644 "$file" "$site/$file"; done
+# Environments that administrators may add by their names.
+for declaration in appliance/environments/*/environment.toml; do
+  install -D -m 644 -t "$site/$(dirname "$declaration")" "$declaration" "$(dirname "$declaration")/requirements.lock"
+done
 PYTHONHASHSEED=0 "$python" -m compileall -q -s "$dest" -p / --invalidation-mode unchecked-hash "$site/appliance"
 
 # With a compressed file (.br, .gz) beside each text, which nginx and the web role send as they are.

@@ -43,6 +43,8 @@ tree() {
 
 tree "$trees/roles" requirements.lock "$prefix" setuptools pip
 for lock in appliance/environments/*/requirements.lock; do
+  # what has a declaration is installed by those who want it: cellctl env add
+  if [ -f "$(dirname "$lock")/environment.toml" ]; then continue; fi
   name=$(basename "$(dirname "$lock")")
   tree "$trees/environments/$name" "$lock" "$prefix/environments/$name" setuptools
 done

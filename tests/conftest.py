@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.installed import Installed
-from tests.integration.running import INSTALLED, Appliance
+from tests.integration.running import INSTALLED, ROOT, Appliance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,5 +31,21 @@ def appliance() -> Iterator[Appliance | Installed]:
     if shutil.which("setpriv") is None:
         pytest.fail("setpriv (util-linux) is needed")
     running = Appliance(CONFIG)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def sage_appliance() -> Iterator[Appliance]:
+    """Serve an appliance with the Sage that ./dev has added, to all tests of the session."""
+    place = ROOT / ".dev/sage"
+    if not place.exists():
+        pytest.fail("Sage is not there: './dev test integration' adds it")
+    running = Appliance(
+        f'environments_dir = "{place.read_text().strip()}"\n'
+        "[pool]\nmax_kernels = 8\nready = 1\nstart_seconds = 60.0\nlease_wait_seconds = 120.0\n"
+        "[environment.python]\npreload = []\n",
+        wait_until_ready=False,
+    )
     yield running
     running.stop()

@@ -54,12 +54,18 @@ _ASYNC_WORDS = (b"await", b"async")
 
 
 class CellCompiler(XCachingCompiler):
-    """ipykernel's compiler; tracebacks show string decorators as the visitor wrote them."""
+    """ipykernel's compiler; tracebacks show string decorators as the visitor wrote them.
+
+    ``shows_what_was_written``: and everything else that was made into Python.
+    """
+
+    shows_what_was_written = False
 
     def cache(self, transformed_code: str, number: int = 0, raw_code: str | None = None) -> str:
         """Return the name under which code is compiled, its lines kept for tracebacks."""
         name: str = super().cache(transformed_code, number, raw_code)
-        if raw_code is not None and "string_decorator(" in transformed_code:
+        changed = self.shows_what_was_written or "string_decorator(" in transformed_code
+        if raw_code is not None and changed:
             lines = raw_code.splitlines(keepends=True)
             while lines and not lines[0].strip():
                 del lines[0]
@@ -348,11 +354,11 @@ class CellKernel(IPythonKernel):
         if shown is not None:
             self.publish_display(shown)
 
-    def offer_files(self) -> None:
-        """Send what the program wrote to the server for a client of SageMathCell, and name it in the reply."""
+    def offer_files(self) -> list[str]:
+        """Send what the program wrote to the server for a client of SageMathCell; name it in the reply return it."""
         parent = self.get_parent("shell") or {}
         if not speaks_sage(parent):
-            return
+            return []
 
         def send(name: str, data: bytes) -> None:
             self._send_file(self._shell_socket.forgetful, name, data, self._shell_parent_ident.get())
@@ -362,6 +368,7 @@ class CellKernel(IPythonKernel):
             self.shell.payload_manager.write_payload({"new_files": sent}, single=False)
         if left:
             print(f"[Too large or too many to be fetched: {', '.join(left[:MAX_TOLD])}]", file=self.stderr)
+        return sent
 
     def file_brought(self, name: str) -> None:
         """Take note, in whichever thread, of a file that the visitor brought: the page knows of it."""

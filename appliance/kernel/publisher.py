@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
+    from appliance.kernel.sage.interrupts import NativeHandler
+
 # arithmetic with zmq's enumerations costs a microsecond for each part
 _SNDMORE = int(zmq.SNDMORE)
 
@@ -36,6 +38,8 @@ class Publisher:
         self.memory: Memory | None = None
         #: True while visitor's code may be interrupted.
         self.interruptible = False
+        #: Installs a handler of SIGINT below computations in C; None: Python's own does.
+        self.native_handler: NativeHandler | None = None
 
     def attach(self, socket: Any) -> None:
         """Send on ``socket`` (a zmq.PUB) from now on."""
@@ -99,7 +103,10 @@ class Publisher:
 
     def install_interrupt_handler(self) -> None:
         """Make `on_interrupt` the handler of SIGINT."""
-        signal.signal(signal.SIGINT, self.on_interrupt)
+        if self.native_handler is None:
+            signal.signal(signal.SIGINT, self.on_interrupt)
+        else:
+            self.native_handler.install(self.on_interrupt)
 
 
 class _Forgetful:

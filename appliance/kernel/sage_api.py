@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ipykernel.jsonutil import json_clean
 
 from appliance.kernel.interacts import sage_face
+from appliance.zygote import sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class SageApi:
@@ -13,10 +21,20 @@ class SageApi:
 
     def __init__(self, kernel: Any) -> None:
         self._kernel = kernel
+        #: Files that were offered, and when each had been changed last.
+        self.sent_files: dict[str, float] = {}
+
+    @property
+    def namespace(self) -> dict[str, Any]:
+        """The names of the visitor's program."""
+        names: dict[str, Any] = self._kernel.shell.user_ns
+        return names
 
     def new_files(self, root: str = "") -> str:
         """Offer the files that are new or changed, in the reply's payload; return the text that clients ask for."""
-        self._kernel.offer_files()
+        for name in self._kernel.offer_files():
+            with contextlib.suppress(OSError):
+                self.sent_files[name] = os.stat(os.path.join(sandbox.HOME, name)).st_mtime
         return ""
 
     def update_interact(self, interact_id: str, name: str | None = None, value: Any = None) -> None:
@@ -40,6 +58,21 @@ class SageApi:
     def clear(self, changed: list[str]) -> None:
         """Clear the output."""
         self._kernel.publish_display({"application/sage-clear": {"changed": changed}, "text/plain": "Clear display"})
+
+    def threejs(self, picture: Any) -> None:
+        """Show a three-dimensional picture of Sage's by three.js."""
+        picture.show(viewer="threejs")
+
+    def register_handler(self, kind: str, handler: Callable[[Any, list[bytes], dict[str, Any]], Any]) -> None:
+        """Have ``handler(stream, identities, message)`` called for messages of type ``kind`` that clients send."""
+        self._kernel.shell_handlers[kind] = handler
+
+    def send_message(
+        self, stream: Any, kind: str, content: dict[str, Any], parent: dict[str, Any], ident: Any = None
+    ) -> None:
+        """Send a message: to the client on ``stream`` as a handler was given it, to all where that is None."""
+        session, publisher = self._kernel.session, self._kernel.publisher
+        session.send(publisher if stream is None else stream, kind, json_clean(content), parent, ident=ident)
 
     def reset_kernel_timeout(self, timeout: float) -> None:
         """Ask the server to keep the kernel although its evaluations end; the server has limits of its own."""

@@ -13,7 +13,8 @@ import threading
 import types
 from typing import TYPE_CHECKING, Any
 
-from appliance.kernel import interacts, network, sage_api
+from appliance.kernel import interacts, network, open_files, sage_api
+from appliance.kernel.sage import library_interacts, session
 
 if TYPE_CHECKING:
     import socket
@@ -46,9 +47,11 @@ _REHEARSED: tuple[tuple[str, dict[str, Any]], ...] = (
 class Template:
     """A built kernel, its modules and its warm shell."""
 
-    def __init__(self, kernel: Any, start: Callable[..., None]) -> None:
+    def __init__(self, kernel: Any, start: Callable[..., None], sage: Any = None) -> None:
         self._kernel = kernel
         self._start = start
+        self._sage = sage
+        self._files = open_files.remember()
 
     def run(self, listeners: list[int], birth: socket.socket, *, egress: bool = False) -> None:
         """Become a kernel in this fork and serve until killed.
@@ -56,9 +59,12 @@ class Template:
         ``listeners``: bound and listening Unix sockets in the order shell, iopub, stdin, control, hb, files.
         ``birth``: gives ``{"kernel_id", "key"}`` and is told ``{"ready": true}``. ``egress``: there is a proxy.
         """
+        open_files.reopen(self._files)
         letter = json.loads(birth.recv(4096))
         _reseed()
         _clean_process()
+        if self._sage is not None:
+            self._sage.begin()
         if egress:
             network.start()
         loop = asyncio.new_event_loop()
@@ -100,8 +106,7 @@ def build(preload: list[str], warm_up: list[str]) -> Template:
     config.HistoryManager.enabled = False
     config.Session.key = b""
 
-    session = KernelSession(config=config, username="visitor")
-    kernel = CellKernel.instance(config=config, session=session)
+    kernel = CellKernel.instance(config=config, session=KernelSession(config=config, username="visitor"))
     kernel.runs = interacts.install(kernel)
     if "ipywidgets" in sys.modules:
         importlib.import_module("appliance.kernel.interacts.widget_face")
@@ -114,7 +119,11 @@ def build(preload: list[str], warm_up: list[str]) -> Template:
         "dynamic_expression": dynamics.dynamic_expression,
         "dynamicexpression": dynamics.dynamic_expression,  # as SageMathCell's source spells it
     }
-    names = {"sys": sys, "os": os, **interacts.NAMES, **own}
+    sage = session.Session(kernel) if session.wanted() else None
+    names = {**(sage.names if sage else {}), "sys": sys, "os": os, **interacts.NAMES, **own}
+    if sage:
+        names["interact"] = library_interacts.interact
+        warm_up = [*session.WARM_CELLS, *warm_up]
     kernel.shell.user_ns.update(names)
     kernel.shell.user_ns_hidden.update(names)
     if "matplotlib" in sys.modules:
@@ -128,12 +137,14 @@ def build(preload: list[str], warm_up: list[str]) -> Template:
                 raise RuntimeError(f"warm_up: {cell!r} ended with {reply['ename']}: {reply['evalue']}")
     for code in _WARM_QUESTIONS:
         kernel.do_complete(code, len(code))
-        kernel.do_inspect(code, len(code))
+        # Sage makes memory for its explanations that forks would share
+        if sage is None:
+            kernel.do_inspect(code, len(code))
     kernel.shell.reset(new_session=True)
     kernel.shell.user_ns.update(names)
     if threading.active_count() != 1:
         raise RuntimeError(f"threads before the fork: {[thread.name for thread in threading.enumerate()]}")
-    return Template(kernel, channels.start)
+    return Template(kernel, channels.start, sage)
 
 
 def _run_silently(kernel: Any, code: str) -> dict[str, Any]:

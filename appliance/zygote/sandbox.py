@@ -257,8 +257,16 @@ def _setup_limits(limits: Limits, confinement: Confinement) -> None:
     with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write(str(OOM_SCORE_ADJUSTMENT))
     if confinement.cgroup is None:
-        # Not RLIMIT_AS: numpy reserves far more address space than it uses.
-        set_limit(resource.RLIMIT_DATA, limits.memory_bytes)
+        # Not RLIMIT_AS: numpy reserves far more address space than it uses. What the zygote mapped is there already;
+        # in Sage's, GAP alone has reserved as much as a kernel may have.
+        set_limit(resource.RLIMIT_DATA, mapped_data_bytes() + limits.memory_bytes)
+
+
+def mapped_data_bytes() -> int:
+    """Return what counts for RLIMIT_DATA of this process now: private writable mappings (proc(5), VmData)."""
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
+        (kibibytes,) = (int(line.split()[1]) for line in file if line.startswith("VmData:"))
+    return kibibytes << 10
 
 
 def _setup_account(uid: int) -> None:

@@ -68,6 +68,18 @@ def test_html_svg_jpeg_json_and_markdown(cell):
     expect(tree.locator(".json-number")).to_be_hidden()
 
 
+def test_formulas_in_html_are_typeset_where_they_are_marked_as_such(cell):
+    cell.evaluate(
+        "from IPython.display import HTML\n"
+        r"HTML(r'<p>\(\frac{a}{b}\) for $5 and $6 <code>\(verbatim\)</code></p><div>\[\sum_i i\]</div>')"
+    )
+    shown = cell.output.locator("[data-mime='text/html']")
+    expect(shown.locator("p > span .katex .mfrac")).to_be_visible()
+    expect(shown.locator("p")).to_contain_text("for $5 and $6 ")
+    expect(shown.locator("code")).to_have_text(r"\(verbatim\)")
+    expect(shown.locator("div .katex-display")).to_be_visible()
+
+
 def test_markdown_with_tables_code_and_formulas(cell):
     cell.evaluate(
         "from IPython.display import Markdown\n"

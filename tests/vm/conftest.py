@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.packaging.building import bare_debian, renumbered, run, whole_debs
+from tests.packaging.building import bare_debian, run, whole_debs
 from tests.packaging.machine import CACHE, ROOT, need
 
 from .guest import booted

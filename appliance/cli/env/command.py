@@ -34,7 +34,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
     os.umask(0o022)  # kernels' accounts must be able to read what is made
     if arguments.verb == "add":
         with _alone(config):
-            add(config, declaration.locate(pathlib.Path(arguments.directory)))
+            add(config, declaration.locate(arguments.declaration))
         return 0
     if arguments.verb == "remove":
         with _alone(config):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 import shutil
 import tomllib
@@ -15,7 +16,6 @@ from appliance import config as configuration
 from appliance.errors import ConfigError
 
 if TYPE_CHECKING:
-    import pathlib
     from collections.abc import Mapping
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -66,14 +66,21 @@ class Declaration:
         return self.directory / self.requirements
 
 
-def locate(given: pathlib.Path) -> pathlib.Path:
-    """Return a declaration's directory: what was given, or the package's own of that name. Raises `ConfigError`."""
-    if given.is_dir():
+def locate(text: str) -> pathlib.Path:
+    """Return a declaration's directory: the one at a path, or the package's own of that name.
+
+    Raises `ConfigError` for what is neither.
+    """
+    given = pathlib.Path(text)
+    if "/" in text or (given / configuration.DECLARATION).exists():
         return given.resolve()
     own = {file.parent.name: file.parent for place in SHIPPED for file in place.glob(f"*/{configuration.DECLARATION}")}
-    if str(given) in own:
-        return own[str(given)]
-    raise ConfigError(f"{given} is no directory, and no name of the package's own: {', '.join(sorted(own))}")
+    if text in own:
+        return own[text]
+    raise ConfigError(
+        f"{text} is no directory with {configuration.DECLARATION}, and no name of the package's own: "
+        f"{', '.join(sorted(own))}"
+    )
 
 
 def read(directory: pathlib.Path) -> Declaration:

@@ -35,10 +35,10 @@ def add_parser(commands: Any, config_option: Callable[[argparse.ArgumentParser],
         "declaration's check in the sandbox, and only then puts it in place. When anything fails, nothing is left.",
     )
     add.add_argument(
-        "directory",
-        metavar="DIRECTORY",
-        help="holds environment.toml and the lock that it names; or the name of one that "
-        "the package declares itself: gap, gp, julia, macaulay2, maxima, octave, r, singular",
+        "declaration",
+        metavar="DIRECTORY|NAME",
+        help="a directory with environment.toml and the lock that it names; or the name of what the package declares "
+        "itself: gap, gp, julia, macaulay2, maxima, octave, r, sage, singular",
     )
     remove = verb("remove", "remove an environment that was added", "Asks first.")
     remove.add_argument("name", metavar="NAME", help="its name")

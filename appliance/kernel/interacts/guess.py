@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from types import GeneratorType
+from collections.abc import Generator
 from typing import Any
 
 from appliance.kernel.interacts.choice_controls import Button, Selector, UpdateButton
@@ -37,7 +37,7 @@ def automatic_control(value: Any, name: str = "") -> Control:
         return Checkbox(value, label=label)
     if isinstance(value, list | range):
         return _from_list(list(value), default, label)
-    if isinstance(value, GeneratorType):
+    if isinstance(value, Generator):
         return DiscreteSlider(value, default, label=label)
     if isinstance(value, tuple):
         return _from_tuple(value, default, label)
@@ -51,7 +51,7 @@ def _unwrapped(value: Any) -> tuple[str | None, Any, Any]:
     for _ in range(2):
         if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
             label, value = value
-        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], tuple | list | range | GeneratorType):
+        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], tuple | list | range | Generator):
             default, value = value
     return label, default, value
 

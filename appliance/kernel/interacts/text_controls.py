@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import GeneratorType
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from appliance.kernel.interacts.control import MAX_PARTS, Control, evaluate, positive, size_of
@@ -124,7 +124,7 @@ class InputGrid(Control):
     def constrained(self, value: Any) -> list[list[str]]:
         """Return rows of texts. Raises `ValueError` for rows of another shape."""
         count = self.nrows * self.ncols
-        if isinstance(value, GeneratorType):
+        if isinstance(value, Generator):
             value = [next(value) for _ in range(count)]
         if not isinstance(value, list | tuple):
             return [[_text(value)] * self.ncols for _ in range(self.nrows)]

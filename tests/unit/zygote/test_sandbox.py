@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+
 import pytest
 
 from appliance.config import Profile
@@ -66,3 +68,11 @@ def test_a_kernel_whose_memory_nothing_counts_is_refused():
     steps = dict(sandbox.steps(1000, sandbox.Limits(**GOOD), confinement, [], ""))
     with pytest.raises(OSError, match="nothing counts"):
         steps["memory of no process"]()
+
+
+def test_data_that_is_mapped_is_counted():
+    before = sandbox.mapped_data_bytes()
+    mapping = mmap.mmap(-1, 64 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    grown = sandbox.mapped_data_bytes() - before
+    mapping.close()
+    assert 64 << 20 <= grown < 80 << 20

@@ -33,8 +33,39 @@ async function typesetMath(root: HTMLElement, base: string): Promise<void> {
   }
 }
 
+/** Elements whose text is shown as it is. */
+const VERBATIM = "pre, code, script, style, textarea, .katex";
+
+/** `\(…\)` and `\[…\]`, as Sage writes formulas too. Dollars stay: they are prices as often. */
+const DELIMITED = /\\\(([\s\S]+?)\\\)|\\\[([\s\S]+?)\\\]/g;
+
+/** Typeset the formulas in the text of HTML. */
+async function typesetText(root: HTMLElement, base: string): Promise<void> {
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  const found: Text[] = [];
+  while (walker.nextNode()) {
+    const text = walker.currentNode;
+    if (text instanceof Text && !text.parentElement?.closest(VERBATIM)) found.push(text);
+  }
+  for (const text of found) {
+    const parts: Node[] = [];
+    const formulas: Promise<void>[] = [];
+    let at = 0;
+    for (const match of text.data.matchAll(DELIMITED)) {
+      const [whole, inline, display] = match;
+      const formula = document.createElement("span");
+      parts.push(document.createTextNode(text.data.slice(at, match.index)), formula);
+      formulas.push(typeset(formula, inline ?? display ?? "", base, inline === undefined));
+      at = match.index + whole.length;
+    }
+    if (formulas.length === 0) continue;
+    text.replaceWith(...parts, document.createTextNode(text.data.slice(at)));
+    await Promise.all(formulas);
+  }
+}
+
 /** Fill `target`, which must be in the document, with `html`. */
 export async function fillWithHtml(target: HTMLElement, html: string, base: string): Promise<void> {
   target.innerHTML = html;
-  await Promise.all([runScripts(target), typesetMath(target, base)]);
+  await Promise.all([runScripts(target), typesetMath(target, base), typesetText(target, base)]);
 }

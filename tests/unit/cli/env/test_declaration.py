@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
-
 import pytest
 
 from appliance import config as configuration
@@ -71,11 +69,22 @@ def test_the_package_declares_languages_which_are_found_by_name(tmp_path, monkey
         assert declared.environment.kernelspec
         assert set(declared.packages) in (set(declaration.MANAGERS), {declaration.OTHERWISE})
         assert declared.advice
-        assert declaration.locate(pathlib.Path(name)) == declared.directory
-    with pytest.raises(ConfigError, match=r"fortran is no directory, and no name of the package's own: .*gap, gp"):
-        declaration.locate(pathlib.Path("fortran"))
-    (tmp_path / "gap").mkdir()
-    assert declaration.locate(pathlib.Path("gap")) == tmp_path / "gap"
+        assert declaration.locate(name) == declared.directory
+    with pytest.raises(
+        ConfigError, match=r"fortran is no directory with .*, and no name of the package's own: .*gap, gp"
+    ):
+        declaration.locate("fortran")
+
+
+def test_a_declaration_is_found_by_its_path_or_by_the_name_that_the_package_gave_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert declaration.read(declaration.locate("sage")).environment.language == "sage"
+    (tmp_path / "sage").mkdir()
+    declare(tmp_path / "sage")
+    assert declaration.locate("sage") == tmp_path / "sage"
+    assert declaration.locate("./nothing") == tmp_path / "nothing"
+    with pytest.raises(ConfigError, match=r"nothing is no directory with .*: .*sage"):
+        declaration.locate("nothing")
 
 
 def test_a_lock_lists_distributions_for_this_machine_by_their_canonical_names(tmp_path):
