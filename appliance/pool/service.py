@@ -546,6 +546,7 @@ class PoolService(MultiService):
         """Note that a kernel can be dealt."""
         self.metrics.verified(slot, self._now())
         self._perform(self._pool.verified(slot, self._now()))
+        self._settled(slot)
 
     def kernel_failed(self, slot: int, why: str) -> None:
         """Note that a kernel's set-up failed."""
@@ -649,6 +650,7 @@ class PoolService(MultiService):
 
     def _forget(self, effect: Died) -> None:
         self._interrupts_due.discard(effect.slot)
+        self._settled(effect.slot)
         self.metrics.ended(effect.slot, effect.reason.value, leased=effect.leased)
         process = self._processes.pop(effect.slot, None)
         used = (0.0, 0)
@@ -676,6 +678,10 @@ class PoolService(MultiService):
                 )
             )
             self._leases.announce(effect.kernel_id, effect.reason.value, effect.detail, used)
+
+    def _settled(self, slot: int) -> None:
+        for link in list(self._links.values()):
+            link.settled(slot)
 
     def _signal(self, slot: int, number: signal.Signals) -> bool:
         """Have a zygote signal a kernel; return False when none can now (a new one is told when it connects)."""

@@ -71,6 +71,8 @@ class ZygoteLink:
         self._open = True
         #: Whether it was told to end.
         self.retired = False
+        #: The kernel after which it forks no more.
+        self.last_slot: int | None = None
         self._watch = WatchedDescriptor(reactor, sock.fileno(), self._read)
 
     @property
@@ -98,6 +100,12 @@ class ZygoteLink:
         """Tell the zygote to end; its keeper starts another and kernels live on."""
         self.retired = True
         self._send({"retire": True}, [])
+
+    def settled(self, slot: int) -> None:
+        """Note that a kernel is ready, or will not be: after the last one the zygote has nothing more to do."""
+        if slot == self.last_slot:
+            with contextlib.suppress(OSError):  # it may have gone by itself
+                self.retire()
 
     def close(self) -> None:
         """Drop the zygote."""
@@ -148,10 +156,9 @@ class ZygoteLink:
         elif kind == "inventory":
             self._owner.zygote_ready(self)
         elif kind == "forked":
-            self._owner.zygote_forked(self, int(message["forked"]), _only(descriptors))
             if message.get("last"):
-                with contextlib.suppress(OSError):  # it may have gone by itself
-                    self.retire()
+                self.last_slot = int(message["forked"])
+            self._owner.zygote_forked(self, int(message["forked"]), _only(descriptors))
         elif kind == "failed":
             self._owner.zygote_failed(self, int(message["failed"]), f"{message['step']}: {message['error']}")
         else:

@@ -149,7 +149,9 @@ def _keep(inheritance: Inheritance) -> NoReturn:
                 print(f"keeper: the zygote ended ({_describe(ended[1])})", file=sys.stderr, flush=True)
                 zygote, heard = _successor(lineage_read, zygote), None
                 if not zygote:
-                    delay = FIRST_DELAY if time.monotonic() - started > LONG_LIFE else min(delay * 2, LAST_DELAY)
+                    # one that has ended as it was told has not failed
+                    well = ended[1] == 0 or time.monotonic() - started > LONG_LIFE
+                    delay = FIRST_DELAY if well else min(delay * 2, LAST_DELAY)
                     due = time.monotonic() + delay
         if due is not None and time.monotonic() >= due:
             zygote, started, due = _start_zygote(inheritance, lineage_write), time.monotonic(), None

@@ -188,6 +188,11 @@ class Zygote:
             self._say("the spare took over")
             took_over = True
 
+    @property
+    def _spent(self) -> bool:
+        """Whether it has forked as often as it may."""
+        return self._forks >= self._specification.max_forks
+
     def tell_keeper(self) -> None:
         """Say that this is the zygote, and that it lives."""
         os.write(self._descriptors.lineage, os.getpid().to_bytes(4, "little"))
@@ -202,6 +207,8 @@ class Zygote:
 
     def connect(self) -> None:
         """Wait for the pool's socket, connect, and tell which kernels run."""
+        if self._spent:
+            self._retire()
         while True:
             pool = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             try:
@@ -308,6 +315,9 @@ class Zygote:
 
     def _fork(self, request: dict[str, object], fds: list[int]) -> None:
         slot = self._slot(request["fork"])
+        if self._spent:
+            # the pool learns of it by the answer to the last request, and asks the next zygote
+            return
         try:
             limits = sandbox.Limits.parse(request["profile"])
             access = sandbox.Access(_profile_name(request, "egress"), _profile_name(request, "data"))
@@ -323,7 +333,7 @@ class Zygote:
         linux.setns(self._pid_namespace, linux.CLONE_NEWPID)
         self._slots[pid] = slot
         self._forks += 1
-        self._send_with_pidfd({"forked": slot, "last": self._forks >= self._specification.max_forks}, pid)
+        self._send_with_pidfd({"forked": slot, "last": self._spent}, pid)
 
     def _become_kernel(self, slot: int, limits: sandbox.Limits, fds: list[int], access: sandbox.Access) -> NoReturn:
         """Drop everything and run the kernel loop; in the child only."""

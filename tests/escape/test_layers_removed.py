@@ -50,6 +50,8 @@ REMOVALS = {
             SANDBOX: {
                 "    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)\n": "    return\n",
                 '("seccomp", lambda: linux.load_seccomp(confinement.seccomp_program))': '("seccomp", lambda: None)',
+                "    if confinement.without_cgroup:\n": "    if False:\n",
+                "    elif confinement.cgroup is None:\n": "    elif False:\n",
                 '    if status["Seccomp"] != "2" or status["NoNewPrivs"] != "1":\n': "    if False:\n",
                 "    if confinement.landlock:\n": "    if False:\n",  # it cannot be had without no_new_privs
             }
