@@ -129,7 +129,7 @@ def test_a_picture_as_a_widget(cell):
 
 def test_a_large_front_end_goes_to_each_output_once(page, foreign, site):
     received = []
-    page.on("websocket", lambda socket: socket.on("framereceived", received.append))
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
     cells = '<code-cell linked id="one"></code-cell><code-cell linked id="other"></code-cell>'
     page.goto(foreign.publish(f'<script src="{site}/static/embedded_cell.js"></script>', cells))
     one, other = CellOnPage(page, "#one"), CellOnPage(page, "#other")
