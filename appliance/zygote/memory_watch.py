@@ -3,7 +3,8 @@
 A kernel's limit is that of its first process for data (RLIMIT_DATA), which it cannot raise. Every look adds up the
 resident memory of all its processes, which counts pages that they share as often as they do; only of a kernel that has
 too much by that the exact sum is asked for, the proportional set size, which Linux takes longer to find
-(proc_pid_smaps(5)). Between two looks a kernel may take what Linux gives it in that time.
+(proc_pid_smaps(5)): at once when it has grown by what was left to it, else so seldom that it costs little, however many
+processes a program has made. Between two looks a kernel may take what Linux gives it in that time.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ import os
 import re
 import resource
 import signal
+import time
 from dataclasses import dataclass, field
 
 #: Seconds between looks. Linux hands out about a gigabyte a second to each processor.
 LOOK_SECONDS = 0.5
+
+#: Of the time, the share that may go into exact sums of one kernel which has not grown.
+EXACT_SHARE = 0.02
 
 _RESIDENT = re.compile(rb"^Rss(?:Anon|Shmem):\s*(\d+) kB$", re.MULTILINE)
 _PROPORTIONAL = re.compile(rb"^Pss_(?:Anon|Shmem):\s*(\d+) kB$", re.MULTILINE)
@@ -33,6 +38,15 @@ class _Kernel:
     resident: int = 0
 
 
+@dataclass
+class _Exact:
+    """What was found exactly: bytes resident and proportional then, and when to ask again."""
+
+    resident: int
+    proportional: int
+    again: float
+
+
 class MemoryWatch:
     """Looks at every process of an account from ``first_slot`` on; a slot is the uid of one kernel."""
 
@@ -40,11 +54,14 @@ class MemoryWatch:
         self._first_slot = first_slot
         self._proc = proc
         self._ended: set[int] = set()
+        self._known: dict[int, _Exact] = {}
 
     def end_excessive(self) -> list[int]:
         """Kill kernels that have too much; return their slots."""
+        kernels = self._kernels()
+        self._known = {slot: known for slot, known in self._known.items() if slot in kernels}
         return [
-            slot for slot, kernel in self._kernels().items() if self._has_too_much(kernel) and self._end(slot, kernel)
+            slot for slot, kernel in kernels.items() if self._has_too_much(slot, kernel) and self._end(slot, kernel)
         ]
 
     def ended(self, slot: int) -> bool:
@@ -78,7 +95,7 @@ class MemoryWatch:
         except OSError:
             return b""
 
-    def _has_too_much(self, kernel: _Kernel) -> bool:
+    def _has_too_much(self, slot: int, kernel: _Kernel) -> bool:
         if not kernel.first:
             return False
         try:
@@ -87,7 +104,13 @@ class MemoryWatch:
             return False
         if limit == resource.RLIM_INFINITY or kernel.resident <= limit:
             return False
-        return sum(map(self._proportional, kernel.pids)) > limit
+        began, known = time.monotonic(), self._known.get(slot)
+        if known is not None and began < known.again and kernel.resident - known.resident <= limit - known.proportional:
+            return False
+        proportional = sum(map(self._proportional, kernel.pids))
+        took = time.monotonic() - began
+        self._known[slot] = _Exact(kernel.resident, proportional, began + took / EXACT_SHARE)
+        return proportional > limit
 
     def _proportional(self, pid: int) -> int:
         try:

@@ -95,6 +95,8 @@ class Confinement:
     seccomp_program: bytes
     #: A filter that refuses memory which only a cgroup counts; empty where there is one.
     without_cgroup: bytes
+    #: How many filters a kernel has in the end, those of the host included; -1 where Linux does not tell.
+    filters: int
     last_capability: int
     cgroup: cgroup.Subtree | None
     #: Parts of the staged root that overlays lie upon, and the first of the slots that there are devices for.
@@ -147,7 +149,7 @@ def steps(
         ("selinux", lambda: _setup_selinux(uid, confinement)),
         ("memory of no process", lambda: _refuse_uncounted(confinement)),
         ("seccomp", lambda: linux.load_seccomp(confinement.seccomp_program)),
-        ("check", lambda: _check_dropped(uid)),
+        ("check", lambda: _check_dropped(uid, confinement)),
     )
 
 
@@ -298,14 +300,24 @@ def _refuse_uncounted(confinement: Confinement) -> None:
         raise OSError("nothing counts the kernel's memory")
 
 
-def _check_dropped(uid: int) -> None:
+def _own_status() -> dict[str, str]:
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+def seccomp_filters() -> int:
+    """Return how many filters of system calls this process has, -1 where Linux does not tell (before 5.9)."""
+    return int(_own_status().get("Seccomp_filters", -1))
+
+
+def _check_dropped(uid: int, confinement: Confinement) -> None:
     """Read back what this process has become: the last fence before a visitor's code."""
     if os.getresuid() != (uid, uid, uid) or os.getresgid() != (uid, uid, uid) or os.getgroups():
         raise OSError("the account was not dropped")
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    status = _own_status()
     for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
         if int(status[name], 16):
             raise OSError(f"{name} is not empty")
-    if status["Seccomp"] != "2" or status["NoNewPrivs"] != "1":
+    filtered = status["Seccomp"] == "2" and seccomp_filters() == confinement.filters
+    if not filtered or status["NoNewPrivs"] != "1":
         raise OSError("seccomp or no_new_privs is not in force")

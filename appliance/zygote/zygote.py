@@ -128,9 +128,12 @@ class Zygote:
         while chunk := os.read(descriptors.seccomp, 65536):
             program += chunk
         os.close(descriptors.seccomp)
+        without_cgroup = bytes.fromhex(specification.without_cgroup)
+        here = sandbox.seccomp_filters()
         self._confinement = sandbox.Confinement(
             seccomp_program=program,
-            without_cgroup=bytes.fromhex(specification.without_cgroup),
+            without_cgroup=without_cgroup,
+            filters=here + (2 if without_cgroup else 1) if here >= 0 else here,
             last_capability=linux.last_capability(),
             cgroup=None if specification.layers["cgroup"] else cgroup.Subtree(),
             overlays=() if specification.layers["overlay"] else tuple(specification.parts),

@@ -25,7 +25,10 @@ for place in ("/tmp", "/var/tmp", "/dev/shm", os.path.expanduser("~")):
     for name in ("left", ".hidden", "sitecustomize.py", ".bashrc"):
         open(f"{place}/{name}", "w").write("print('left')")
     os.mkfifo(f"{place}/pipe"); os.symlink("/etc/shadow", f"{place}/link")
-call(29, 77, 4096, 0o1666); call(64, 77, 1, 0o1666); call(68, 77, 0o1666)
+try: call(29, 77, 4096, 0o1666)
+except OSError as exc:
+    if exc.errno != 38: raise  # where no cgroup counts it, there is no such memory
+call(64, 77, 1, 0o1666); call(68, 77, 0o1666)
 listeners = []
 for address in ("\0left", "/tmp/left.socket"):
     s = socket.socket(socket.AF_UNIX); s.bind(address); s.listen(); listeners.append(s)

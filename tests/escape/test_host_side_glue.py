@@ -244,14 +244,15 @@ def test_a_link_in_the_folder_of_static_files_is_not_served(tmp_path):
 
 STEPS = (
     "close inherited descriptors", "new session", "cgroup", "namespaces", "mounts", "host name", "loopback", "limits",
-    "bounding capabilities", "account", "capabilities", "no new privileges", "landlock", "selinux", "seccomp", "check",
+    "bounding capabilities", "account", "capabilities", "no new privileges", "landlock", "selinux",
+    "memory of no process", "seccomp", "check",
 )  # fmt: skip
 FAIL_AT = {
     "zygote/sandbox.py": {
-        "    for name, step in steps(uid, limits, confinement, keep_fds, egress):\n"
+        "    for name, step in steps(uid, limits, confinement, keep_fds, access or Access()):\n"
         "        try:\n            step()\n": '    with open("/run/code/fail", encoding="ascii") as file:\n'
         "        fail = file.read()\n"
-        "    for name, step in steps(uid, limits, confinement, keep_fds, egress):\n"
+        "    for name, step in steps(uid, limits, confinement, keep_fds, access or Access()):\n"
         "        try:\n"
         "            if fail == name:\n"
         '                raise OSError("made to fail")\n'

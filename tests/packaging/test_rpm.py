@@ -38,7 +38,10 @@ def test_contents(bare_rpms: Path) -> None:
         "/usr/share/cell-appliance/static/embedded_cell.js",
     ):
         assert path in files
-    assert query(bare_rpms, "cell-appliance-selinux", "--list") == ["/usr/share/selinux/packages/cell_appliance.pp.bz2"]
+    assert query(bare_rpms, "cell-appliance-selinux", "--list") == [
+        "/usr/share/man/man8/cell_appliance_selinux.8",
+        "/usr/share/selinux/packages/cell_appliance.pp.bz2",
+    ]
 
 
 def test_configuration_is_kept_on_upgrade(bare_rpms: Path) -> None:

@@ -26,8 +26,11 @@ class Machine:
         self.proc = proc
 
     def add(self, pid: int, uid: int, *, first: bool, resident_mib: int, proportional_mib: int) -> None:
+        (self.proc / str(pid)).mkdir()
+        self.set(pid, uid, first=first, resident_mib=resident_mib, proportional_mib=proportional_mib)
+
+    def set(self, pid: int, uid: int, *, first: bool, resident_mib: int, proportional_mib: int) -> None:
         folder = self.proc / str(pid)
-        folder.mkdir()
         half = resident_mib * 512
         (folder / "status").write_text(
             f"Name:\tx\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nNSpid:\t{pid}\t{1 if first else 2}\n"
@@ -98,3 +101,18 @@ def test_a_number_that_is_another_process_by_now_is_left_alone(
     assert watch.end_excessive() == []
     assert child.poll() is None
     assert not watch.ended(1000)
+
+
+def test_the_exact_sum_is_asked_for_again_when_a_kernel_has_grown_by_what_was_left(
+    machine: Machine, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.add(child.pid, 1000, first=True, resident_mib=100, proportional_mib=50)
+    # the first takes a second: no more for fifty
+    times = iter([0.0, 1.0, 2.0, 3.0, 4.0])
+    monkeypatch.setattr("appliance.zygote.memory_watch.time.monotonic", lambda: next(times))
+    watch = MemoryWatch(1000, str(machine.proc))
+    assert watch.end_excessive() == []
+    machine.set(child.pid, 1000, first=True, resident_mib=110, proportional_mib=90)
+    assert watch.end_excessive() == []
+    machine.set(child.pid, 1000, first=True, resident_mib=120, proportional_mib=90)
+    assert watch.end_excessive() == [1000]

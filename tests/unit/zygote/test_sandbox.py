@@ -54,7 +54,7 @@ def test_a_failing_step_ends_the_set_up_and_is_named(monkeypatch, failing):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(sandbox, failing, fail)
-    confinement = sandbox.Confinement(b"", b"filter", 40, None)
+    confinement = sandbox.Confinement(b"", b"filter", -1, 40, None)
     with pytest.raises(sandbox.SetupFailed) as caught:
         sandbox.enter(1000, sandbox.Limits(**GOOD), confinement, [])
     steps = {"_setup_mounts": "mounts", "_setup_limits": "limits", "_setup_account": "account"}
@@ -64,7 +64,7 @@ def test_a_failing_step_ends_the_set_up_and_is_named(monkeypatch, failing):
 
 
 def test_a_kernel_whose_memory_nothing_counts_is_refused():
-    confinement = sandbox.Confinement(b"", b"", 40, None)
+    confinement = sandbox.Confinement(b"", b"", -1, 40, None)
     steps = dict(sandbox.steps(1000, sandbox.Limits(**GOOD), confinement, [], ""))
     with pytest.raises(OSError, match="nothing counts"):
         steps["memory of no process"]()
