@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -36,7 +37,10 @@ START_SECONDS = 180.0
 CELL_SECONDS = 60.0
 
 #: What a zygote says when it cannot import what it should; it would be started again and again.
-_TRACEBACK = "Traceback (most recent call last)"
+_TRACEBACK = re.compile(
+    r"Traceback \(most recent call last\).*?^[^|\n]*\| [A-Za-z_][\w.]*(?:Error|Exception)\b[^\n]*\n",
+    re.DOTALL | re.MULTILINE,
+)
 
 #: What the pool says instead of keeping a request until a kernel is there.
 _START_FAILED = "Starting a kernel failed"
@@ -178,8 +182,9 @@ def _ask(url: str, name: str, code: str, log: pathlib.Path) -> dict[str, object]
                 return answer
         except urllib.error.HTTPError as exc:
             refusal = _refusal(exc)
-            if _TRACEBACK in log.read_text(encoding="utf-8", errors="replace"):
-                raise EnvironmentDoesNotWork(f"its libraries cannot be loaded:\n{_tail(log)}") from exc
+            said = log.read_text(encoding="utf-8", errors="replace")
+            if (failure := _TRACEBACK.search(said)) is not None:
+                raise EnvironmentDoesNotWork(f"its libraries cannot be loaded:\n{_last(failure[0])}") from exc
             if exc.code != HTTPStatus.SERVICE_UNAVAILABLE or _START_FAILED in refusal or time.monotonic() > deadline:
                 raise EnvironmentDoesNotWork(refusal) from exc
             time.sleep(0.3)
@@ -194,5 +199,9 @@ def _refusal(exc: urllib.error.HTTPError) -> str:
 
 
 def _tail(log: pathlib.Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-MAX_LINES:]
+    return _last(log.read_text(encoding="utf-8", errors="replace"))
+
+
+def _last(text: str) -> str:
+    lines = text.splitlines()[-MAX_LINES:]
     return "\n".join(f"  {printable(line)}" for line in lines)
