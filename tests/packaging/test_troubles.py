@@ -275,8 +275,10 @@ def test_the_benchmark_drives_the_whole_stack(installed: Machine) -> None:
         assert found["then"]
         assert found["stages"][0]["failures"] == {}, found
     cores = document["kinds"]["computation"]["highest"]["cores"]
-    assert min(cores[role] for role in ("haproxy", "web", "pool", "kernels")) > 0
-    assert document["kinds"]["page"]["highest"]["cores"]["nginx"] > 0
+    assert min(cores[role] for role in ("web", "pool", "kernels")) > 0
+    # what little HAProxy does for a computation is less than what Linux counts by
+    pages = document["kinds"]["page"]["highest"]["cores"]
+    assert min(pages[role] for role in ("haproxy", "nginx")) > 0
     assert document["kinds"]["permalink made"]["highest"]["cores"]["permalink"] > 0
     assert document["visitors_per_day"] > 0
     assert sum(sum(stage["failures"].values()) for stage in document["mixture"].values()) == 0
