@@ -78,3 +78,14 @@ class CellOnPage:
             self.write(code)
         self.start()
         self.wait_until_ended()
+
+
+#: Milliseconds in which a browser draws a frame that has come into its window.
+DRAWN_MILLISECONDS = 400
+
+
+def take_picture(element, file):
+    """Save a picture of an element: a browser draws frames only when they are near, and a little later."""
+    element.scroll_into_view_if_needed()
+    element.page.wait_for_timeout(DRAWN_MILLISECONDS)
+    element.screenshot(path=file)

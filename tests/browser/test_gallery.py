@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from appliance.config import PACKAGE_DIR
-from tests.browser.cells import CellOnPage, output_in
+from tests.browser.cells import CellOnPage, output_in, take_picture
 from tests.browser.test_accessibility import violations
 
 GALLERY = PACKAGE_DIR.parent / "docs" / "gallery.html"
@@ -97,8 +97,7 @@ def test_every_cell_of_the_gallery(page, site, foreign, watch, scheme):
     explained.button("Explain the error").click()
     expect(explained.root.get_by_text("A name is written in two ways.").last).to_be_visible()
     assert watch.complaints == []
-    # one after the other: a browser draws only frames that are near
     for name in SHOWN if PICTURES else ():
-        page.locator(holder(name)).first.screenshot(path=pathlib.Path(PICTURES) / f"gallery-{name}-{scheme}.png")
+        take_picture(page.locator(holder(name)).first, pathlib.Path(PICTURES) / f"gallery-{name}-{scheme}.png")
     watch.expected.append("")
     assert violations(page) == []

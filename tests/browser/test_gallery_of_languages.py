@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from appliance.config import PACKAGE_DIR
-from tests.browser.cells import CellOnPage
+from tests.browser.cells import CellOnPage, take_picture
 from tests.browser.test_accessibility import violations
 from tests.browser.test_gallery import PICTURES
 from tests.integration.running import Appliance
@@ -72,6 +72,5 @@ def test_each_language_computes_and_draws(site, page, foreign, watch):
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert violations(page) == []
-        # one after the other: a browser draws only frames that are near
         for name in SHOWN if PICTURES else ():
-            page.locator(f"#{name}").screenshot(path=pathlib.Path(PICTURES) / f"{name}-{scheme}.png")
+            take_picture(page.locator(f"#{name}"), pathlib.Path(PICTURES) / f"{name}-{scheme}.png")
