@@ -355,7 +355,7 @@ class CellKernel(IPythonKernel):
             self.publish_display(shown)
 
     def offer_files(self) -> list[str]:
-        """Send what the program wrote to the server for a client of SageMathCell; name it in the reply return it."""
+        """Send what the program wrote to the server, for a client of SageMathCell; name and return it."""
         parent = self.get_parent("shell") or {}
         if not speaks_sage(parent):
             return []

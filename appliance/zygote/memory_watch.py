@@ -1,10 +1,11 @@
 """Ends kernels whose processes together have more memory than one may: where no cgroup limits it.
 
-A kernel's limit is that of its first process for data (RLIMIT_DATA), which it cannot raise. Every look adds up the
-resident memory of all its processes, which counts pages that they share as often as they do; only of a kernel that has
-too much by that the exact sum is asked for, the proportional set size, which Linux takes longer to find
-(proc_pid_smaps(5)): at once when it has grown by what was left to it, else so seldom that it costs little, however many
-processes a program has made. Between two looks a kernel may take what Linux gives it in that time.
+A kernel's limit is that of its first process for data (RLIMIT_DATA), which it cannot raise: what it may have, and what
+its zygote had mapped. Every look adds up the resident memory of all its processes, which counts pages that they share
+as often as they do; only of a kernel that has too much by that the exact sum is asked for, the proportional set size,
+which Linux takes longer to find (proc_pid_smaps(5)): at once when it has grown by what was left to it, else so seldom
+that it costs little, however many processes a program has made. Between two looks a kernel may take what Linux gives it
+in that time.
 """
 
 from __future__ import annotations

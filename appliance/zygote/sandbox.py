@@ -307,7 +307,11 @@ def _own_status() -> dict[str, str]:
 
 def seccomp_filters() -> int:
     """Return how many filters of system calls this process has, -1 where Linux does not tell (before 5.9)."""
-    return int(_own_status().get("Seccomp_filters", -1))
+    return _filters(_own_status())
+
+
+def _filters(status: dict[str, str]) -> int:
+    return int(status.get("Seccomp_filters", -1))
 
 
 def _check_dropped(uid: int, confinement: Confinement) -> None:
@@ -318,6 +322,6 @@ def _check_dropped(uid: int, confinement: Confinement) -> None:
     for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
         if int(status[name], 16):
             raise OSError(f"{name} is not empty")
-    filtered = status["Seccomp"] == "2" and seccomp_filters() == confinement.filters
+    filtered = status["Seccomp"] == "2" and _filters(status) == confinement.filters
     if not filtered or status["NoNewPrivs"] != "1":
         raise OSError("seccomp or no_new_privs is not in force")

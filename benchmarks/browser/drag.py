@@ -28,7 +28,7 @@ def f(n=slider(0, 50, 1)):
 """
 
 #: Notes when the slider first shows a value, and when its picture stands in the output.
-_OBSERVER = r"""() => {
+OBSERVER = r"""() => {
   const times = { moved: {}, drawn: {} };
   window.times = times;
   const note = () => {
@@ -58,7 +58,7 @@ async def drag(browser: Browser, site: Site, root: str) -> Table:
         box = await slider.bounding_box()
         if frame is None or box is None:
             raise BenchmarkError("there is no slider on the page")
-        await frame.evaluate(_OBSERVER)
+        await frame.evaluate(OBSERVER)
         middle = box["y"] + box["height"] / 2
         await page.mouse.move(box["x"] + 1, middle)
         await page.mouse.down()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from benchmarks.browser.drag import OBSERVER
 from tests.browser.cells import CellOnPage
 
 OUTPUT = ".widget-output"
@@ -30,20 +31,6 @@ def f(n=slider(0, 50, 1)):
     plt.show()
     print('drawn', n, ran)
 """
-
-#: Notes when the slider first shows a value, and when its picture stands in the output.
-OBSERVER = r"""() => {
-  const times = { moved: {}, drawn: {} };
-  window.times = times;
-  const note = () => {
-    const now = performance.now();
-    times.moved[document.querySelector(".widget-readout").textContent] ??= now;
-    const output = document.querySelector(".widget-output");
-    const drawn = /drawn (\d+)/.exec(output.textContent);
-    if (drawn && output.querySelector("img")) times.drawn[drawn[1]] ??= now;
-  };
-  new MutationObserver(note).observe(document.body, { subtree: true, childList: true, characterData: true });
-}"""
 
 RED = """image => image.decode().then(() => {
   const canvas = document.createElement("canvas");

@@ -35,19 +35,7 @@ NAMES: dict[str, Any] = {
     "interact": interact,
     "automatic_control": automatic_control,
     **{control.__name__: control for control in CONTROLS},
-    **{
-        function.__name__: function
-        for function in (
-            compatibility.slider,
-            compatibility.range_slider,
-            compatibility.input_box,
-            compatibility.color_selector,
-            compatibility.selector,
-            compatibility.input_grid,
-            compatibility.checkbox,
-            compatibility.text_control,
-        )
-    },
+    **{function.__name__: function for function in compatibility.FUNCTIONS},
 }
 
 __all__ = ["CONTROLS", "NAMES", "Runs", "install", "interact"]

@@ -130,3 +130,7 @@ def checkbox(default: Any = True, label: str | None = None) -> Control:
 def text_control(value: Any = "") -> Control:
     """Return HTML between the controls."""
     return HtmlBox(value)
+
+
+#: All of them, as programs name them.
+FUNCTIONS = (slider, range_slider, input_box, color_selector, selector, input_grid, checkbox, text_control)

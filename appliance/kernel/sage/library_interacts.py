@@ -26,17 +26,6 @@ _MODULES = (
 #: Names of the arguments of this server's `interact`.
 _OWN = frozenset({"controls", "update", "layout", "locations", "output", "readonly", "automatic_labels"})
 
-_COMPATIBLE = (
-    compatibility.slider,
-    compatibility.range_slider,
-    compatibility.input_box,
-    compatibility.color_selector,
-    compatibility.selector,
-    compatibility.input_grid,
-    compatibility.checkbox,
-    compatibility.text_control,
-)
-
 
 def interact(function: Any = None, *arguments: Any, **options: Any) -> Any:
     """Make an interact; controls may also be given by the names of the function's parameters."""
@@ -74,6 +63,6 @@ def install() -> None:
     """Put them where Sage's own are."""
     for name in _MODULES:
         module: Any = importlib.import_module(name)
-        for function in (interact, *_COMPATIBLE):
+        for function in (interact, *compatibility.FUNCTIONS):
             if hasattr(module, function.__name__):
                 setattr(module, function.__name__, function)
