@@ -159,7 +159,9 @@ class Interrupt(amp.Command):
 class PoolStatus(amp.Command):
     """Ask for the counts and layers, as JSON text.
 
-    ``{"limit", "leased", "ready", "starting", "in_line", "layers": {...}}``.
+    ``{"limit", "leased", "ready", "starting", "in_line", "draining", "environments", "missing", "last_failure",
+    "layers"}``. ``environments``: those with a zygote. ``missing``: for each of the others the seconds since it had one, or
+    since the pool started.
     """
 
     arguments: ClassVar[list[tuple[bytes, Any]]] = []

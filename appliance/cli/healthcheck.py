@@ -2,7 +2,8 @@
 
 `diagnose` decides from what was seen; `run` looks twice before it acts, since a role may just be restarting. A unit
 that came up a moment ago is not restarted again: when a restart did not help, another one will not. One that starts is
-left to systemd, whose TimeoutStartSec= tells how long it may take: imports last minutes on a slow machine.
+left to systemd, whose TimeoutStartSec= tells how long it may take: imports last minutes on a slow machine. So do those of
+a zygote that its keeper starts anew in a unit that has long been active; the pool tells since when there is none.
 HAProxy and nginx have no watchdog of their own, so they are asked here, too; one that hangs does not end when told to:
 it is killed.
 """
@@ -36,6 +37,9 @@ SECOND_LOOK_SECONDS = 2.0
 
 #: A unit that has run for less than this is not restarted.
 YOUNG_SECONDS = 120.0
+
+#: An environment that has had no zygote for less than this is starting one; TimeoutStartSec= of the unit is the same.
+ZYGOTE_SECONDS = 180.0
 
 #: What /healthz calls an evaluation that did not come out right although a kernel was there.
 _WRONG = ("timeout", "failed", "wrong_output")
@@ -108,15 +112,22 @@ def _blame_edge(seen: Seen) -> list[Finding]:
 def _blame_kernels(seen: Seen, pool: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[Finding]:
     """Return why an evaluation failed although web role and pool answer."""
     code, message = str(evaluation.get("status")), str(evaluation.get("message", ""))
-    missing = [name for name in seen.environments if name not in pool.get("environments", ())]
+    missing = {name: float(seconds) for name, seconds in pool["missing"].items()}
     if missing:
-        return [Finding(f"cell-zygote@{name}.service", f"the pool has no zygote for {name}") for name in missing]
+        return [_blame_zygote(name, seconds) for name, seconds in missing.items()]
     if code in _WRONG or code == "environment_unavailable":
         why = f"kernels do not evaluate: {code} {message}".strip()
         return [Finding(f"cell-zygote@{name}.service", why, renew=True) for name in seen.environments]
     if code == "pool_exhausted":
         return [Finding("", f"all {pool.get('limit')} kernels are in use")]
     return [Finding("", f"the evaluation failed: {code} {message}".strip())]
+
+
+def _blame_zygote(environment: str, seconds: float) -> Finding:
+    why = f"the pool has had no zygote for {environment} for {seconds:.0f} s"
+    if seconds < ZYGOTE_SECONDS:
+        return Finding("", f"{why}: one is starting")
+    return Finding(f"cell-zygote@{environment}.service", why)
 
 
 def look(config: Config) -> Seen:

@@ -110,6 +110,8 @@ class PoolService(MultiService):
         self._processes: dict[int, KernelProcess] = {}
         self._links: dict[str, ZygoteLink] = {}
         self._greeting: set[ZygoteLink] = set()
+        #: When an environment was last seen to have no zygote.
+        self._missing_since = dict.fromkeys(config.environment, self._now())
         self._orphans: dict[int, Record] = {}
         self._awaited: dict[str, list[Deferred[Record]]] = {}
         self._interrupts_due: set[int] = set()
@@ -204,11 +206,10 @@ class PoolService(MultiService):
             f"{count(State.LEASED)} leased, {count(State.READY)} ready, "
             f"{count(State.STARTING)} starting of {self._config.pool.max_kernels}"
         )
-        missing = sorted(set(self._config.environment) - self._pool.environments)
         if self._pool.held:
             text += "; draining"
-        if missing:
-            text += f"; no zygote for {', '.join(missing)}"
+        if self._missing_since:
+            text += f"; no zygote for {', '.join(sorted(self._missing_since))}"
         if self._pool.last_failure:
             text += f"; last start failed: {self._pool.last_failure}"
         return text
@@ -439,6 +440,7 @@ class PoolService(MultiService):
         """Return counts and layers as JSON text; its fields are those of `appliance.pool_commands.PoolStatus`."""
         count = self._pool.count
         layers = dict.fromkeys(ALWAYS_ON, "on")
+        now = self._now()
         for link in self._links.values():
             layers |= {name: f"unavailable: {reason}" if reason else "on" for name, reason in link.layers.items()}
         return json.dumps(
@@ -450,6 +452,7 @@ class PoolService(MultiService):
                 "in_line": self._pool.in_line,
                 "draining": self._pool.held,
                 "environments": sorted(self._pool.environments),
+                "missing": {name: round(now - since, 1) for name, since in self._missing_since.items()},
                 "last_failure": self._pool.last_failure,
                 "layers": layers,
             }
@@ -470,7 +473,7 @@ class PoolService(MultiService):
         earlier = self._links.pop(link.environment, None)
         if earlier is not None:
             earlier.close()
-            self._perform(self._pool.zygote_lost(link.environment))
+            self._without_zygote(link.environment)
         self._links[link.environment] = link
         log.info("zygote {environment} connected", environment=link.environment)
 
@@ -503,6 +506,7 @@ class PoolService(MultiService):
                 self._signal(kernel.slot, signal.SIGKILL)
             elif kernel.slot in self._interrupts_due and self._signal(kernel.slot, signal.SIGINT):
                 self._interrupts_due.discard(kernel.slot)
+        self._missing_since.pop(link.environment, None)
         self._perform(self._pool.zygote_connected(link.environment, self._now()))
 
     def zygote_forked(self, link: ZygoteLink, slot: int, pidfd: int) -> None:
@@ -538,7 +542,11 @@ class PoolService(MultiService):
                 log.info("zygote {environment} ended as it was told", environment=link.environment)
             else:
                 log.warn("zygote {environment} went away", environment=link.environment)
-            self._perform(self._pool.zygote_lost(link.environment))
+            self._without_zygote(link.environment)
+
+    def _without_zygote(self, environment: str) -> None:
+        self._missing_since[environment] = self._now()
+        self._perform(self._pool.zygote_lost(environment))
 
     # -- what kernels tell ------------------------------------------------------------------------------------------
 

@@ -8,12 +8,12 @@ import pytest
 from appliance.cli import healthcheck, units
 from appliance.cli.edge_question import Edge
 from appliance.cli.health_question import Answer
-from appliance.cli.healthcheck import YOUNG_SECONDS, Finding, Seen, act, diagnose
+from appliance.cli.healthcheck import YOUNG_SECONDS, ZYGOTE_SECONDS, Finding, Seen, act, diagnose
 from appliance.cli.units import Unit
 from appliance.config import Config
 
 RIGHT = {"evaluation": {"status": "ok"}, "permalinks": {"status": "ok"}}
-POOL = {"environments": ["python"], "limit": 40}
+POOL = {"environments": ["python"], "missing": {}, "limit": 40}
 
 
 def unit(name: str, active: str = "active", exit_status: int = 0, since: float = 0.0) -> Unit:
@@ -70,9 +70,16 @@ def test_permalinks_are_to_blame_alone() -> None:
 
 def test_an_environment_without_zygote_is_restarted() -> None:
     answer = document(evaluation={"status": "environment_unavailable"})
-    assert diagnose(seen(answer, pool={"environments": []})) == [
-        Finding("cell-zygote@python.service", "the pool has no zygote for python")
-    ]
+    (finding,) = diagnose(seen(answer, pool={"environments": [], "missing": {"python": ZYGOTE_SECONDS}}))
+    assert finding.unit == "cell-zygote@python.service"
+    assert "no zygote for python for 180 s" in finding.why
+
+
+def test_a_zygote_that_starts_in_an_active_unit_is_left_to_its_keeper() -> None:
+    answer = document(evaluation={"status": "environment_unavailable"})
+    (finding,) = diagnose(seen(answer, pool={"environments": [], "missing": {"python": ZYGOTE_SECONDS - 1}}))
+    assert finding.unit == ""
+    assert finding.why.endswith("one is starting")
 
 
 @pytest.mark.parametrize("status", ["timeout", "failed", "wrong_output", "environment_unavailable"])
