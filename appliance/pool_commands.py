@@ -160,8 +160,8 @@ class PoolStatus(amp.Command):
     """Ask for the counts and layers, as JSON text.
 
     ``{"limit", "leased", "ready", "starting", "in_line", "draining", "environments", "missing", "last_failure",
-    "layers"}``. ``environments``: those with a zygote. ``missing``: for each of the others the seconds since it had one, or
-    since the pool started.
+    "layers"}``. ``environments``: those with a zygote. ``missing``: for each of the others the seconds since it had
+    one, or since the pool started.
     """
 
     arguments: ClassVar[list[tuple[bytes, Any]]] = []

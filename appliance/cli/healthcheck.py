@@ -2,8 +2,8 @@
 
 `diagnose` decides from what was seen; `run` looks twice before it acts, since a role may just be restarting. A unit
 that came up a moment ago is not restarted again: when a restart did not help, another one will not. One that starts is
-left to systemd, whose TimeoutStartSec= tells how long it may take: imports last minutes on a slow machine. So do those of
-a zygote that its keeper starts anew in a unit that has long been active; the pool tells since when there is none.
+left to systemd, whose TimeoutStartSec= tells how long it may take: imports last minutes on a slow machine. A zygote
+that its keeper starts anew, in a unit that has long been active, has as long; the pool tells since when there is none.
 HAProxy and nginx have no watchdog of their own, so they are asked here, too; one that hangs does not end when told to:
 it is killed.
 """

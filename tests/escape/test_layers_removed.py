@@ -33,7 +33,7 @@ REMOVALS = {
                 '        file.write("0")\n': "        file.read()\n",
                 'namespaces", "w",': 'namespaces", "r",',
             },
-            "config.py": {"if config.ids.base == 0 or ": "if "},
+            "config/checks.py": {"if config.ids.base == 0 or ": "if "},
         },
         {},
         "[ids]\nbase = 0\n",
@@ -79,7 +79,7 @@ def removed(request):
     changes, files, toml = REMOVALS[request.param]
     if request.param == "user namespace":
         # the tests read the configuration with the unaltered package
-        reading = unittest.mock.patch("appliance.config._check")
+        reading = unittest.mock.patch("appliance.config.text.check")
     else:
         reading = contextlib.nullcontext()
     with reading, altered(changes, files, toml) as (appliance, _), contextlib.closing(Scene(appliance)) as scene:

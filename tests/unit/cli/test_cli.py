@@ -4,6 +4,7 @@ import json
 import tomllib
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 
 import appliance
@@ -46,7 +47,7 @@ def test_config_defaults_are_a_valid_configuration(capsys: pytest.CaptureFixture
     assert cli.main(["config", "--defaults"]) == 0
     text = capsys.readouterr().out
     assert config.parse(text) == config.Config()
-    assert config.attrs.fields(config.Pool).ready.metadata["doc"] in text
+    assert attrs.fields(config.Pool).ready.metadata["doc"] in text
 
 
 def test_config_shows_and_checks_a_file(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:

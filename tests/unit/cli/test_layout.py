@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def config(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     me = str(os.getuid())
-    monkeypatch.setattr(configuration, "MAX_RUNTIME_DIR_BYTES", 4096)  # pytest's directories have long names
+    monkeypatch.setattr("appliance.config.checks.MAX_RUNTIME_DIR_BYTES", 4096)  # pytest's directories have long names
     return attrs.evolve(
         Config(),
         runtime_dir=str(tmp_path / "run"),

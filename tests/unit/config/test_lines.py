@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from appliance import config
-from appliance.config_lines import line_of
+from appliance.config.lines import line_of
 from appliance.errors import ConfigError
 
 TEXT = """\

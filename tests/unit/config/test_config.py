@@ -159,7 +159,7 @@ def test_load_reads_a_file_and_names_it_when_it_cannot(tmp_path: pathlib.Path) -
 def test_load_without_a_path_uses_the_system_file_when_there_is_one(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(config, "SYSTEM_FILE", tmp_path / "system.toml")
+    monkeypatch.setattr("appliance.config.files.SYSTEM_FILE", tmp_path / "system.toml")
     assert config.load() == Config()
     (tmp_path / "system.toml").write_text('state_dir = "/srv/cells"')
     assert config.load().database_path == pathlib.Path("/srv/cells/permalinks.sqlite3")
@@ -168,8 +168,8 @@ def test_load_without_a_path_uses_the_system_file_when_there_is_one(
 def test_the_interpreter_of_an_environment_is_the_configured_the_built_or_the_packaged_one(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(config, "PACKAGE_DIR", tmp_path / "checkout" / "appliance")
-    monkeypatch.setattr(config, "PACKAGED_ENVIRONMENTS_DIR", tmp_path / "lib")
+    monkeypatch.setattr("appliance.config.files.PACKAGE_DIR", tmp_path / "checkout" / "appliance")
+    monkeypatch.setattr("appliance.config.files.PACKAGED_ENVIRONMENTS_DIR", tmp_path / "lib")
 
     def install(path: pathlib.Path) -> pathlib.Path:
         path.parent.mkdir(parents=True)
