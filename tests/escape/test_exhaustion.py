@@ -334,6 +334,15 @@ except Exception: pass
 """
 
 
+def reader_of(client):
+    """Start a process that reads what a client's kernel says; return it when it is connected."""
+    command = [*ELSEWHERE, sys.executable, "-c", _READER, f"{client.ws_url}kernel/{client.kernel_id}/channels"]
+    reader = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert reader.stdout is not None
+    assert reader.stdout.readline() == b"connected\n"
+    return reader
+
+
 @pytest.fixture(scope="module")
 def crowd():
     """Return p95 of ``1+1`` in an eleventh kernel: quiet, and while ten others do their worst."""
@@ -348,13 +357,10 @@ def crowd():
         quiet = times(eleventh, 5 * SLOWNESS)
         attackers = [SageClient(appliance.url) for _ in ALL_AT_ONCE]
         clients += attackers
-        for attacker, program in zip(attackers, ALL_AT_ONCE, strict=True):
-            if program is PRINT_FLOOD:
-                url = f"{attacker.ws_url}kernel/{attacker.kernel_id}/channels"
-                command = [*ELSEWHERE, sys.executable, "-c", _READER, url]
-                readers.append(subprocess.Popen(command, stdout=subprocess.PIPE))
-                assert readers[-1].stdout is not None
-                readers[-1].stdout.readline()
+        # all before any attack: what they need for their own start they would not get then
+        pairs = list(zip(attackers, ALL_AT_ONCE, strict=True))
+        readers += [reader_of(attacker) for attacker, program in pairs if program is PRINT_FLOOD]
+        for attacker, program in pairs:
             attacker.start(program)
             if program is PRINT_FLOOD:
                 attacker.close()

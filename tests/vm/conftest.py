@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.packaging.building import bare_debian, run, whole_debs
+from tests.packaging.building import bare_debian, renumbered, run, whole_debs
 from tests.packaging.machine import CACHE, ROOT, need
 
 from .guest import booted
@@ -37,6 +37,8 @@ HOST_COMMANDS = {
     "mke2fs": "e2fsprogs",
     "ssh": "openssh-client",
 }
+#: What the package is upgraded to.
+NEWER = "0.1.1"
 #: Each of the two runs of tests in the guest takes place within this.
 INSIDE_SECONDS = 1500.0
 #: Each test within this.
@@ -126,6 +128,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with timed("image"):
         tests = tmp_path_factory.mktemp("tools") / "tests"
         put_together(tests)
+        for package in sorted(packages.glob("cell-appliance*.deb")):
+            renumbered(package, NEWER, tests / "newer")
         # more than a gigabyte: not where pytest keeps the last three
         out = CACHE / "vm-image"
         run("tests/vm/image.sh", str(base), str(packages), str(kernel), str(tests), str(out))

@@ -18,6 +18,7 @@ import pytest
 from tests.packaging.machine import ROOT
 from tests.packaging.test_installed import ask, evaluate, show
 
+from .conftest import NEWER
 from .denials import KERNEL, distinct, of_ours
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ VERBS = (
     "restart",
     "support-bundle /root/support.tar.gz",
 )
+NEWER_PACKAGES = "/opt/tests/newer/*.deb"
+TREES = (
+    "/usr/lib/cell-appliance /usr/share/cell-appliance /etc/cell-appliance /var/lib/cell-appliance /lib/systemd/system"
+)
 #: Lines at priority "warning" or worse that a healthy run may have.
 EXPECTED_WARNINGS = (
     # the pool, when the environment is stopped or killed under it
@@ -73,6 +78,13 @@ EXPECTED_WARNINGS = (
     r"systemd\[1\]: cell-[\w@]+\.service: Main process exited, code=killed, status=9/KILL",
     r"systemd\[1\]: cell-[\w@]+\.service: A process of this unit has been killed by the OOM killer",
 )
+#: Further lines that attacks cause: sockets that they may not use, a message that is none, a permalink role they stopped.
+WARNINGS_OF_ATTACKS = (
+    r"cell-permalink\[\d+\]: peer refused: client runs as uid \d+, expected",
+    r"cell-pool\[\d+\]: zygote refused: its uid is \d+, expected one of",
+    r"cell-web\[\d+\]: message of 100000 parts dropped",
+    r"cell-web\[\d+\]: permalinks did not answer POST: ResponseNeverReceived",
+)
 
 
 def denials(guest: Guest) -> list[str]:
@@ -81,6 +93,16 @@ def denials(guest: Guest) -> list[str]:
     # journald hears of them from the kernel, whatever becomes of auditd
     return of_ours(
         guest.must("journalctl -b -o cat --no-pager -q | grep -E 'avc: +denied|SELINUX_ERR|invalid_context' || true")
+    )
+
+
+def unexpected_lines(guest: Guest, expected: tuple[str, ...]) -> list[str]:
+    """Return the lines of our units at "warning" or worse that are not ``expected``, and tracebacks."""
+    lines = guest.must("journalctl -b -p warning -o short --no-pager -q | grep -E '\\bcell[-.]' || true").splitlines()
+    unexpected = [line for line in lines if not any(re.search(pattern, line) for pattern in expected)]
+    return (
+        unexpected
+        + guest.run("journalctl -b -o short --no-pager -q -u 'cell*' | grep -A15 Traceback").output.splitlines()
     )
 
 
@@ -138,6 +160,21 @@ def test_what_cellctl_changed_is_still_served(guest: Guest, link: str) -> None:
     guest.must("systemctl start cell-healthcheck.service", seconds=300)
 
 
+def test_an_upgrade(guest: Guest, link: str) -> None:
+    """Both packages, by dpkg, while they run; the module is compiled and loaded by the scriptlet."""
+    guest.must(f"DEBIAN_FRONTEND=noninteractive dpkg --force-unsafe-io --install {NEWER_PACKAGES}", seconds=900)
+    guest.wait(READY, seconds=180)
+    versions = guest.must("dpkg-query -W -f '${Version} ${db:Status-Status}\\n' cell-appliance cell-appliance-selinux")
+    assert versions.split("\n") == [f"{NEWER} installed"] * 2
+    assert guest.must("semodule -l --full | grep cell_appliance").split() == ["200", "cell_appliance", "pp"]
+    assert guest.must(f"restorecon -nRv {TREES}") == "", "what dpkg has written lacks its label"
+    _, _, text = ask(guest, "GET", f"/permalink?q={link}")
+    assert json.loads(text)[0] == "print(1)"
+    assert evaluate(guest, "print(6*7)")["stdout"] == "42\n"
+    web = show(guest, "cell-web@0.service", "MainPID")
+    assert guest.must(f"cat /proc/{web}/attr/current").rstrip("\0") == "system_u:system_r:cell_web_t:s0"
+
+
 @pytest.fixture
 def short_clock(guest: Guest) -> Iterator[None]:
     """Let an evaluation have 8 s of processor time; cat keeps the label of the file."""
@@ -180,6 +217,10 @@ def test_nothing_lawful_was_denied(guest: Guest) -> None:
     assert not denied, "\n" + "\n".join(denied)
 
 
+def test_the_journal_has_nothing_unexpected(guest: Guest) -> None:
+    assert unexpected_lines(guest, EXPECTED_WARNINGS) == []
+
+
 def test_attack(inside: Inside, node: str) -> None:
     """What ran in the guest: the attacks of tests/escape, on the installed appliance."""
     inside.attack(node)
@@ -191,11 +232,8 @@ def test_only_kernels_were_denied_anything(guest: Guest) -> None:
     assert not roles, "\n" + "\n".join(roles)
 
 
-def test_the_journal_has_nothing_unexpected(guest: Guest) -> None:
-    lines = guest.must("journalctl -b -p warning -o short --no-pager -q | grep -E '\\bcell[-.]' || true").splitlines()
-    unexpected = [line for line in lines if not any(re.search(pattern, line) for pattern in EXPECTED_WARNINGS)]
-    assert unexpected == [], "\n".join(unexpected)
-    assert guest.run("journalctl -b -o short --no-pager -q -u 'cell*' | grep -A15 Traceback").output == ""
+def test_the_journal_has_what_attacks_cause_and_nothing_else(guest: Guest) -> None:
+    assert unexpected_lines(guest, EXPECTED_WARNINGS + WARNINGS_OF_ATTACKS) == []
 
 
 def test_stop_leaves_nothing(guest: Guest) -> None:
