@@ -39,16 +39,16 @@ HOST_COMMANDS = {
 }
 #: What the package is upgraded to.
 NEWER = "0.1.1"
-#: Each of the two runs of tests in the guest takes place within this.
+#: Each run of tests in the guest takes place within this.
 INSIDE_SECONDS = 1500.0
 #: Each test within this.
 ONE_SECONDS = 600
 
 #: Tests that run in the guest, on the installed appliance, in this order. Those that follow the law come first: they
-#: may not cause a single denial. The last three give the appliance a small configuration.
+#: may not cause a single denial. The last three files of attacks give the appliance a small configuration.
 LAWFUL = ("tests/vm/inside/test_selinux.py", "tests/vm/inside/test_cgroups.py")
+POLICY = ("tests/vm/inside/test_policy_alone.py",)
 ATTACKS = (
-    "tests/vm/inside/test_policy_alone.py",
     "tests/escape/test_confinement.py",
     "tests/escape/test_escape_and_neighbours.py",
     "tests/escape/test_network.py",
@@ -59,6 +59,8 @@ ATTACKS = (
     "tests/escape/test_leftovers.py",
     "tests/escape/test_operations.py",
 )
+#: By the test here that stands for them: what is refused in the guest.
+REFUSED = {"test_the_policy_alone": POLICY, "test_attack": ATTACKS}
 #: Left out of those: what needs a page, for which `test_enforcing` has a browser outside; and what starts copies of the
 #: server with a layer taken out, which are not what is installed.
 LEFT_OUT = (
@@ -96,10 +98,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def is_permissive(config: pytest.Config) -> bool:
+    """Return what the option says, which there is only where tests/vm is named."""
+    return bool(config.getoption("--permissive", default=False))
+
+
 @pytest.fixture(scope="session")
 def permissive(request: pytest.FixtureRequest) -> bool:
     """Return whether what the policy forbids is only written down."""
-    return bool(request.config.getoption("--permissive"))
+    return is_permissive(request.config)
 
 
 def kernel_package() -> Path:
@@ -160,6 +167,10 @@ class Inside:
     def lawful(self, node: str) -> None:
         """End as the test ``node``, one of `LAWFUL`, has ended in the guest."""
         self._end_as(LAWFUL, node)
+
+    def policy(self, node: str) -> None:
+        """End as the test ``node``, one of `POLICY`, has ended in the guest."""
+        self._end_as(POLICY, node)
 
     def attack(self, node: str) -> None:
         """End as the test ``node``, one of `ATTACKS`, has ended in the guest."""
@@ -222,12 +233,13 @@ def collected(places: tuple[str, ...], selection: str) -> list[str]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test here of each test there."""
-    permissive = bool(metafunc.config.getoption("--permissive"))
+    permissive = is_permissive(metafunc.config)
     if metafunc.function.__name__ == "test_lawful":
         metafunc.parametrize("node", collected(LAWFUL, selected(permissive=permissive)))
-    elif metafunc.function.__name__ == "test_attack":
+    elif metafunc.function.__name__ in REFUSED:
         # where nothing is enforced they tell nothing about rules
-        metafunc.parametrize("node", [] if permissive else collected(ATTACKS, selected(permissive=False)))
+        places = REFUSED[metafunc.function.__name__]
+        metafunc.parametrize("node", [] if permissive else collected(places, selected(permissive=False)))
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -78,7 +78,7 @@ EXPECTED_WARNINGS = (
     r"systemd\[1\]: cell-[\w@]+\.service: Main process exited, code=killed, status=9/KILL",
     r"systemd\[1\]: cell-[\w@]+\.service: A process of this unit has been killed by the OOM killer",
 )
-#: Further lines that attacks cause: sockets that they may not use, a message that is none, a permalink role they stopped.
+#: Further lines that attacks cause: sockets that they may not use, no message at all, permalinks that they stopped.
 WARNINGS_OF_ATTACKS = (
     r"cell-permalink\[\d+\]: peer refused: client runs as uid \d+, expected",
     r"cell-pool\[\d+\]: zygote refused: its uid is \d+, expected one of",
@@ -100,10 +100,8 @@ def unexpected_lines(guest: Guest, expected: tuple[str, ...]) -> list[str]:
     """Return the lines of our units at "warning" or worse that are not ``expected``, and tracebacks."""
     lines = guest.must("journalctl -b -p warning -o short --no-pager -q | grep -E '\\bcell[-.]' || true").splitlines()
     unexpected = [line for line in lines if not any(re.search(pattern, line) for pattern in expected)]
-    return (
-        unexpected
-        + guest.run("journalctl -b -o short --no-pager -q -u 'cell*' | grep -A15 Traceback").output.splitlines()
-    )
+    tracebacks = guest.run("journalctl -b -o short --no-pager -q -u 'cell*' | grep -A15 Traceback").output
+    return unexpected + tracebacks.splitlines()
 
 
 def test_it_has_booted(guest: Guest, permissive: bool) -> None:
@@ -219,6 +217,11 @@ def test_nothing_lawful_was_denied(guest: Guest) -> None:
 
 def test_the_journal_has_nothing_unexpected(guest: Guest) -> None:
     assert unexpected_lines(guest, EXPECTED_WARNINGS) == []
+
+
+def test_the_policy_alone(inside: Inside, node: str) -> None:
+    """What ran in the guest: a kernel with no layer but the policy."""
+    inside.policy(node)
 
 
 def test_attack(inside: Inside, node: str) -> None:
