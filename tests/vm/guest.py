@@ -1,7 +1,7 @@
 """A QEMU guest, entirely emulated, that is driven over ssh.
 
-The disk is never written: a start is from a clean copy. The guest's network is QEMU's own, closed in both directions
-but for ssh from 127.0.0.1.
+Disks are never written: a start is from clean copies. The guest's network is QEMU's own, closed in both directions but
+for ports of 127.0.0.1, ssh among them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 from tests.packaging.machine import Result, Shell, need
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 #: An emulated boot takes half a minute alone on the host, several times that beside other work.
@@ -93,44 +93,60 @@ class Guest(Shell):
             time.sleep(0.5)
         self.run("systemctl is-system-running --wait", seconds=BOOT_SECONDS)
 
-    def power_off(self) -> None:
-        """End the emulation; nothing of the guest is kept."""
+    def log_out(self) -> None:
+        """Close the connection of all commands."""
         subprocess.run([*self._ssh[:-1], "-O", "exit", self._ssh[-1]], capture_output=True, check=False)
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(STOP_SECONDS)
 
 
 @contextlib.contextmanager
-def booted(image: Path, log: Path, *, enforcing: bool = True) -> Iterator[Guest]:
-    """Boot the image that image.sh made and give the guest."""
-    port = free_port()
+def emulated(
+    disks: Sequence[Path], start: Sequence[str], log: Path, forwards: Mapping[int, int]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a machine with ``disks``, none of which is written, and give its process.
+
+    ``start``: QEMU's arguments that say from what it boots. ``forwards``: ports of this host to those of the machine;
+    its network is closed in both directions but for them.
+    """
     command = [need("qemu-system-x86_64", "qemu-system-x86"), "-machine", "q35", "-accel", "tcg,thread=multi"]
     command += ["-cpu", "max", "-smp", "2", "-m", str(MEMORY_MEBIBYTES), "-nodefaults", "-no-user-config"]
-    command += ["-display", "none", "-no-reboot", "-kernel", str(image / "vmlinuz")]
-    command += ["-initrd", str(image / "initrd.img"), "-append"]
-    command += [f"{KERNEL_ARGUMENTS} enforcing={int(enforcing)}"]
-    command += ["-drive", f"file={image / 'disk.img'},format=raw,if=none,id=disk,snapshot=on,cache=unsafe"]
-    command += ["-device", "virtio-blk-pci,drive=disk"]
-    command += ["-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"]
-    command += ["-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci"]
-    command += ["-serial", f"file:{log}"]
+    command += ["-display", "none", "-no-reboot", *start]
+    for number, disk in enumerate(disks):
+        command += ["-drive", f"file={disk},format=raw,if=none,id=disk{number},snapshot=on,cache=unsafe"]
+        command += ["-device", f"virtio-blk-pci,drive=disk{number}"]
+    ports = "".join(f",hostfwd=tcp:127.0.0.1:{own}-:{theirs}" for own, theirs in forwards.items())
+    command += ["-netdev", f"user,id=net,restrict=on{ports}", "-device", "virtio-net-pci,netdev=net,romfile="]
+    command += ["-device", "virtio-rng-pci", "-serial", f"file:{log}"]
     with log.with_name("qemu.log").open("wb") as output:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            # the throw-away copy of what the guest writes
+            # the throw-away copy of what the machine writes
             env={**os.environ, "TMPDIR": "/var/tmp"},
             start_new_session=True,
         )
-    guest = Guest(image, process, port, log)
     try:
-        guest.boot()
-        yield guest
+        yield process
     finally:
-        guest.power_off()
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_SECONDS)
+
+
+@contextlib.contextmanager
+def booted(image: Path, log: Path, *, enforcing: bool = True) -> Iterator[Guest]:
+    """Boot the image that image.sh made and give the guest."""
+    port = free_port()
+    arguments = f"{KERNEL_ARGUMENTS} enforcing={int(enforcing)}"
+    start = ["-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd.img"), "-append", arguments]
+    with emulated([image / "disk.img"], start, log, {port: 22}) as process:
+        guest = Guest(image, process, port, log)
+        try:
+            guest.boot()
+            yield guest
+        finally:
+            guest.log_out()

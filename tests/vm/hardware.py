@@ -1,21 +1,14 @@
-"""A QEMU machine, entirely emulated, that UEFI firmware starts from disks, with an administrator at its ssh.
-
-The disks are never written: what the machine writes is thrown away. Its network is QEMU's own, with DHCP, closed in
-both directions but for ports of 127.0.0.1.
-"""
+"""An emulated machine that UEFI firmware starts from disks, with an administrator at its ssh."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.packaging.machine import need
-
-from .guest import MEMORY_MEBIBYTES, Guest, free_port
+from .guest import Guest, emulated, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,29 +52,11 @@ class Administered(Guest):
 def started(hardware: Hardware, log: Path, forwards: Mapping[int, int]) -> Iterator[Administered]:
     """Start the machine and give it; ``forwards``: ports of this host to those of the machine."""
     port = free_port()
-    command = [need("qemu-system-x86_64", "qemu-system-x86"), "-machine", "q35", "-accel", "tcg,thread=multi"]
-    command += ["-cpu", "max", "-smp", "2", "-m", str(MEMORY_MEBIBYTES), "-nodefaults", "-no-user-config"]
-    command += ["-display", "none", "-no-reboot"]
-    command += ["-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE}"]
-    for number, path in enumerate(hardware.disks):
-        command += ["-drive", f"file={path},format=raw,if=none,id=disk{number},snapshot=on,cache=unsafe"]
-        command += ["-device", f"virtio-blk-pci,drive=disk{number}"]
-    ports = "".join(f",hostfwd=tcp:127.0.0.1:{own}-:{theirs}" for own, theirs in {port: 22, **forwards}.items())
-    command += ["-netdev", f"user,id=net,restrict=on{ports}", "-device", "virtio-net-pci,netdev=net,romfile="]
-    command += ["-device", "virtio-rng-pci", "-serial", f"file:{log}"]
-    with log.with_name("qemu.log").open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            # the throw-away copy of what the machine writes
-            env={**os.environ, "TMPDIR": "/var/tmp"},
-            start_new_session=True,
-        )
-    machine = Administered(hardware, process, port, log)
-    try:
-        machine.boot()
-        yield machine
-    finally:
-        machine.power_off()
+    firmware = ["-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE}"]
+    with emulated(hardware.disks, firmware, log, {port: 22, **forwards}) as process:
+        machine = Administered(hardware, process, port, log)
+        try:
+            machine.boot()
+            yield machine
+        finally:
+            machine.log_out()
