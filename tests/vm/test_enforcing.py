@@ -18,7 +18,6 @@ import pytest
 from tests.packaging.machine import ROOT
 from tests.packaging.test_installed import ask, evaluate, show
 
-from .conftest import NEWER
 from .denials import KERNEL, distinct, of_ours
 
 if TYPE_CHECKING:
@@ -62,10 +61,6 @@ VERBS = (
     "undrain",
     "restart",
     "support-bundle /root/support.tar.gz",
-)
-NEWER_PACKAGES = "/opt/tests/newer/*.deb"
-TREES = (
-    "/usr/lib/cell-appliance /usr/share/cell-appliance /etc/cell-appliance /var/lib/cell-appliance /lib/systemd/system"
 )
 #: Lines at priority "warning" or worse that a healthy run may have.
 EXPECTED_WARNINGS = (
@@ -156,21 +151,6 @@ def test_what_cellctl_changed_is_still_served(guest: Guest, link: str) -> None:
     assert (status, json.loads(text)[0]) == (200, "print(1)")
     assert evaluate(guest, "print(6*7)")["stdout"] == "42\n"
     guest.must("systemctl start cell-healthcheck.service", seconds=300)
-
-
-def test_an_upgrade(guest: Guest, link: str) -> None:
-    """Both packages, by dpkg, while they run; the module is compiled and loaded by the scriptlet."""
-    guest.must(f"DEBIAN_FRONTEND=noninteractive dpkg --force-unsafe-io --install {NEWER_PACKAGES}", seconds=900)
-    guest.wait(READY, seconds=180)
-    versions = guest.must("dpkg-query -W -f '${Version} ${db:Status-Status}\\n' cell-appliance cell-appliance-selinux")
-    assert versions.split("\n") == [f"{NEWER} installed"] * 2
-    assert guest.must("semodule -l --full | grep cell_appliance").split() == ["200", "cell_appliance", "pp"]
-    assert guest.must(f"restorecon -nRv {TREES}") == "", "what dpkg has written lacks its label"
-    _, _, text = ask(guest, "GET", f"/permalink?q={link}")
-    assert json.loads(text)[0] == "print(1)"
-    assert evaluate(guest, "print(6*7)")["stdout"] == "42\n"
-    web = show(guest, "cell-web@0.service", "MainPID")
-    assert guest.must(f"cat /proc/{web}/attr/current").rstrip("\0") == "system_u:system_r:cell_web_t:s0"
 
 
 @pytest.fixture
