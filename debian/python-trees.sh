@@ -30,8 +30,8 @@ tree() {
   find "$directory/bin" -mindepth 1 ! -name 'python*' -delete
   # Nor are extensions of JupyterLab and manual pages: nothing here reads them.
   rm -rf "${directory:?}/include" "${directory:?}/lib64" "${directory:?}/share" "${directory:?}/etc"
-  # Nor is what some distributions try themselves on: much of it is no Python of today.
-  rm -rf "$directory"/lib/python3*/site-packages/fissix/tests
+  # Nor are the tests of distributions: a fifth of all files, some in no Python of today.
+  find "$directory"/lib/python3*/site-packages -type d -name tests -prune -exec rm -rf {} +
   find "$directory/lib" -name '*.so*' -type f -exec chmod a-x {} +
   version=$("$python" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
   printf 'home = /usr/bin\ninclude-system-site-packages = false\nversion = %s\n' "$version" >"$directory/pyvenv.cfg"
