@@ -32,7 +32,12 @@ def load(path: str | os.PathLike[str] | None = None) -> Config:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{file}: cannot be read: {exc}") from exc
-    return _with_declared(parse(text, str(file)))
+    config = _with_declared(parse(text, str(file)))
+    # only now is it known which environments there are
+    if config.default_environment not in config.environment:
+        known = ", ".join(sorted(config.environment))
+        raise ConfigError(f"{file}: web.default_environment: none of {known}: {config.default_environment!r}")
+    return config
 
 
 def declarations(config: Config) -> dict[str, pathlib.Path]:

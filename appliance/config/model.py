@@ -87,6 +87,18 @@ class Config:
         return self.runtime_path / "files"
 
     @property
+    def default_environment(self) -> str:
+        """The environment of clients that name none."""
+        usual = "python" if "python" in self.environment else next(iter(self.environment))
+        return self.web.default_environment or usual
+
+    @property
+    def default_language(self) -> str:
+        """The language of the page at / where its address names none."""
+        name = self.web.default_environment
+        return (self.environment[name].language or name) if name else "python"
+
+    @property
     def pool_socket(self) -> pathlib.Path:
         """AMP socket of the pool (T3); its directory is owned by the pool, group of the web role, mode 2750."""
         return self.runtime_path / "pool" / "pool.sock"

@@ -34,6 +34,11 @@ class Web:
         "Secrets of which clients of Jupyter's addresses below /api and of /service must send one, as Authorization: "
         "token SECRET. Empty: anybody may use them. Cells never need one.",
     )
+    default_environment: str = key(
+        "",
+        "Environment of clients that name none: of /service, of Jupyter's addresses, of programs for SageMathCell; its "
+        "language is that of the page at /. Empty: python, or the first where there is no python. Cells name theirs.",
+    )
     terms_file: str = key(
         "",
         "File with terms of service, as HTML without scripts. Visitors must accept them before they evaluate. Empty: "

@@ -79,7 +79,7 @@ class Kernels(Service):
         self._successors: dict[str, str] = {}
         self._tick = LoopingCall(self._tick_all)
         self._tick.clock = reactor
-        self.default_environment = "python" if "python" in config.environment else next(iter(config.environment))
+        self.default_environment = config.default_environment
 
     @property
     def count(self) -> int:
@@ -166,6 +166,9 @@ class Kernels(Service):
     def _resolve(self, wanted: WantedKernel) -> tuple[str, str]:
         """Return the names of the environment and the profile; the error tells those that may be asked for."""
         environment, profile = wanted.environment or self.default_environment, wanted.profile or DEFAULT_PROFILE
+        if environment == "python" and environment not in self._config.environment:
+            # what cells of Python name: a server may call its environment otherwise
+            environment = self.default_environment
         if environment not in self._config.environment:
             known = ", ".join(sorted(self._config.environment))
             raise UnknownEnvironment(f"There is no environment {environment[:64]!r} here. Environments: {known}.")

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 
-DEFAULT_LANGUAGE = "python"
-
 _LANGUAGE = re.compile(rf"[A-Za-z0-9_.+-]{{1,{MAX_LANGUAGE_BYTES}}}")
 
 #: Scripts of this server only, none inline. Styles may be inline because the editor makes its own.
@@ -54,10 +52,12 @@ class Page:
         current_name: Callable[[str], str],
         analytics: Analytics = NO_ANALYTICS,
         *,
+        default_language: str = "python",
         several_languages: bool = False,
         explains_errors: bool = False,
     ) -> None:
         self._permalinks = permalinks
+        self._default_language = default_language
         self._analytics = analytics
         self._max_code_bytes = max_code_bytes
         self._current_name = current_name
@@ -107,7 +107,7 @@ class Page:
     async def _cell(self, call: Call) -> SharedCell:
         """Return the cell that the address names: ``c`` before ``z`` before ``q``."""
         arguments = call.arguments
-        language = arguments.get("lang", DEFAULT_LANGUAGE)
+        language = arguments.get("lang", self._default_language)
         if not _LANGUAGE.fullmatch(language):
             raise BadRequest("lang is not the name of a language.")
         interacts = "[]"

@@ -237,6 +237,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
             config.permalink.max_code_bytes,
             files.current_name,
             analytics.load(config),
+            default_language=config.default_language,
             several_languages=len(config.environment) > 1,
             explains_errors=config.web.explain_errors,
         ).routes(),

@@ -42,7 +42,7 @@ def test_a_click_sends_one_message_and_asks_for_nothing_else(page, site, watch, 
     expect(cell.output.get_by_text("42")).to_be_visible()
     (sent,) = connections.sent
     assert sent[0] == "/lease"
-    assert sent[1]["lease"] == {"environment": "", "profile": "", "timeout": "0"}
+    assert sent[1]["lease"] == {"environment": "python", "profile": "", "timeout": "0"}
     assert [request["content"]["code"] for request in sent[1]["requests"]] == ["6 * 7"]
     asked = [urllib.parse.urlsplit(url).path for url in watch.requests[before:]]
     assert [path for path in asked if "kernel" in path] == []

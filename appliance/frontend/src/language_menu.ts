@@ -27,7 +27,7 @@ export class LanguageMenu {
   ) {
     [this.chosen] = languages;
     this.element = languages.length === 1 ? this.word() : this.menu(languages);
-    // every server's default runs Python
+    // every server runs Python
     if (wanted.environment !== "" || languages.every((language) => language === "python")) return;
     this.known = server.environments().then((environments) => {
       this.environments = environments;

@@ -21,11 +21,11 @@ const TITLES: Readonly<Record<string, string>> = {
 /** In a list of languages, whatever the server has. */
 export const EVERY = "*";
 
-/** What runs a language for which the server has no environment of its own; "" is its default one. `head`: put before the code. */
+/** What runs a language for which the server has no environment of its own; every server has one for Python. `head`: put before the code. */
 const INSTEAD: Readonly<Record<string, { environment: string; title: string; head?: string }>> = {
-  python: { environment: "", title: "Python" },
-  sage: { environment: "", title: "Python" },
-  html: { environment: "", title: "HTML", head: "%%html\n" },
+  python: { environment: "python", title: "Python" },
+  sage: { environment: "python", title: "Python" },
+  html: { environment: "python", title: "HTML", head: "%%html\n" },
 };
 
 /** An environment of the server. */

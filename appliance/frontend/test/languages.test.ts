@@ -33,7 +33,7 @@ describe("the menu of languages", () => {
   });
 
   it("shows HTML by the default environment where there is none for it", () => {
-    expect(environmentFor("html", SERVER)).toBe("");
+    expect(environmentFor("html", SERVER)).toBe("python");
     expect(labelOf("html", SERVER, TEXTS)).toBe("HTML");
     expect(sentFor("html", SERVER, "<b>x</b>")).toBe("%%html\n<b>x</b>");
     expect(sentFor("html", SERVER, " \n")).toBe(" \n");

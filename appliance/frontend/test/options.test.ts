@@ -54,7 +54,7 @@ describe("languages", () => {
   it("finds the environment by its name, then by its language, then what runs the language instead", () => {
     expect(environmentFor("r", [{ ...r, name: "r", language: "other" }, r])).toBe("r");
     expect(environmentFor("r", [r])).toBe("r-4");
-    expect(environmentFor("python", [])).toBe("");
+    expect(environmentFor("python", [])).toBe("python");
     expect(environmentFor("constructor", [])).toBeUndefined();
   });
 

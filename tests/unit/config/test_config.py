@@ -199,3 +199,21 @@ def test_accounts_by_number_and_by_name() -> None:
 
 def test_defaults_are_plain_toml() -> None:
     assert tomllib.loads(config.render(Config()))["web"]["listen"] == "127.0.0.1:8888"
+
+
+def test_the_default_environment_is_python_the_first_or_the_one_that_is_named() -> None:
+    assert (Config().default_environment, Config().default_language) == ("python", "python")
+    one = Config(environment={"science": Environment(), "r": Environment()})
+    assert (one.default_environment, one.default_language) == ("science", "python")
+    named = config.parse('[web]\ndefault_environment = "math"\n[environment.math]\nlanguage = "sage"')
+    assert (named.default_environment, named.default_language) == ("math", "sage")
+
+
+def test_a_default_environment_may_be_one_that_was_added_and_no_other(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "appliance.toml"
+    file.write_text(f'environments_dir = "{tmp_path}"\n[web]\ndefault_environment = "sage"\n')
+    with pytest.raises(ConfigError, match=r"web\.default_environment.*python.*'sage'"):
+        config.load(file)
+    (tmp_path / "sage").mkdir()
+    (tmp_path / "sage/environment.toml").write_text('name = "sage"\n[environment]\nkernelspec = "sage"\n')
+    assert config.load(file).default_environment == "sage"

@@ -53,6 +53,20 @@ def test_the_environment_is_python_or_else_the_first(monkeypatch):
     assert world.pool.leases[0][1] == "sage"
 
 
+def test_who_names_python_gets_what_a_server_has_for_it(monkeypatch):
+    world = World(monkeypatch, Config(environment={"science": Environment(), "sage": Environment()}))
+    run(world.kernels.lease("visitor", 0, WantedKernel("python")))
+    assert world.pool.leases[0][1] == "science"
+
+
+def test_a_default_environment_is_for_those_who_name_none(monkeypatch):
+    environments = {"python": Environment(), "sage": Environment()}
+    world = World(monkeypatch, Config(web=Web(default_environment="sage"), environment=environments))
+    for wanted in (WantedKernel(), WantedKernel("python")):
+        run(world.kernels.lease("visitor", 0, wanted))
+    assert [lease[1] for lease in world.pool.leases] == ["sage", "python"]
+
+
 def test_a_lease_may_name_an_environment_that_there_is(monkeypatch):
     world = World(monkeypatch, Config(environment={"python": Environment(), "bash": Environment(kernelspec="bash")}))
     run(world.kernels.lease("visitor", 0, WantedKernel("bash")))
