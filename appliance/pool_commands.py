@@ -33,7 +33,8 @@ class Lease(amp.Command):
     """Take a ready kernel.
 
     ``page`` and ``address``: what is counted for quotas (`appliance.protocol.quota`); empty: not counted.
-    ``kind``: ``visitor``, ``service`` or ``probe`` (the health check, which has one slot of its own).
+    ``kind``: ``visitor``, ``service``, ``result`` (for one that is kept; in no list) or ``probe`` (the health check,
+    which has one slot of its own).
     ``idle_seconds``: idle clock wanted for this kernel; the pool clamps it to ``clocks.idle_seconds``.
     Answer: ``kernel_id`` (uuid4 text), ``key`` (HMAC-SHA256 key of the kernel's messages), ``directory`` (holds the
     sockets ``shell``, ``iopub``, ``stdin``, ``control``, ``hb``, ``files``), ``environment``. When a quota is used up:

@@ -146,6 +146,12 @@ def _permalinks(arguments: argparse.Namespace) -> int:
     return permalinks.run(configuration.load(arguments.config), arguments)
 
 
+def _results(arguments: argparse.Namespace) -> int:
+    from appliance.cli import results
+
+    return results.run(configuration.load(arguments.config), arguments)
+
+
 def _stats(arguments: argparse.Namespace) -> int:
     from appliance.cli import stats
 
@@ -182,6 +188,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "permalinks": _permalinks,
     "env": _env,
     "stats": _stats,
+    "results": _results,
     "private-network": _private_network,
     "backup": _backup,
     "restore": _restore,

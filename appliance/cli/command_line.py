@@ -6,7 +6,7 @@ import argparse
 
 import appliance
 from appliance import config as configuration
-from appliance.cli import permalinks, private_network, stats, tls
+from appliance.cli import permalinks, private_network, results, stats, tls
 from appliance.cli.env import verbs as env
 
 DESCRIPTION = "Run Cell Appliance, explain what this host can confine, and operate an installed appliance."
@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     permalinks.add_parser(commands, _config_option)
     env.add_parser(commands, _config_option)
     stats.add_parser(commands, _config_option)
+    results.add_parser(commands, _config_option)
     tls.add_parser(commands)
     private_network.add_parser(commands, _config_option)
     return top

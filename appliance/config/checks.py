@@ -24,6 +24,9 @@ MAX_RUNTIME_DIR_BYTES = 50
 
 LOG_LEVELS = ("debug", "info", "warn", "error")
 
+#: A result is sent at once, and this much is kept for a browser that does not read (`appliance.web.websocket`).
+LARGEST_RESULT_BYTES = 8_388_608
+
 #: Ids after the range that ``cellctl serve`` gives to roles that have no account on the host.
 ROLE_IDS = 5
 
@@ -78,6 +81,12 @@ def check(config: Config) -> None:
         if number < 1:
             raise ConfigError(f"output.{name}: must be at least 1")
     _check_egress(config)
+    if not 0 < config.results.max_result_bytes <= min(config.results.max_bytes, LARGEST_RESULT_BYTES):
+        raise ConfigError(
+            f"results.max_result_bytes: must be from 1 to {LARGEST_RESULT_BYTES}, and no more than results.max_bytes"
+        )
+    if config.results.keep_seconds <= 0:
+        raise ConfigError("results.keep_seconds: must be more than 0; results.enabled = false keeps none")
     for name in ("max_upload_bytes_per_kernel", "max_uploading_bytes"):
         if getattr(config.web, name) < config.web.max_upload_bytes:
             raise ConfigError(f"web.{name}: must be at least web.max_upload_bytes, {config.web.max_upload_bytes}")

@@ -21,6 +21,7 @@ from appliance.config.tables import (
     Profile,
     Quota,
     RequestLog,
+    Results,
     Sandbox,
     Users,
     Web,
@@ -66,6 +67,7 @@ class Config:
     metrics: Metrics = attrs.field(factory=Metrics)
     egress: Egress = attrs.field(factory=Egress)
     sandbox: Sandbox = attrs.field(factory=Sandbox)
+    results: Results = attrs.field(factory=Results)
     ids: Ids = attrs.field(factory=Ids)
     users: Users = attrs.field(factory=Users)
     profile: Mapping[str, Profile] = attrs.field(factory=lambda: {DEFAULT_PROFILE: Profile()})
@@ -97,6 +99,11 @@ class Config:
         """The language of the page at / where its address names none."""
         name = self.web.default_environment
         return (self.environment[name].language or name) if name else "python"
+
+    @property
+    def results_path(self) -> pathlib.Path:
+        """Holds kept results, which the web role makes within its own directory. See `appliance.web.results`."""
+        return self.files_path / "results"
 
     @property
     def pool_socket(self) -> pathlib.Path:

@@ -251,6 +251,24 @@ class Environment:
 
 
 @attrs.frozen(kw_only=True)
+class Results:
+    """Results kept for the next visitor, of cells whose authors ask for it (keep-result)."""
+
+    enabled: bool = key(True, "Whether any are kept. Off: such cells are evaluated each time, like all others.")
+    max_bytes: int = key(
+        67_108_864,
+        "All results together, in runtime_dir, which is memory; then those go that nobody asked for lately. All web "
+        "roles of one appliance share them.",
+    )
+    max_result_bytes: int = key(
+        1_048_576, "Largest result that is kept, as JSON: text and a dozen pictures. At most 8388608."
+    )
+    keep_seconds: float = key(
+        604_800.0, "Age at which a result is removed, however often it is asked for. It never outlives a boot."
+    )
+
+
+@attrs.frozen(kw_only=True)
 class Ids:
     """The pool of user accounts."""
 

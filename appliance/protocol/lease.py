@@ -1,7 +1,8 @@
 """What a page asks for over a connection that has no kernel yet: a kernel, and what it is to run first.
 
 One text message, JSON: ``{"lease": {"environment", "profile", "timeout"}, "requests": [Jupyter messages]}``. Every name
-inside ``lease`` may be left out; ``timeout`` is a number of seconds as text, or ``inf``.
+inside ``lease`` may be left out; ``timeout`` is a number of seconds as text, or ``inf``. ``"result": true`` asks for
+what the one request comes to, kept of an earlier visitor or made now (`protocol.results`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import attrs
 
 from appliance.errors import InvalidMessage
 from appliance.protocol.frames import ClientMessage, checked_client_message, decode_client_json
+from appliance.protocol.results import result_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,12 +30,16 @@ _OTHER_PARTS = ("parent_header", "metadata", "content")
 
 @attrs.frozen
 class LeaseRequest:
-    """A kernel that is wanted; empty names are the server's defaults, ``timeout_seconds`` 0 ends it when it is done."""
+    """A kernel that is wanted; empty names are the server's defaults, ``timeout_seconds`` 0 ends it when it is done.
+
+    ``result``: a kept result of the request will do.
+    """
 
     environment: str
     profile: str
     timeout_seconds: float
     requests: tuple[ClientMessage, ...]
+    result: bool = False
 
 
 def parse_lease(text: str, date: str) -> LeaseRequest:
@@ -45,12 +51,18 @@ def parse_lease(text: str, date: str) -> LeaseRequest:
     requests = document.get("requests", [])
     if type(requests) is not list or len(requests) > MAX_REQUESTS:
         raise InvalidMessage(f"requests must be a list of at most {MAX_REQUESTS} messages.")
-    return LeaseRequest(
+    lease = LeaseRequest(
         _name(wanted, "environment"),
         _name(wanted, "profile"),
         _seconds(wanted.get("timeout", "0")),
         tuple(_message(request, date) for request in requests),
+        wanted.get("result", False) is True,
     )
+    if not lease.result:
+        return lease
+    if lease.timeout_seconds > 0 or len(lease.requests) != 1:
+        raise InvalidMessage("lease.result is for one request to a kernel that ends with it: timeout must be 0.")
+    return attrs.evolve(lease, requests=(result_request(lease.requests[0], date),))
 
 
 def _name(wanted: Mapping[str, Any], key: str) -> str:

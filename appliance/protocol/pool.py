@@ -42,7 +42,7 @@ READY_HORIZON = 1.0
 #: Leases of the health check allowed beyond the limit, so that a full server is not an ill one.
 PROBE_RESERVE = 1
 
-KINDS = ("visitor", "service", "probe")
+KINDS = ("visitor", "service", "result", "probe")
 
 
 @attrs.frozen
@@ -107,8 +107,9 @@ class Pool:
         return kernel
 
     def leased_to(self, page: str) -> list[Kernel]:
-        """Return the kernels leased to a page."""
-        return [kernel for kernel in self._by_id.values() if kernel.state is State.LEASED and kernel.page == page]
+        """Return the kernels leased to a page, but for those whose ids nobody is told: they work for a result."""
+        leased = (kernel for kernel in self._by_id.values() if kernel.state is State.LEASED)
+        return [kernel for kernel in leased if kernel.page == page and kernel.kind != "result"]
 
     def check_cpu(self, address: str, now: float) -> None:
         """Raise `errors.QuotaExceeded` when an address has used up its processor time."""

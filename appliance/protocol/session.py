@@ -163,6 +163,11 @@ class Session:
         return bool(self._open)
 
     @property
+    def single(self) -> bool:
+        """Whether the kernel is released when its evaluations are answered."""
+        return self._single
+
+    @property
     def state(self) -> str:
         """What Jupyter calls the execution state: what the kernel said last of itself."""
         return "starting" if self.phase is Phase.STARTING else self._last_state

@@ -124,7 +124,7 @@ class Kernels(Service):
         Raises `UnknownEnvironment`, `UnknownProfile`, `QuotaExceeded`, `PoolExhausted`, `EnvironmentUnavailable` or
         `PoolUnavailable`.
         """
-        environment, profile = self._resolve(wanted)
+        environment, profile = self.resolve(wanted)
         idle_seconds = self._idle_seconds(timeout_seconds)
         address = await self.pool.lease(kind, environment, profile, idle_seconds, visitor, single=timeout_seconds <= 0)
         return self._add(address, self._watch(address, kind, wanted, visitor))
@@ -133,7 +133,7 @@ class Kernels(Service):
         self, kind: str, timeout_seconds: float, wanted: WantedKernel, visitor: Visitor
     ) -> LiveKernel | Place:
         """Take a kernel, or a place in the line when all are taken; raises what `lease` does."""
-        environment, profile = self._resolve(wanted)
+        environment, profile = self.resolve(wanted)
         idle_seconds = self._idle_seconds(timeout_seconds)
         answer = await self.pool.lease_or_queue(
             kind, environment, profile, idle_seconds, visitor, single=timeout_seconds <= 0
@@ -153,9 +153,9 @@ class Kernels(Service):
         self, address: KernelAddress, kind: str, wanted: WantedKernel | None = None, visitor: Visitor = NOBODY
     ) -> Watch | None:
         """Return what tells the request log of a kernel's requests; health checks are nobody's."""
-        if self._request_log is None or kind not in ("visitor", "service"):
+        if self._request_log is None or kind not in ("visitor", "service", "result"):
             return None
-        environment, profile = ("", "") if wanted is None else self._resolve(wanted)
+        environment, profile = ("", "") if wanted is None else self.resolve(wanted)
         use_of = self._request_log.use_of(self.pool)
         return Watch(self._request_log, address.kernel_id, kind, environment, profile, visitor, use_of)
 
@@ -163,8 +163,11 @@ class Kernels(Service):
         most = self._config.clocks.idle_seconds
         return min(timeout_seconds, most) if timeout_seconds > 0 else most
 
-    def _resolve(self, wanted: WantedKernel) -> tuple[str, str]:
-        """Return the names of the environment and the profile; the error tells those that may be asked for."""
+    def resolve(self, wanted: WantedKernel) -> tuple[str, str]:
+        """Return the names of the environment and the profile.
+
+        Raises `UnknownEnvironment` or `UnknownProfile`, which tell those that may be asked for.
+        """
         environment, profile = wanted.environment or self.default_environment, wanted.profile or DEFAULT_PROFILE
         if environment == "python" and environment not in self._config.environment:
             # what cells of Python name: a server may call its environment otherwise
@@ -230,8 +233,11 @@ class Kernels(Service):
         return kernel.address if kernel is not None else await self.pool.locate(kernel_id)
 
     def live(self, kernel_id: str) -> LiveKernel | None:
-        """Return a kernel by its id if this process has it."""
-        return self._live.get(self._successors.get(kernel_id, kernel_id))
+        """Return a kernel by its id if this process has it. Raises `UnknownKernel` for one that is nobody's."""
+        kernel = self._live.get(self._successors.get(kernel_id, kernel_id))
+        if kernel is not None and kernel.private:
+            raise UnknownKernel
+        return kernel
 
     def _attached(self, kernel_id: str, address: KernelAddress) -> LiveKernel:
         if address.kernel_id != kernel_id:
@@ -349,7 +355,9 @@ class Kernels(Service):
         """Tell a pool that may have been restarted which kernels are in use here, and which are not any more."""
         for kernel_id in list(self._owed):
             self.background(self._pay(kernel_id))
-        for kernel_id in list(self._live):
+        for kernel_id, kernel in list(self._live.items()):
+            # a pool that was restarted does not know which kernels are nobody's
+            kernel.private = False
             self.background(self._reattach(kernel_id))
 
     async def _reattach(self, kernel_id: str) -> None:

@@ -4,10 +4,16 @@ The page connects when it loads and takes no kernel. Its first message says whic
 (`protocol.lease`); from then on the connection is what ``/kernel/ID/channels`` would be. Before the kernel's own
 messages, those of this door come on control: ``waiting`` (``{"place"}``) while all kernels are taken, then ``leased``
 (``{"id"}``), or ``refused`` (``{"error", "message", "status"[, "retry_after"]}``) and the end of the connection.
+
+A page may ask for a kept result (`protocol.results`). When there is one, ``leased`` has an empty ``id`` and the time at
+which it was made (``stored``, ISO 8601), and the messages follow as if a kernel said them. Otherwise ``id`` is empty
+because nobody is told it while the result is made; should it not be kept after all, ``leased`` comes again, with it.
 """
 
 from __future__ import annotations
 
+import datetime
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +27,7 @@ from appliance.protocol.death import DeathReason
 from appliance.protocol.frames import make_frame
 from appliance.protocol.jupyter_websocket import TEXT
 from appliance.protocol.lease import LeaseRequest, parse_lease
+from appliance.protocol.results import Recording, Step
 from appliance.protocol.session import CLOSE_POLICY, MAX_QUEUED_MESSAGES
 from appliance.web.http import RETRY_STATUSES
 from appliance.web.pool_client import Place, WantedKernel
@@ -37,12 +44,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from appliance.config import Config
-    from appliance.protocol.frames import ClientMessage
+    from appliance.protocol.frames import ClientMessage, KernelFrame
     from appliance.web.access import Access
     from appliance.web.http import Call, Response
     from appliance.web.kernels import Kernels
     from appliance.web.live_kernel import LiveKernel
     from appliance.web.pool_client import Visitor
+    from appliance.web.request_log import RequestLog
+    from appliance.web.results import Results, Stored
 
 log = Logger()
 
@@ -85,6 +94,8 @@ class LeaseSocket(ChannelsSocket):
         self._ticket = ""
         self._early: list[str] = []
         self._said = 0
+        self._recording: Recording | None = None
+        self._key = ""
 
     def opened(self) -> None:
         """Wait for what the page wants."""
@@ -92,6 +103,8 @@ class LeaseSocket(ChannelsSocket):
     def text_received(self, text: str) -> None:
         """Take what the page wants, or a message for its kernel."""
         if self._kernel is not None:
+            # whoever speaks to a kernel has a say in what it answers
+            self._give_up()
             super().text_received(text)
         elif self._asked:
             if len(self._early) >= MAX_QUEUED_MESSAGES:
@@ -110,6 +123,9 @@ class LeaseSocket(ChannelsSocket):
     def left(self) -> None:
         """Leave the line, or the session."""
         self._routes.forget(self)
+        if self._kernel is not None and self._kernel.private:
+            # nobody knows how to come back to it
+            self._kernel.stop(DeathReason.CLIENT_GONE)
         if self._ticket:
             self._routes.kernels.background(self._routes.kernels.pool.leave_queue(self._ticket))
             self._ticket = ""
@@ -122,8 +138,55 @@ class LeaseSocket(ChannelsSocket):
         else:
             super().tick()
 
+    def deliver(self, frame: KernelFrame) -> None:
+        """Send a message of the kernel to the browser, and keep it if all of them make a result."""
+        if self._recording is not None and self._kernel is not None:
+            match self._recording.take(frame):
+                case Step.GIVEN_UP:
+                    self._give_up()
+                case Step.COMPLETE if not self._was_alone(self._kernel):
+                    self._give_up()
+                case Step.COMPLETE:
+                    self._routes.results.keep(self._key, self._recording.texts)
+                    # it is released with this message
+                    self._recording = None
+                    self._kernel.private = False
+        super().deliver(frame)
+
+    def full(self, *, full: bool) -> None:
+        """Stop the kernel's messages, or let them come again: but what a kernel says is kept whoever reads it."""
+        if self._recording is None:
+            super().full(full=full)
+
+    def close(self, code: int) -> None:
+        """End; the browser may come back to its kernel at another instance of this role."""
+        self._give_up()
+        super().close(code)
+
+    def _was_alone(self, kernel: LiveKernel) -> bool:
+        """Return whether a kernel had this one request, and nobody could have a hand in it.
+
+        A pool that is being restarted does not know that a kernel is nobody's; one that outlives its evaluation has put
+        something on the page that wants to be used.
+        """
+        return kernel.private and kernel.single and self._routes.kernels.pool.connected
+
+    def _give_up(self) -> None:
+        """Keep no result: from here on, this is the visitor's kernel like any other."""
+        if self._recording is None or self._kernel is None:
+            return
+        self._recording = None
+        self._kernel.private = False
+        self._say("leased", {"id": self._kernel.kernel_id})
+        self._kernel.client_full(self._number, full=self._full_since is not None)
+
     async def _obtain(self, request: LeaseRequest) -> None:
         try:
+            if request.result and self._routes.results.enabled:
+                stored = self._find(request)
+                if stored is not None:
+                    self._show(stored)
+                    return
             kernel = await self._lease(request)
         except ApplianceError as exc:
             self._ticket = ""
@@ -136,13 +199,37 @@ class LeaseSocket(ChannelsSocket):
             return
         self._join(kernel, request.requests)
 
-    async def _lease(self, request: LeaseRequest) -> LiveKernel | None:
-        """Return a kernel, or None when the client left while it waited."""
+    def _find(self, request: LeaseRequest) -> Stored | None:
+        """Return what is kept of an earlier visitor; raises what `Kernels.resolve` does."""
+        self._check_terms()
+        environment, profile = self._routes.kernels.resolve(WantedKernel(request.environment, request.profile))
+        self._key = self._routes.results.key(request.requests[0], environment, profile)
+        stored = self._routes.results.find(self._key)
+        if stored is not None:
+            self._routes.log_stored(request.requests[0], environment, profile, self._caller.visitor)
+        return stored
+
+    def _show(self, stored: Stored) -> None:
+        """Say what a kernel said to an earlier visitor, and end."""
+        made = datetime.datetime.fromtimestamp(stored.made, datetime.UTC).isoformat(timespec="seconds")
+        self._say("leased", {"id": "", "stored": made})
+        for text in stored.texts:
+            self.send(text, hold=True)
+        over = DeathReason.RELEASED
+        self._say("status", {"execution_state": "dead", "reason": over.value, "message": over.sentence}, "iopub")
+        self.close(CLOSE_NORMAL)
+
+    def _check_terms(self) -> None:
         if not self._caller.accepted:
             raise TermsNotAccepted
+
+    async def _lease(self, request: LeaseRequest) -> LiveKernel | None:
+        """Return a kernel, or None when the client left while it waited."""
+        self._check_terms()
         kernels, visitor = self._routes.kernels, self._caller.visitor
         wanted = WantedKernel(request.environment, request.profile)
-        answer = await kernels.lease_or_queue("visitor", request.timeout_seconds, wanted, visitor)
+        kind = "result" if self._key else "visitor"
+        answer = await kernels.lease_or_queue(kind, request.timeout_seconds, wanted, visitor)
         while isinstance(answer, Place):
             if not self._open:
                 await kernels.pool.leave_queue(answer.ticket)
@@ -159,14 +246,18 @@ class LeaseSocket(ChannelsSocket):
     def _join(self, kernel: LiveKernel, requests: tuple[ClientMessage, ...]) -> None:
         self._kernel = kernel
         self._routes.forget(self)
-        self._say("leased", {"id": kernel.kernel_id})
+        if self._key:
+            kernel.private = True
+            self._recording = Recording(kernel.kernel_id, self._routes.results.max_result_bytes)
+        self._say("leased", {"id": "" if kernel.private else kernel.kernel_id})
         self._number = kernel.add_new_client(self, Returning(self._caller.session_id, "", ""))
-        kernel.client_full(self._number, full=self._full_since is not None)
+        if self._recording is None:
+            kernel.client_full(self._number, full=self._full_since is not None)
         for message in requests:
             kernel.client_message(self._number, message)
         early, self._early = self._early, []
         for text in early:
-            super().text_received(text)
+            self.text_received(text)
 
     def _refuse(self, error: ApplianceError) -> None:
         content: dict[str, Any] = {"error": error.code, "message": error.message, "status": error.http_status}
@@ -175,17 +266,28 @@ class LeaseSocket(ChannelsSocket):
         self._say("refused", content)
         self.close(CLOSE_POLICY if isinstance(error, InvalidMessage) else CLOSE_NORMAL)
 
-    def _say(self, kind: str, content: dict[str, Any]) -> None:
+    def _say(self, kind: str, content: dict[str, Any], channel: str = "control") -> None:
         """Say something that no kernel said; it has no id, so that nobody asks to hear what followed it."""
-        frame = make_frame("control", kind, content, parent={}, msg_id="", session="", date=self._now())
+        frame = make_frame(channel, kind, content, parent={}, msg_id="", session="", date=self._now())
         self.send(frame.text, hold=kind == "leased")
 
 
 class LeaseRoutes(Service):
     """The handler, its address, and the connections that have no kernel."""
 
-    def __init__(self, config: Config, kernels: Kernels, access: Access, clock: Any, now: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        kernels: Kernels,
+        access: Access,
+        clock: Any,
+        now: Callable[[], str],
+        results: Results,
+        request_log: RequestLog | None = None,
+    ) -> None:
         self.kernels = kernels
+        self.results = results
+        self._request_log = request_log
         self.clock = clock
         self.now = now
         self.max_message_bytes = config.web.max_message_bytes
@@ -219,6 +321,14 @@ class LeaseRoutes(Service):
         for socket in list(self._waiting):
             socket.close(CLOSE_GOING_AWAY)
 
+    def log_stored(self, request: ClientMessage, environment: str, profile: str, visitor: Visitor) -> None:
+        """Tell the request log of a visitor who got a kept result."""
+        if self._request_log is not None:
+            code = str(json.loads(request.parts[3]).get("code", "")) if self._request_log.wants_code else ""
+            self._request_log.record(
+                "evaluate", visitor, code=code, language=environment, profile=profile, outcome="stored"
+            )
+
     def forget(self, socket: LeaseSocket) -> None:
         """Drop a connection that ended or has a kernel, which looks after it."""
         self._waiting.discard(socket)
@@ -244,6 +354,7 @@ class LeaseRoutes(Service):
         return None
 
     def _tick_all(self) -> None:
+        self.results.tick()
         for socket in list(self._waiting):
             try:
                 socket.tick()

@@ -96,6 +96,8 @@ class LiveKernel:
         self._recovering = recover
         #: Whether a client may come back for its last words.
         self.resumable = False
+        #: Whether this kernel works for a result and is nobody's: who asks for it by its id is told that there is none.
+        self.private = False
         self._returning: dict[int, Returning] = {}
         self._connection = KernelConnection(kernels.sockets, kernels.clock, address, self, used=used, recover=recover)
         self._connection.start()
@@ -110,6 +112,11 @@ class LiveKernel:
     def busy(self) -> bool:
         """Whether a request is open."""
         return self._session.busy
+
+    @property
+    def single(self) -> bool:
+        """Whether it is released when its evaluations are answered."""
+        return self._session.single
 
     @property
     def execution_state(self) -> str:

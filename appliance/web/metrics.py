@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from appliance.web.kernels import Kernels
     from appliance.web.permalink_client import PermalinkClient
     from appliance.web.pool_client import PoolClient
+    from appliance.web.results import Results
 
 log = Logger()
 
@@ -64,8 +65,14 @@ class WebMetrics:
         """Count how long a visitor waited for the first thing to see."""
         self._first_result.observe(seconds)
 
-    def watch(self, kernels: Kernels, events: EventSender | None) -> None:
+    def watch(self, kernels: Kernels, events: EventSender | None, results: Results) -> None:
         """Add what others count."""
+        count, gauge = self.registry.count, self.registry.gauge
+        count("cell_results_hits_total", "Evaluations answered with a kept result.", lambda: float(results.hits))
+        count("cell_results_misses_total", "Evaluations for which none was kept.", lambda: float(results.misses))
+        count("cell_results_kept_total", "Results that were kept here.", lambda: float(results.kept))
+        gauge("cell_results", "Results kept by all web roles.", lambda: {(): float(results.sizes()[0])})
+        gauge("cell_results_bytes", "Bytes of these.", lambda: {(): float(results.sizes()[1])})
         self.registry.gauge("cell_web_kernels", "Kernels in use here.", lambda: {(): float(kernels.count)})
         self.registry.gauge("cell_web_clients", "Connections to kernels.", lambda: {(): float(kernels.clients)})
         if events is not None:

@@ -44,6 +44,7 @@ from appliance.web.permalink_client import PermalinkClient
 from appliance.web.permalink_routes import PermalinkRoutes
 from appliance.web.pool_client import PoolClient
 from appliance.web.request_log import RequestLog
+from appliance.web.results import Results
 from appliance.web.service_routes import ServiceRoutes
 from appliance.web.site import CellSite, FileBody, FileBudget, Router
 from appliance.web.sockjs_routes import SockJsRoutes
@@ -222,7 +223,8 @@ def make_service(config: Config, reactor: Any) -> WebService:
     permalinks = PermalinkClient(config, reactor)
     access = Access(config)
     sockjs = SockJsRoutes(config, kernels, access, reactor, utc_now)
-    leases = LeaseRoutes(config, kernels, access, reactor, utc_now)
+    results = Results(config, time.time)
+    leases = LeaseRoutes(config, kernels, access, reactor, utc_now, results, request_log)
     jupyter = JupyterRoutes(config, kernels, access, reactor, utc_now)
     files = StaticFiles(config.static_path)
     description = Description()
@@ -250,7 +252,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
         *JupyterSessions(kernels, access, jupyter).routes(),
     )
     description.describe(routes)
-    metrics.watch(kernels, events)
+    metrics.watch(kernels, events, results)
     router = Router(config, routes, metrics, reactor.seconds)
     max_file_bytes = config.web.max_upload_bytes
     coming = FileBudget(config.web.max_uploading_bytes, max_file_bytes)

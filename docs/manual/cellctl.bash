@@ -2,7 +2,7 @@
 _cellctl() {
   local current=${COMP_WORDS[COMP_CWORD]} words
   if [ "$COMP_CWORD" -eq 1 ]; then
-    mapfile -t COMPREPLY < <(compgen -W 'serve doctor config status top admin logs healthcheck bench drain undrain restart backup restore support-bundle completion permalinks env stats tls private-network --help --version' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W 'serve doctor config status top admin logs healthcheck bench drain undrain restart backup restore support-bundle completion permalinks env stats results tls private-network --help --version' -- "$current")
     return
   fi
   case ${COMP_WORDS[1]} in
@@ -25,6 +25,7 @@ _cellctl() {
     permalinks) words='-h --help stats get import export backup restore check recover migrate takedown' ;;
     env) words='-h --help list add remove verify' ;;
     stats) words='-h --help --config --days --html --json' ;;
+    results) words='-h --help stats clear' ;;
     tls) words='-h --help status install self-signed off' ;;
     private-network) words='-h --help init join status' ;;
     *) words='' ;;

@@ -21,6 +21,7 @@ names=(
     'permalinks:look after the permalink database'
     'env:list, add, remove and verify environments\: what kernels run'
     'stats:tell from the request log what was used'
+    'results:look at the results that are kept of authors cells, or remove them'
     'tls:show, install or make the certificate that visitors see'
     'private-network:join appliances and the database that they share by an encrypted network'
 )
@@ -47,6 +48,7 @@ else
     permalinks) choices=(-h --help stats get import export backup restore check recover migrate takedown) ;;
     env) choices=(-h --help list add remove verify) ;;
     stats) choices=(-h --help --config --days --html --json) ;;
+    results) choices=(-h --help stats clear) ;;
     tls) choices=(-h --help status install self-signed off) ;;
     private-network) choices=(-h --help init join status) ;;
   esac

@@ -44,6 +44,7 @@ LINES = {
     39: "roles that die, stop, or have no disk",
     40: "injection into logs",
     41: "all of it with SELinux enforcing",
+    42: "output of one's own under the program of others",
 }
 
 #: What cannot be tried on an ordinary test machine, and why.

@@ -18,6 +18,7 @@ import pytest
 
 from tests.escape.test_confinement import LOOK
 from tests.integration.kernelspecs import BASH, kernelspec, make_prefix
+from tests.integration.result_client import shown
 from tests.integration.running import Appliance, Directories, wait_for
 from tests.integration.sage_client import Answer, SageClient
 
@@ -286,3 +287,18 @@ def test_the_clocks_of_a_kernel_without_topics_are_right(appliance: Appliance) -
     with SageClient(appliance.url, environment="r") as client:
         assert client.run("Sys.sleep(1); cat(2)").stdout == "2"
         assert death(client, "tools::pskill(Sys.getpid(), 9)")["reason"] == "crashed"
+
+
+@pytest.mark.parametrize(
+    ("environment", "code"),
+    [
+        ("bash", "echo $RANDOM$RANDOM$RANDOM"),
+        ("by-message", "import os; print(os.urandom(8).hex())"),
+        pytest.param("r", "cat(runif(3))", marks=with_r),
+    ],
+)
+def test_results_are_kept(appliance: Appliance, environment: str, code: str) -> None:
+    first, stored = shown(appliance.url, code, environment=environment)
+    assert (first.strip() != "", stored) == (True, False)
+    assert shown(appliance.url, code, environment=environment) == (first, True)
+    assert shown(appliance.url, code, environment=environment, result=False)[0] != first

@@ -107,6 +107,7 @@ LIMITS = (
     ("web", config.Web, "max_|_seconds$"),
     ("permalink", config.Permalink, "max_|_per_hour$"),
     ("requestlog", config.RequestLog, "max_"),
+    ("results", config.Results, ""),
 )
 
 
@@ -124,7 +125,7 @@ def limits_table() -> list[str]:
 def test_the_table_of_limits_is_that_of_the_configuration():
     text = (ROOT / "docs" / "security.md").read_text()
     found = re.findall(
-        r"^\| `(?:pool|clocks|output|quota|egress|profile\.NAME|web|permalink|requestlog)\.\w+` \|.*$",
+        r"^\| `(?:pool|clocks|output|quota|egress|profile\.NAME|web|permalink|requestlog|results)\.\w+` \|.*$",
         text,
         re.MULTILINE,
     )

@@ -201,6 +201,20 @@ def test_defaults_are_plain_toml() -> None:
     assert tomllib.loads(config.render(Config()))["web"]["listen"] == "127.0.0.1:8888"
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("max_result_bytes = 0", "results.max_result_bytes"),
+        ("max_result_bytes = 8388609", "results.max_result_bytes"),
+        ("max_bytes = 1000", "results.max_result_bytes"),
+        ("keep_seconds = 0", "results.keep_seconds"),
+    ],
+)
+def test_results_have_limits(text: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=key):
+        config.parse(f"[results]\n{text}")
+
+
 def test_the_default_environment_is_python_the_first_or_the_one_that_is_named() -> None:
     assert (Config().default_environment, Config().default_language) == ("python", "python")
     one = Config(environment={"science": Environment(), "r": Environment()})

@@ -659,3 +659,11 @@ def test_what_one_environment_has_too_many_keeps_nobody_of_another_waiting():
     for slot in range(1005, 1008):
         pool.adopt(Kernel(slot, f"old-{slot}", "python", "default", State.READY, 0.0))
     assert len(starts(pool.lease(request("a", environment="sage"), 1.0), "sage")) == 1
+
+
+def test_a_kernel_that_works_for_a_result_is_listed_to_nobody_and_counts_like_any_other():
+    pool = warm_pool(quota=QuotaLimits(kernels_per_page=2))
+    pool.lease(request("a", page="p"), 1.0)
+    pool.lease(request("b", page="p", kind="result"), 1.0)
+    assert [kernel.kernel_id for kernel in pool.leased_to("p")] == ["kernel-0"]
+    assert refused(pool.lease(request("c", page="p"), 1.0)) == [errors.QuotaExceeded]

@@ -114,7 +114,7 @@ class FakeKernel:
 class FakePool:
     """A pool that always has a kernel, unless told otherwise."""
 
-    connected = True
+    connected: bool = True
     leases: list = attrs.Factory(list)
     visitors: list = attrs.Factory(list)
     released: list = attrs.Factory(list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 from twisted.internet.defer import Deferred
 from wsproto import ConnectionType, WSConnection
@@ -18,12 +19,14 @@ from wsproto.events import (
 )
 
 from appliance.config import Config, Web
-from appliance.errors import PoolExhausted, QuotaExceeded
+from appliance.errors import PoolExhausted, QuotaExceeded, UnknownKernel
+from appliance.protocol.results import REQUEST_ID
 from appliance.web import websocket
 from appliance.web.access import Access
 from appliance.web.kernel_routes import KernelRoutes
 from appliance.web.lease_routes import UNUSED_SECONDS, LeaseRoutes
 from appliance.web.pool_client import Place
+from appliance.web.results import Results
 from tests.unit.web.fakes import NOW, World
 from tests.unit.web.serving import Connection
 
@@ -40,7 +43,7 @@ class Browser:
 
     def __init__(self, world, path="/lease?session_id=page-1", config=CONFIG, leases=None):
         access = Access(config)
-        self.leases = leases or LeaseRoutes(config, world.kernels, access, world.clock, lambda: NOW)
+        self.leases = leases or LeaseRoutes(config, world.kernels, access, world.clock, lambda: NOW, world.results)
         kernels = KernelRoutes(config, world.kernels, access, world.clock, lambda: NOW)
         self.connection = Connection((*kernels.routes(), *self.leases.routes()), config, world.clock)
         self.wire = WSConnection(ConnectionType.CLIENT)
@@ -68,13 +71,22 @@ class Browser:
         return {one["content"].get("execution_state", one["msg_type"]): one["content"] for one in messages}
 
     @property
+    def all_said(self):
+        """Kinds of all messages, or what a status says, and contents, in order."""
+        messages = [json.loads(event.data) for event in self.look() if isinstance(event, TextMessage)]
+        return [(one["content"].get("execution_state", one["msg_type"]), one["content"]) for one in messages]
+
+    @property
     def closed(self):
         return next((event.code for event in self.look() if isinstance(event, CloseConnection)), None)
 
 
 @pytest.fixture
-def world(monkeypatch):
-    return World(monkeypatch, CONFIG)
+def world(monkeypatch, tmp_path):
+    (tmp_path / "files").mkdir()
+    world = World(monkeypatch, CONFIG)
+    world.results = Results(attrs.evolve(CONFIG, runtime_dir=str(tmp_path)), lambda: 1_800_000_000.0)
+    return world
 
 
 @pytest.fixture
@@ -243,3 +255,234 @@ def test_a_stop_of_the_role_closes_connections_without_a_kernel(world, browser):
     browser.leases.startService()
     browser.leases.stopService()
     assert browser.closed == 1001
+
+
+# --- kept results
+
+RESULT = {"lease": {"timeout": "0", "result": True}, "requests": [request()]}
+
+
+def asks_for_a_result(world, leases=None, document=RESULT):
+    """Return a browser that asks, and its kernel, if it needs one."""
+    browser = Browser(world, leases=leases)
+    before = len(world.pool.leases)
+    browser.send(document)
+    return browser, world.start() if len(world.pool.leases) > before else None
+
+
+def makes_a_result(world, text="2\n", document=RESULT):
+    browser, kernel = asks_for_a_result(world, document=document)
+    kernel.print(text)
+    kernel.answer()
+    settle(world)
+    return browser
+
+
+def test_the_first_visitor_sees_output_as_ever_and_is_not_told_which_kernel_it_is(world):
+    browser, kernel = asks_for_a_result(world)
+    assert world.pool.leases == [("result", "python", "default", 900.0)]
+    header, content = kernel.requests[-1]
+    assert (header["msg_id"], content["code"]) == (REQUEST_ID, "1+1")
+    kernel.print("2\n")
+    settle(world)
+    assert browser.said["leased"] == {"id": ""}
+    assert browser.said["stream"]["text"] == "2\n"
+    kernel.answer()
+    settle(world)
+    assert browser.said["dead"]["reason"] == "released"
+    assert not any(kernel.address.kernel_id in str(content) for _, content in browser.all_said)
+    assert world.results.kept == 1
+
+
+def test_the_next_visitor_sees_it_without_a_kernel(world):
+    makes_a_result(world)
+    browser, kernel = asks_for_a_result(world)
+    settle(world)
+    assert kernel is None
+    assert len(world.pool.leases) == 1
+    assert browser.said["leased"] == {"id": "", "stored": "2027-01-15T08:00:00+00:00"}
+    assert [kind for kind, _ in browser.all_said] == ["leased", "stream", "execute_reply", "idle", "dead"]
+    assert browser.said["stream"]["text"] == "2\n"
+    assert browser.closed == 1000
+    assert (world.results.hits, world.results.misses) == (1, 1)
+
+
+def test_other_code_has_another_result(world):
+    makes_a_result(world)
+    _, kernel = asks_for_a_result(world, document={**RESULT, "requests": [request(code="1+2")]})
+    assert kernel.requests[-1][1]["code"] == "1+2"
+
+
+def test_who_does_not_ask_for_it_gets_a_kernel(world):
+    makes_a_result(world)
+    browser = Browser(world)
+    browser.send({**WANTED, "requests": [request()]})
+    assert len(world.pool.leases) == 2
+    settle(world)
+    assert browser.said["leased"] == {"id": list(world.pool.known)[-1]}
+
+
+def test_where_results_are_switched_off_it_is_a_kernel_like_any_other(world, tmp_path):
+    config = attrs.evolve(CONFIG, runtime_dir=str(tmp_path))
+    world.results = Results(attrs.evolve(config, results=attrs.evolve(config.results, enabled=False)), lambda: 0.0)
+    browser = makes_a_result(world)
+    assert world.pool.leases == [("visitor", "python", "default", 900.0)]
+    assert browser.said["leased"]["id"] != ""
+    assert not (tmp_path / "files/results").exists()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        lambda kernel, header: kernel.say("iopub", "error", header, {"ename": "E"}),
+        lambda kernel, header: kernel.say("iopub", "comm_open", header, {"comm_id": "c"}),
+        lambda kernel, header: kernel.say("iopub", "kernel_timeout", header, {"timeout": 60}),
+        lambda kernel, header: kernel.say("stdin", "input_request", header, {"prompt": "?"}),
+        lambda kernel, header: kernel.print(kernel.address.kernel_id),
+        lambda kernel, header: kernel.print("x" * 2_000_000),
+        lambda kernel, header: kernel.socket("iopub").on_message([b"no message"]),
+    ],
+    ids=["an error", "a widget", "a wish to stay", "a question", "the id", "too much", "something dropped"],
+)
+def test_what_cannot_be_kept_is_the_visitors_own(world, said):
+    browser, kernel = asks_for_a_result(world)
+    said(kernel, kernel.requests[-1][0])
+    kernel.answer()
+    settle(world)
+    kernel_id = kernel.address.kernel_id
+    assert [content for kind, content in browser.all_said if kind == "leased"] == [{"id": ""}, {"id": kernel_id}]
+    assert world.results.kept == 0
+    assert asks_for_a_result(world)[1] is not None
+
+
+def test_an_evaluation_that_fails_is_not_kept(world):
+    _, kernel = asks_for_a_result(world)
+    header, _ = kernel.requests[-1]
+    kernel.say("shell", "execute_reply", header, {"status": "error", "ename": "E", "evalue": ""})
+    kernel.idle(header)
+    assert world.results.kept == 0
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        request("b", "print('forged')"),
+        {"channel": "stdin", "header": {"msg_id": "b", "msg_type": "input_reply"}, "content": {"value": "x"}},
+        {"channel": "shell", "header": {"msg_id": "b", "msg_type": "comm_msg"}, "content": {"comm_id": "x"}},
+        {"channel": "control", "header": {"msg_id": "b", "msg_type": "interrupt_request"}},
+        {"no": "message"},
+    ],
+    ids=["another evaluation", "an answer", "a widget", "an interrupt", "anything"],
+)
+def test_whoever_speaks_to_the_kernel_ends_the_recording(world, message):
+    browser, kernel = asks_for_a_result(world)
+    browser.send(message)
+    kernel.print("forged\n", number=1)
+    kernel.answer(1)
+    settle(world)
+    told = [content for kind, content in browser.all_said if kind == "leased"]
+    assert told == [{"id": ""}, {"id": kernel.address.kernel_id}]
+    assert world.results.kept == 0
+
+
+def test_a_message_that_comes_before_the_kernel_does_so_too(world):
+    world.pool.waiting = Deferred()
+    browser = Browser(world)
+    browser.send(RESULT)
+    browser.send(request("b", "print('forged')"))
+    world.pool.waiting.callback(None)
+    kernel = world.start()
+    kernel.answer(1)
+    kernel.answer(2)
+    assert world.results.kept == 0
+
+
+@pytest.mark.parametrize("ask", ["find", "address", "restart", "delete"])
+def test_a_kernel_that_works_for_a_result_is_nobodys(world, ask):
+    _, kernel = asks_for_a_result(world)
+    asked = []
+    work = Deferred.fromCoroutine(getattr(world.kernels, ask)(kernel.address.kernel_id))
+    work.addErrback(lambda failure: asked.append(failure.type))
+    assert asked == [UnknownKernel]
+    kernel.answer()
+    assert world.results.kept == 1
+
+
+def test_who_leaves_takes_the_kernel_along(world):
+    browser, kernel = asks_for_a_result(world)
+    browser.connection.lose()
+    assert world.pool.released == [(kernel.address.kernel_id, "client_gone")]
+    assert world.results.kept == 0
+
+
+def test_who_does_not_read_changes_nothing_in_what_is_kept(world):
+    _, kernel = asks_for_a_result(world)
+    live = world.kernels._live[kernel.address.kernel_id]
+    (client,) = live._clients.values()
+    client.pauseProducing()
+    assert not kernel.socket("iopub").paused
+    kernel.print("x" * 2_000_000)
+    assert kernel.socket("iopub").paused
+    assert world.results.kept == 0
+
+
+def test_a_role_that_stops_tells_which_kernel_to_come_back_to(world):
+    browser, kernel = asks_for_a_result(world)
+    world.kernels.startService()
+    world.kernels.stopService()
+    assert {"id": kernel.address.kernel_id} in [content for kind, content in browser.all_said if kind == "leased"]
+    assert browser.closed == 1001
+    assert world.pool.released == []
+
+
+def test_while_the_pool_is_away_nothing_is_kept(world):
+    _, kernel = asks_for_a_result(world)
+    world.pool.connected = False
+    kernel.answer()
+    assert world.results.kept == 0
+
+
+def test_a_pool_that_was_restarted_is_not_trusted_to_keep_others_out(world):
+    _, kernel = asks_for_a_result(world)
+    world.kernels.pool_connected()
+    kernel.answer()
+    assert world.results.kept == 0
+
+
+def test_terms_must_be_accepted_for_a_kept_result_too(world, tmp_path):
+    makes_a_result(world)
+    terms = tmp_path / "terms.html"
+    terms.write_text("<p>Be kind.</p>")
+    browser = Browser(world, config=Config(web=Web(terms_file=str(terms))))
+    browser.send(RESULT)
+    assert browser.said["refused"]["error"] == "terms_not_accepted"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"lease": {"timeout": "0", "result": True}, "requests": []},
+        {"lease": {"timeout": "0", "result": True}, "requests": [request("a"), request("b")]},
+        {"lease": {"timeout": "inf", "result": True}, "requests": [request()]},
+    ],
+)
+def test_a_result_is_that_of_one_request(world, document):
+    browser, _ = asks_for_a_result(world, document=document)
+    assert "lease.result" in browser.said["refused"]["message"]
+    assert world.pool.leases == []
+
+
+def test_the_request_log_tells_of_a_kept_result(world):
+    events = []
+
+    class Log:
+        wants_code = True
+
+        def record(self, kind, visitor, **fields):
+            events.append((kind, fields))
+
+    makes_a_result(world)
+    access = Access(CONFIG)
+    leases = LeaseRoutes(CONFIG, world.kernels, access, world.clock, lambda: NOW, world.results, Log())
+    asks_for_a_result(world, leases)
+    assert events == [("evaluate", {"code": "1+1", "language": "python", "profile": "default", "outcome": "stored"})]
