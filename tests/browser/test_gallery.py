@@ -39,6 +39,7 @@ SHOWN = {
     "hidden": "nothing but this",
     "unshared": "not shared",
     "explained": "NameError",
+    "kept": "the same for everybody",
     "linked-1": "",
     "linked-2": "21",
     "menu": "either",

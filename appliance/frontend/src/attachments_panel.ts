@@ -132,6 +132,11 @@ export class AttachmentsPanel {
     return kernel;
   }
 
+  /** Whether there are files for the next evaluation. */
+  get some(): boolean {
+    return this.attachments.some;
+  }
+
   remove(): void {
     this.leave();
   }

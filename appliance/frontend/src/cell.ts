@@ -47,6 +47,8 @@ export interface CellOptions {
   readonly checks: readonly Check[];
   /** What is said of errors to who asks. */
   readonly explain: Explain;
+  /** Whether the result of `code` may be one that the server keeps of an earlier visitor. */
+  readonly keepResult: boolean;
   /** Languages to choose from; the first is chosen at the beginning. At least one. */
   readonly languages: readonly [string, ...string[]];
   /** Environment and profile of the server; "" is what the language needs, and the default profile. */
@@ -102,6 +104,10 @@ export class Cell {
   private restored: { readonly code: string; readonly interacts: readonly SavedInteract[] } | undefined;
   /** The code whose output is shown. */
   private evaluated: string | undefined;
+  /** The author's code, if a kept result of it will do. */
+  private readonly keepable: string | undefined;
+  /** The visitor wants the next evaluation to be made, whatever is kept. */
+  private afresh = false;
 
   constructor(options: CellOptions) {
     this.server = options.server;
@@ -119,7 +125,8 @@ export class Cell {
     this.attached = new AttachmentsPanel(attachments, options.server, this.texts, {
       kernel: async () => {
         const kernel = await (this.linked?.running ?? Promise.resolve(this.kernel)).catch(() => undefined);
-        return kernel?.ending ? undefined : kernel;
+        // one without a name takes no files: its result may be kept
+        return kernel?.ending || kernel?.id === "" ? undefined : kernel;
       },
       announce: (text) => {
         this.view.announce(text);
@@ -198,6 +205,7 @@ export class Cell {
       },
       changed: options.changed,
     });
+    this.keepable = options.keepResult && !this.linked ? this.code : undefined;
     this.outputs = new OutputView(this.view.frames, this.server.outputFrame, this.texts.frame, {
       gone: () => {
         this.view.showNotice({ tone: "warning", text: this.texts.outputLeft });
@@ -254,7 +262,8 @@ export class Cell {
     this.outputs.prepare();
   }
 
-  evaluate(): void {
+  evaluate(afresh = false): void {
+    this.afresh = afresh;
     if (this.menu.known === undefined) {
       this.happen({ type: "evaluate" });
       return;
@@ -365,7 +374,8 @@ export class Cell {
     const interacts = this.restored?.code === code ? this.restored.interacts : [];
     this.restored = undefined;
     this.evaluated = code;
-    const request = executeRequest(PAGE_SESSION, this.menu.sent(code), { interacts, checks: this.checks, aids: this.aids.metadata });
+    const result = code === this.keepable && !this.afresh && !this.attached.some && interacts.length === 0;
+    const request = executeRequest(PAGE_SESSION, this.menu.sent(code), { interacts, checks: this.checks, aids: this.aids.metadata, result });
     this.request = request;
     const wanted = { ...this.wanted, environment: this.menu.environment ?? "" };
     const opened = this.attached.opened((now) => (this.linked ?? this.fresh).open(waiting, wanted, now ? request : undefined), () => evaluation === this.evaluation);
@@ -402,7 +412,10 @@ export class Cell {
         if (evaluation === this.evaluation) this.outputs.push({ kind: "stream", name: "stderr", text: `\n[${this.texts.outputLost}]\n` });
       },
       ended: (ending) => {
-        if (evaluation === this.evaluation) this.happen({ type: "ended", ending });
+        if (evaluation !== this.evaluation) return;
+        // nobody can come back to a kernel without a name: what always comes to the same begins anew
+        if (ending.reason === "lost" && this.kernel?.id === "") this.evaluate(true);
+        else this.happen({ type: "ended", ending });
       },
     };
     this.silence = this.kernel.execute(this.request, listener);
@@ -470,6 +483,14 @@ export class Cell {
       this.view.showFrames();
     }
     this.aids.ended(outcome);
+    const made = this.kernel?.stored;
+    if (outcome.type === "ok" && made) {
+      this.reports.stored(made, this.summary.toString(), () => {
+        this.view.focusEvaluate();
+        this.evaluate(true);
+      });
+      return;
+    }
     this.reports.finished(outcome, this.progress.elapsed, this.summary.toString(), () => {
       this.evaluate();
     });

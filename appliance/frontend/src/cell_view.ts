@@ -192,6 +192,11 @@ export class CellView {
     this.input.dataset.phase = phase;
   }
 
+  /** Put the focus on the button that evaluates. */
+  focusEvaluate(): void {
+    this.run.focus();
+  }
+
   leaveFullScreen(): void {
     this.fullScreen.leave();
   }

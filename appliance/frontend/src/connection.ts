@@ -31,13 +31,13 @@ export class Heard {
   private last = "";
   private lastOfKernel = "";
 
-  constructor(private readonly kernelId: string) {}
+  constructor(public kernelId: string) {}
 
   note(message: KernelMessage): void {
     if (message.id === "" || message.type === "resumed") return;
     this.last = message.id;
     // ids that the server makes begin with the kernel's; they mean nothing to a server that was started anew
-    if (!message.id.startsWith(this.kernelId)) this.lastOfKernel = message.id;
+    if (this.kernelId === "" || !message.id.startsWith(this.kernelId)) this.lastOfKernel = message.id;
   }
 
   get query(): { after: string; after_kernel: string } {
@@ -66,15 +66,15 @@ export class Connection {
   private over = false;
   private readonly online = (): void => {
     // whatever the connection was made over may be gone, and no packet would ever tell
-    if (!this.over) this.open();
+    if (!this.over && this.address !== "") this.open();
   };
 
   /** Name by which the server knows who comes back. */
   readonly session: string;
 
-  /** `adopted`: a connection that is there already, and what went over it. */
+  /** `address`: where to come back; "": nowhere. `adopted`: a connection that is there already, and what went over it. */
   constructor(
-    private readonly address: string,
+    private address: string,
     kernelId: string,
     private readonly events: ConnectionEvents,
     adopted?: { readonly socket: WebSocket; readonly session: string; readonly requests: readonly Request[] },
@@ -88,6 +88,12 @@ export class Connection {
     }
     for (const request of adopted.requests) this.unheard.set(request.header.msg_id, request);
     this.listen(adopted.socket);
+  }
+
+  /** The kernel has a name now, and an address by which one comes back to it. */
+  named(address: string, kernelId: string): void {
+    this.address = address;
+    this.heard.kernelId = kernelId;
   }
 
   /** Send a request now, or when the connection is there. */
@@ -158,13 +164,14 @@ export class Connection {
   private lost(): void {
     if (this.over) return;
     const now = performance.now();
-    if (this.brokenAt === undefined) {
-      this.brokenAt = now;
-      this.events.broken();
-    } else if (now - this.brokenAt > GIVE_UP_MILLISECONDS) {
+    if (this.address === "" || now - (this.brokenAt ?? now) > GIVE_UP_MILLISECONDS) {
       this.stop();
       this.events.closed();
       return;
+    }
+    if (this.brokenAt === undefined) {
+      this.brokenAt = now;
+      this.events.broken();
     }
     const pause = RETRY_MILLISECONDS[Math.min(this.attempt, RETRY_MILLISECONDS.length - 1)] ?? 0;
     this.attempt += 1;

@@ -12,7 +12,7 @@ function flag(element: Element, name: string): boolean {
 }
 
 /** Define the element. Its attributes: language, languages, environment, profile, readonly, autoeval, linked, link-key, hide, explain,
- * evaluate-label, ui-language, root. */
+ * keep-result, evaluate-label, ui-language, root. */
 export function defineElement(serverAt: (root: string | null) => Server): void {
   if (customElements.get("code-cell")) return;
 
@@ -84,6 +84,7 @@ export function defineElement(serverAt: (root: string | null) => Server): void {
         interacts: savedIn(interactsIn(this)),
         checks: checksOf(undefined, this),
         explain: explainOf(flag(this, "explain"), undefined, this),
+        keepResult: flag(this, "keep-result"),
         languages: languagesOf(this.getAttribute("languages"), this.getAttribute("language"), "python"),
         wanted: { environment: this.getAttribute("environment") ?? "", profile: this.getAttribute("profile") ?? "" },
         readOnly: flag(this, "readonly"),

@@ -58,6 +58,7 @@ function makeCell(given: unknown): CellHandle {
     interacts: savedIn(options.interacts),
     checks,
     explain,
+    keepResult: options.keepResult === true,
     languages: languagesOf(options.languages, options.language, "python"),
     wanted: wantedOf(options),
     readOnly: options.readonly === true,

@@ -97,6 +97,7 @@ function build(info: CellInfo, location: HTMLElement, options: Json, key: string
     interacts: savedIn(options.interacts),
     checks,
     explain,
+    keepResult: options.keepResult === true,
     languages: languagesOf(options.languages, options.defaultLanguage, "sage"),
     wanted: wantedOf(options),
     readOnly: typeof editor === "string" && editor.endsWith("-readonly"),

@@ -84,6 +84,11 @@ export function endingOf(message: KernelMessage): Ending | undefined {
   };
 }
 
+/** Return the address of a kernel's connections, "" for one that has no name. */
+function channelsOf(server: Server, id: string): string {
+  return id === "" ? "" : server.socket(`kernel/${id}/channels`).href;
+}
+
 export class Kernel {
   /** How the kernel ended; `undefined` while it lives. */
   ending: Ending | undefined;
@@ -96,13 +101,18 @@ export class Kernel {
   private readonly connection: Connection;
   private deletion: Promise<void> | undefined;
 
+  /** When the result was made that is shown in place of what a kernel would say. */
+  readonly stored: Date | undefined;
+
+  /** `id`, `channels`: "" while the server tells nobody which kernel it is, since its result may be kept. */
   private constructor(
     private readonly server: Server,
-    readonly id: string,
+    public id: string,
     channels: string,
     leased?: Leased,
     requests: readonly Request[] = [],
   ) {
+    this.stored = leased?.stored;
     this.sent = new Set(leased ? requests.map((request) => request.header.msg_id) : []);
     const adopted = leased && { socket: leased.socket, session: leased.session, requests };
     const events: ConnectionEvents = {
@@ -127,8 +137,7 @@ export class Kernel {
   static async start(server: Server, timeout: number, patience: Patience): Promise<Kernel> {
     const leased = await leaseOver(server, timeout === Infinity ? "inf" : String(timeout), patience);
     if (leased) {
-      const channels = server.socket(`kernel/${leased.id}/channels`).href;
-      return new Kernel(server, leased.id, channels, leased, patience.requests);
+      return new Kernel(server, leased.id, channelsOf(server, leased.id), leased, patience.requests);
     }
     const lease = await server.lease(timeout, patience);
     return new Kernel(server, lease.id, lease.channels);
@@ -181,6 +190,11 @@ export class Kernel {
   /** End the kernel; resolves when the server has let go of it, whatever it answered. */
   end(): Promise<void> {
     if (this.ending) return this.deletion ?? Promise.resolve();
+    if (this.id === "") {
+      // the server ends a kernel without a name with its connection
+      this.finish(STOPPED);
+      return Promise.resolve();
+    }
     this.deletion ??= this.server
       .end(this.id, this.connection.session)
       .catch((error: unknown) => {
@@ -194,6 +208,11 @@ export class Kernel {
 
   private receive(message: KernelMessage): void {
     if (this.ending) return;
+    if (message.type === "leased") {
+      this.id = textOf(message.content.id);
+      this.connection.named(channelsOf(this.server, this.id), this.id);
+      return;
+    }
     const ending = endingOf(message);
     if (ending) this.finish(ending);
     else this.router.route(message);

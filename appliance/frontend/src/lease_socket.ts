@@ -6,7 +6,7 @@
  */
 
 import { closeQuietly } from "./connection.js";
-import { parseMessage, randomId, textOf } from "./messages.js";
+import { parseMessage, randomId, textOf, timeOf, wantsResult } from "./messages.js";
 import { PAGE_ID, ServerError, refusalOf } from "./server.js";
 import type { Patience, Server } from "./server.js";
 
@@ -21,7 +21,10 @@ const MAX_FAILURES = 3;
 
 /** A connection that the server knows by a name, and that has a kernel now. */
 export interface Leased {
+  /** "" while the kernel works for a result to be kept, and when there was one. */
   readonly id: string;
+  /** When the result was made that takes the place of a kernel. */
+  readonly stored: Date | undefined;
   readonly socket: WebSocket;
   readonly session: string;
 }
@@ -131,7 +134,7 @@ export async function leaseOver(
   if (signal.aborted) return undefined;
   const { socket, session } = aheadOf(server).take();
   if (socket.readyState > WebSocket.OPEN) return undefined;
-  const message = { lease: { ...wanted, timeout }, requests };
+  const message = { lease: { ...wanted, timeout, ...(requests.some(wantsResult) ? { result: true } : {}) }, requests };
   const answer = await new Promise<Answer>((resolve) => {
     const ask = (): void => {
       socket.send(JSON.stringify(message));
@@ -152,7 +155,7 @@ export async function leaseOver(
         if (!said) return;
         clearTimeout(timer);
         if (said.type === "waiting") waiting(Math.max(0, Math.round(Number(said.content.place)) || 0));
-        else if (said.type === "leased") end({ id: textOf(said.content.id), socket, session });
+        else if (said.type === "leased") end({ id: textOf(said.content.id), stored: timeOf(said.content.stored), socket, session });
         else if (said.type === "refused") end(refusalOf(said.content));
       },
       { signal: listening.signal },

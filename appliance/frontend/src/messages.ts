@@ -39,6 +39,12 @@ export function textOf(value: unknown): string {
   return typeof value === "string" ? value : "";
 }
 
+/** Return the time in ISO 8601, or `undefined` when it is none. */
+export function timeOf(value: unknown): Date | undefined {
+  const time = new Date(textOf(value));
+  return Number.isNaN(time.getTime()) ? undefined : time;
+}
+
 /** Parse one WebSocket frame; `undefined` when it is not a Jupyter message. */
 export function parseMessage(frame: unknown): KernelMessage | undefined {
   if (typeof frame !== "string") return undefined;
@@ -88,6 +94,9 @@ function request(channel: Request["channel"], type: string, session: string, con
   };
 }
 
+/** Id of each evaluation whose result may be kept: the server makes the message, so that it is the same for all visitors. */
+const RESULT_ID = "0".repeat(32);
+
 /** What goes with code: the interacts that it begins with, and checks of what it did. */
 export interface Extras {
   readonly interacts?: readonly unknown[];
@@ -96,11 +105,13 @@ export interface Extras {
   readonly aids?: Json;
   /** Run without being seen, as a question to the kernel. */
   readonly silent?: boolean;
+  /** A result kept of an earlier visitor will do. */
+  readonly result?: boolean;
 }
 
 /** Make an `execute_request` (Jupyter messaging, "Execute"). */
 export function executeRequest(session: string, code: string, extras: Extras = {}): Request {
-  const { interacts = [], checks = [], aids = {}, silent = false } = extras;
+  const { interacts = [], checks = [], aids = {}, silent = false, result = false } = extras;
   const content = {
     code,
     silent,
@@ -109,13 +120,19 @@ export function executeRequest(session: string, code: string, extras: Extras = {
     allow_stdin: !silent,
     stop_on_error: true,
   };
-  return request("shell", "execute_request", session, content, {
+  const made = request("shell", "execute_request", session, content, {
     // What this page can show: interacts come as widgets, not in the messages of older clients.
     widgets: true,
     ...(interacts.length > 0 ? { interacts } : {}),
     ...(checks.length > 0 ? { checks } : {}),
     ...aids,
   });
+  return result ? { ...made, header: { ...made.header, msg_id: RESULT_ID } } : made;
+}
+
+/** Whether a request asks for a result that may be kept. */
+export function wantsResult({ header }: Request): boolean {
+  return header.msg_id === RESULT_ID;
 }
 
 /** Make another request on the shell channel. */

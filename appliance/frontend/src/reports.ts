@@ -24,6 +24,20 @@ function durationText(milliseconds: number): string {
   return milliseconds < 950 ? `${Math.ceil(milliseconds / 10) * 10} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
 }
 
+const AGES = [
+  ["day", 86_400],
+  ["hour", 3_600],
+  ["minute", 60],
+] as const;
+
+/** Return how long ago something was, in the largest unit that fits: "5 minutes ago". */
+export function ageText(made: Date, now: Date, locale: string): string {
+  const seconds = Math.max(0, (now.getTime() - made.getTime()) / 1000);
+  const words = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
+  const [unit, length] = AGES.find(([, length]) => seconds >= length) ?? (["second", 1] as const);
+  return words.format(-Math.floor(seconds / length), unit);
+}
+
 export class Reports {
   constructor(
     private readonly view: CellView,
@@ -62,6 +76,16 @@ export class Reports {
     const text = this.texts.offers(file.name, sizeText(file.bytes.byteLength));
     this.view.showNotice({ tone: "info", text, action: { label: this.texts.save, run } });
     this.view.announce(text);
+  }
+
+  /** What is shown was made for an earlier visitor; `output`: what screen readers hear of it. */
+  stored(made: Date, output: string, run: () => void): void {
+    const { texts, view } = this;
+    const time = new Intl.DateTimeFormat(texts.locale, { dateStyle: "medium", timeStyle: "short" }).format(made);
+    const text = texts.stored(time, ageText(made, new Date(), texts.locale));
+    view.showStatus(texts.storedResult);
+    view.showNotice({ tone: "info", text, action: { label: texts.runIt, run } });
+    view.announce(output === "" ? text : `${text} ${texts.storedWith(output)}`);
   }
 
   /** An evaluation is over after so many milliseconds; `output`: what screen readers hear of it. */

@@ -1,6 +1,7 @@
 import type { Strings } from "./en.js";
 
 export const de: Strings = {
+  locale: "de",
   evaluate: "Ausführen",
   stop: "Anhalten",
   endKernel: "Kernel beenden",
@@ -45,6 +46,10 @@ export const de: Strings = {
   finished: (time) => `Fertig in ${time}`,
   finishedSilently: "Fertig, ohne Ausgabe.",
   finishedWith: (output) => `Fertig. Ausgabe: ${output}`,
+  storedResult: "Gespeichertes Ergebnis",
+  stored: (time, age) => `Gespeichertes Ergebnis vom ${time} (${age}). Das Programm lief nicht für Sie.`,
+  storedWith: (output) => `Ausgabe: ${output}`,
+  runIt: "Neu ausführen",
   errorAfter: (time) => `Fehler nach ${time}`,
   error: (text) => `Fehler. ${text}`,
   stopped: "Angehalten",

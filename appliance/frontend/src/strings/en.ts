@@ -1,6 +1,8 @@
 /** What a cell says, in English; the other catalogues have the same entries. */
 
 export const en = {
+  /** For dates (RFC 5646). */
+  locale: "en",
   evaluate: "Evaluate",
   stop: "Stop",
   endKernel: "End the kernel",
@@ -46,6 +48,10 @@ export const en = {
   finished: (time: string) => `Finished in ${time}`,
   finishedSilently: "Finished without output.",
   finishedWith: (output: string) => `Finished. Output: ${output}`,
+  storedResult: "Stored result",
+  stored: (time: string, age: string) => `Stored result of ${time} (${age}). The program did not run for you.`,
+  storedWith: (output: string) => `Output: ${output}`,
+  runIt: "Run it",
   errorAfter: (time: string) => `Error after ${time}`,
   error: (text: string) => `Error. ${text}`,
   stopped: "Stopped",

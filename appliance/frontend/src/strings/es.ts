@@ -1,6 +1,7 @@
 import type { Strings } from "./en.js";
 
 export const es: Strings = {
+  locale: "es",
   evaluate: "Evaluar",
   stop: "Detener",
   endKernel: "Terminar el núcleo",
@@ -45,6 +46,10 @@ export const es: Strings = {
   finished: (time) => `Terminado en ${time}`,
   finishedSilently: "Terminado, sin salida.",
   finishedWith: (output) => `Terminado. Salida: ${output}`,
+  storedResult: "Resultado guardado",
+  stored: (time, age) => `Resultado guardado del ${time} (${age}). El programa no se ha ejecutado para usted.`,
+  storedWith: (output) => `Salida: ${output}`,
+  runIt: "Ejecutar de nuevo",
   errorAfter: (time) => `Error tras ${time}`,
   error: (text) => `Error. ${text}`,
   stopped: "Detenido",

@@ -1,6 +1,7 @@
 import type { Strings } from "./en.js";
 
 export const fr: Strings = {
+  locale: "fr",
   evaluate: "Évaluer",
   stop: "Arrêter",
   endKernel: "Terminer le noyau",
@@ -45,6 +46,10 @@ export const fr: Strings = {
   finished: (time) => `Terminé en ${time}`,
   finishedSilently: "Terminé, sans sortie.",
   finishedWith: (output) => `Terminé. Sortie : ${output}`,
+  storedResult: "Résultat enregistré",
+  stored: (time, age) => `Résultat enregistré du ${time} (${age}). Le programme n’a pas été exécuté pour vous.`,
+  storedWith: (output) => `Sortie : ${output}`,
+  runIt: "Exécuter à nouveau",
   errorAfter: (time) => `Erreur après ${time}`,
   error: (text) => `Erreur. ${text}`,
   stopped: "Arrêté",

@@ -1,6 +1,7 @@
 import type { Strings } from "./en.js";
 
 export const zh: Strings = {
+  locale: "zh",
   evaluate: "运行",
   stop: "停止",
   endKernel: "结束内核",
@@ -45,6 +46,10 @@ export const zh: Strings = {
   finished: (time) => `完成,用时 ${time}`,
   finishedSilently: "完成,没有输出。",
   finishedWith: (output) => `完成。输出:${output}`,
+  storedResult: "已保存的结果",
+  stored: (time, age) => `${time}（${age}）保存的结果。程序没有为您运行。`,
+  storedWith: (output) => `输出：${output}`,
+  runIt: "重新运行",
   errorAfter: (time) => `${time} 后出错`,
   error: (text) => `错误。${text}`,
   stopped: "已停止",
