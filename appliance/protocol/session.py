@@ -72,8 +72,9 @@ MAX_OPEN_REQUESTS = 128
 #: Messages that wait until the subscription to the kernel's output is confirmed.
 MAX_QUEUED_MESSAGES = 32
 
-#: Bytes of files that are kept until a client asks for something again.
+#: Bytes of files that are kept until a client asks for something again; each counts as this many at least.
 MAX_FILE_BYTES = 33_554_432
+LEAST_FILE_BYTES = 4096
 
 #: Malformed messages of one client, after which it is disconnected.
 MAX_INVALID_MESSAGES = 20
@@ -353,7 +354,7 @@ class Session:
         name = frame.content.get("name")
         if not isinstance(name, str) or not is_name(name) or len(frame.buffers) != 1:
             return []
-        self._file_bytes += len(frame.buffers[0])
+        self._file_bytes += max(len(frame.buffers[0]), LEAST_FILE_BYTES)
         return [] if self._file_bytes > MAX_FILE_BYTES else [KeepFile(name, frame.buffers[0])]
 
     def _input_request(self, frame: KernelFrame, request: _Request | None) -> Effects:

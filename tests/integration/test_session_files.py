@@ -116,6 +116,8 @@ for name in ('../../../../../tmp/owned', '/tmp/owned', '..', '', 'a/../b', 'x' *
     say(name, b'bad')
 for number in range(80):
     say(f'flood{number}', bytes(1_000_000))
+for number in range(20_000):
+    say(f'nothing{number}', b'')
 """
 
 

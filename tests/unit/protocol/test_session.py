@@ -581,9 +581,17 @@ def test_a_message_without_exactly_one_buffer_is_no_file():
 
 def test_a_kernel_leaves_no_more_than_a_limit_until_it_is_asked_again(monkeypatch):
     monkeypatch.setattr(machine, "MAX_FILE_BYTES", 3)
+    monkeypatch.setattr(machine, "LEAST_FILE_BYTES", 1)
     session = make(single=False)
     session.client_message(1, request())
     assert len(session.kernel_frame(file_message("a", b"123"))) == 1
     assert session.kernel_frame(file_message("b", b"1")) == []
     session.client_message(1, request("b"))
     assert len(session.kernel_frame(file_message("b", b"1"))) == 1
+
+
+def test_small_files_count_as_what_it_costs_to_keep_one():
+    session = make(single=False)
+    session.client_message(1, request())
+    kept = [session.kernel_frame(file_message(str(number), b"")) != [] for number in range(9000)]
+    assert (kept.count(True), kept.index(False)) == (8192, 8192)
