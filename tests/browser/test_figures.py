@@ -1,13 +1,15 @@
-"""Figures that answer the mouse: ipympl's and plotly's, without the network."""
+"""Figures that answer the mouse: ipympl's, plotly's and K3D's, without the network."""
 
 from __future__ import annotations
 
+import base64
 import re
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.cells import CellOnPage
+from tests.browser.fixtures import WITHOUT_GRAPHICS_CARD
 
 
 @pytest.fixture
@@ -142,4 +144,80 @@ def test_a_figure_widget_of_plotly_tells_python_of_click_and_zoom(cell, page, wa
     layer = plot.locator(".nsewdrag").first
     drag(page, layer, (20, 100), (200, 100))
     expect(cell.output.get_by_text("zoomed to")).to_be_visible()
+    assert watch.strangers == []
+
+
+#: A surface over a plane, and what Python hears of the camera.
+SCENE = """import k3d, numpy as np
+x, y = np.mgrid[-3:3:60j, -3:3:60j]
+plot = k3d.plot(height=400, background_color=0xffffff)
+plot += k3d.surface(np.cos(x**2 + y**2), bounds=[-3, 3, -3, 3], color=0xcc0000)
+plot.observe(lambda change: print('seen from', [round(float(n), 2) for n in change.new[:3]]), 'camera')
+plot
+"""
+
+#: The share of pixels of a picture that are of the colour of the surface, more or less in the light.
+RED = """async (element, source) => {
+  const image = new Image();
+  image.src = source;
+  await image.decode();
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [image.width, image.height];
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+  let red = 0;
+  for (let at = 0; at < data.length; at += 4) {
+    red += data[at] > 60 && data[at + 1] < data[at] / 2 && data[at + 2] < data[at] / 2;
+  }
+  return red / (data.length / 4);
+}"""
+
+
+def test_a_scene_of_k3d_is_drawn_turned_and_changed(cell, page, watch):
+    watch.expected += WITHOUT_GRAPHICS_CARD
+    cell.evaluate(SCENE)
+    canvas = cell.output.locator("canvas").first
+    expect(canvas).to_be_visible()
+    canvas.scroll_into_view_if_needed()
+
+    def picture():
+        page.wait_for_timeout(300)
+        return canvas.screenshot()
+
+    def red(png):
+        return page.locator("body").evaluate(RED, "data:image/png;base64," + base64.b64encode(png).decode())
+
+    before = picture()
+    for _ in range(50):
+        if red(before) > 0.02:
+            break
+        before = picture()
+    assert red(before) > 0.02
+    box = canvas.bounding_box()
+    drag(page, canvas, (box["width"] / 2, box["height"] / 2), (box["width"] / 2 + 150, box["height"] / 2 + 40))
+    expect(cell.output.get_by_text("seen from").last).to_be_visible()
+    after = picture()
+    assert after != before
+    assert red(after) > 0.02
+    assert watch.strangers == []
+
+
+def test_scenes_of_k3d_follow_a_control(cell, page, watch):
+    watch.expected += WITHOUT_GRAPHICS_CARD
+    cell.evaluate(
+        "import k3d, numpy as np\nx, y = np.mgrid[-3:3:40j, -3:3:40j]\nplot = k3d.plot(height=300)\n"
+        "surface = k3d.surface(x * 0, bounds=[-3, 3, -3, 3])\nplot += surface\ndisplay(plot)\n"
+        "@interact\ndef bend(height=slider(0, 3)):\n"
+        "    surface.heights = (np.cos(x**2 + y**2) * height).astype('float32')\n    print('bent by', height)"
+    )
+    canvas = cell.output.locator("canvas").first
+    expect(canvas).to_be_visible()
+    page.wait_for_timeout(1000)
+    before = canvas.screenshot()
+    cell.output.get_by_role("slider").first.focus()
+    page.keyboard.press("End")
+    expect(cell.output.get_by_text("bent by 3")).to_be_visible()
+    page.wait_for_timeout(1000)
+    assert canvas.screenshot() != before
     assert watch.strangers == []
