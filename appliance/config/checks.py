@@ -90,6 +90,9 @@ def check(config: Config) -> None:
     for name in ("max_upload_bytes_per_kernel", "max_uploading_bytes"):
         if getattr(config.web, name) < config.web.max_upload_bytes:
             raise ConfigError(f"web.{name}: must be at least web.max_upload_bytes, {config.web.max_upload_bytes}")
+    for name in ("transfer_seconds", "body_seconds"):
+        if not getattr(config.web, name) >= 1:
+            raise ConfigError(f"web.{name}: must be at least 1")
     for name, directory in config.data_directories.items():
         if not os.path.isabs(directory) or os.path.normpath(directory) != directory or directory == "/":
             raise ConfigError(f"profile.{name}.data: must be the absolute path of a directory, found {directory!r}")

@@ -79,6 +79,14 @@ class Web:
         134_217_728,
         "Such files on their way at once, which one web role holds in its memory. One address may have half.",
     )
+    max_download_bytes: int = key(
+        268_435_456,
+        "Largest file that is fetched from a kernel while it lives; a larger one is answered 413. 0: none.",
+    )
+    transfer_seconds: float = key(
+        900.0, "A file that is brought to a kernel, or fetched from one, may be on its way for so long."
+    )
+    body_seconds: float = key(60.0, "Any other body of a request must have come whole within this time.")
     service_seconds: float = key(30.0, "Wall time of one POST /service, after which success is false.")
     health_cache_seconds: float = key(5.0, "How long an answer of /healthz is reused, so that probes cost little.")
     health_seconds: float = key(10.0, "Longest evaluation of /healthz that counts as healthy.")

@@ -30,8 +30,9 @@ from traitlets import Type
 from appliance.kernel import hidden_checks
 from appliance.kernel.formatting import CellDisplayFormatter
 from appliance.kernel.interacts.sage_face import UPDATE, UPDATE_REPLY, speaks_sage, update
+from appliance.kernel.jupyter_message import KEEP_SECONDS
 from appliance.kernel.publisher import Publisher
-from appliance.kernel.session_files import SessionFiles, names_files
+from appliance.kernel.session_files import SessionFiles, leaves_some, names_files
 from appliance.kernel.streams import Stream, Ticker
 from appliance.kernel.string_decorators import StringDecorators, resolved
 from appliance.kernel.study_aids import StudyAids
@@ -39,9 +40,6 @@ from appliance.zygote import sandbox
 
 #: Messages taken from the shell socket before they are run; the rest waits in ZeroMQ.
 MAX_QUEUED_MESSAGES = 100
-
-#: Asked of the server for a kernel whose interacts are on the page; the server has limits of its own.
-KEEP_SECONDS = 86_400
 
 #: Says what is in a file (`appliance.protocol.frames.SESSION_FILE`).
 SESSION_FILE = "session_file"
@@ -349,10 +347,13 @@ class CellKernel(IPythonKernel):
         return reply
 
     def _show_files(self) -> None:
-        """Bring what the program wrote to a page that has a place for it."""
+        """Bring what the program wrote to a page that has a place for it; stay for what is too large for that."""
         shown = self._files.display()
-        if shown is not None:
-            self.publish_display(shown)
+        if shown is None:
+            return
+        self.publish_display(shown)
+        if leaves_some(shown):
+            self.keep_alive()
 
     def offer_files(self) -> list[str]:
         """Send what the program wrote to the server, for a client of SageMathCell; name and return it."""

@@ -345,7 +345,7 @@ class Bridge:
         self._streams = {known for known in self._streams if known.open} | {stream}
 
     def _accept_file(self) -> None:
-        """Take a connection over which a file comes; what a silent one has begun goes with the kernel."""
+        """Take a connection over which a file comes or goes; what a silent one has begun goes with the kernel."""
         self._bringing = {known for known in self._bringing if known.open}
         stream = relay.accept(self._loop, self._files)
         if stream is None:
@@ -356,12 +356,21 @@ class Bridge:
         self._bringing.add(stream)
         intake = file_intake.Intake(self._ledger)
 
+        def send() -> None:
+            try:
+                while stream.open and not stream.backlog and (piece := intake.piece()):
+                    stream.write(piece)
+            except OSError:
+                stream.close()
+                intake.close()
+
         def received(data: bytes) -> None:
             answer = intake.take(data)
             if answer is not None:
                 stream.write(answer)
+            send()
 
-        stream.received, stream.closed = received, intake.close
+        stream.received, stream.drained, stream.closed = received, send, intake.close
 
 
 def _become(argv: list[str], environment: Mapping[str, str], output: int) -> NoReturn:

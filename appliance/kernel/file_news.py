@@ -2,8 +2,9 @@
 
 A kernel's output flows through the relay as bytes. They are followed here from message to message, and before the
 ``status: idle`` that ends an evaluation of a page's cell comes a ``display_data`` with the files that are new or
-changed. Other clients have no place for such a list and do not get it. A message that is large is passed on as it
-comes: no status is. Standard library only.
+changed; if that names some that are too large to come along, the server is asked to let the kernel stay. Other clients
+have no place for such a list and do not get it. A message that is large is passed on as it comes: no status is.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import json
 from typing import TYPE_CHECKING
 
 from appliance.kernel import zmtp
-from appliance.kernel.jupyter_message import Requests, body, is_idle
+from appliance.kernel.jupyter_message import KEEP_SECONDS, Requests, body, is_idle
+from appliance.kernel.session_files import leaves_some
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,8 +56,11 @@ class FileNews:
         shown = self._changed() if wanted else None
         if shown is None:
             return b""
-        content: dict[str, object] = {"data": shown, "metadata": {}, "transient": {}}
-        return zmtp.message([b"display_data", *self._requests.message("display_data", content, parent)[1]])
+        told = self._message("display_data", {"data": shown, "metadata": {}, "transient": {}}, parent)
+        return told + self._message("kernel_timeout", {"timeout": KEEP_SECONDS}, parent) if leaves_some(shown) else told
+
+    def _message(self, kind: str, content: dict[str, object], parent: bytes) -> bytes:
+        return zmtp.message([kind.encode(), *self._requests.message(kind, content, parent)[1]])
 
 
 class Followed:

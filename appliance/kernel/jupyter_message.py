@@ -10,6 +10,9 @@ from appliance.signature import Signer
 
 DELIMITER = b"<IDS|MSG>"
 
+#: Asked of the server (``kernel_timeout``) for a kernel that the page has a use for; the server has limits of its own.
+KEEP_SECONDS = 86_400
+
 #: Version of the messaging protocol that the relay's own requests follow.
 PROTOCOL_VERSION = "5.3"
 

@@ -11,10 +11,11 @@ import contextlib
 import mimetypes
 import os
 import re
-import stat
 import urllib.parse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from appliance.kernel.home_files import opened_directory, opened_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +27,9 @@ MAX_LISTED = 100
 
 #: Entries of directories looked at; a program may have made any number.
 MAX_LOOKED_AT = 10_000
+
+#: Bytes of a name, as the server takes it.
+MAX_NAME_BYTES = 1024
 
 #: Bytes brought to the page after one evaluation. The server takes messages of ten million bytes, in base64.
 MAX_BROUGHT_BYTES = 4_194_304
@@ -76,7 +80,7 @@ class SessionFiles:
         while waiting and looked_at < MAX_LOOKED_AT:
             folder = waiting.pop()
             try:
-                directory = self._opened(folder)
+                directory = opened_directory(self._home, folder.split("/") if folder else ())
             except OSError:
                 continue
             try:
@@ -86,6 +90,9 @@ class SessionFiles:
                         if entry.name.startswith(".") or looked_at > MAX_LOOKED_AT:
                             continue
                         name = os.path.join(folder, entry.name)
+                        # no address names it, and the way down would be gone anew for each step of it
+                        if len(os.fsencode(name)) > MAX_NAME_BYTES:
+                            continue
                         if entry.is_dir(follow_symlinks=False):
                             waiting.append(name)
                         elif entry.is_file(follow_symlinks=False):
@@ -102,42 +109,26 @@ class SessionFiles:
     def note(self, name: str) -> None:
         """Take a file as told of: it is not new because it is there."""
         with contextlib.suppress(OSError):
-            status = os.stat(os.path.join(self._home, name), follow_symlinks=False)
+            *folders, last = name.split("/")
+            directory = opened_directory(self._home, folders)
+            try:
+                status = os.stat(last, dir_fd=directory, follow_symlinks=False)
+            finally:
+                os.close(directory)
             self._told[name] = (status.st_mtime_ns, status.st_size)
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Return what is in a file, or None if that is more than ``limit`` bytes, or not there any more."""
-        folder, _, last = name.rpartition("/")
         try:
-            directory = self._opened(folder)
+            descriptor = opened_file(self._home, name.split("/"))
         except OSError:
             return None
-        try:
-            descriptor = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-        except OSError:
-            return None
-        finally:
-            os.close(directory)
         with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            if os.fstat(descriptor).st_size > limit:
                 return None
+            # it may have grown since
             data = file.read(limit + 1)
         return data if len(data) <= limit else None
-
-    def _opened(self, folder: str) -> int:
-        """Return a descriptor of a directory below the home, reached without any link. Raises `OSError`.
-
-        The program may put links in the place of directories meanwhile, and this process may have more to see than it.
-        """
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        current = os.open(self._home, flags)
-        for part in folder.split("/") if folder else ():
-            try:
-                below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=current)
-            finally:
-                os.close(current)
-            current = below
-        return current
 
     def send_changed(self, send: Callable[[str, bytes], None]) -> tuple[list[str], list[str]]:
         """Hand what is new or changed to ``send``; return the names of what was sent and of what is too large."""
@@ -223,6 +214,11 @@ class SessionFiles:
         more = len(files) - len(listed)
         further = f" and {more} more" if more else ""
         return {MIME: {"files": listed, "more": more}, "text/plain": f"Files: {names}{further}"}
+
+
+def leaves_some(shown: Mapping[str, Any]) -> bool:
+    """Return whether a list of files names some without what is in them: only their kernel has that."""
+    return any("data" not in file for file in shown.get(MIME, {}).get("files", ()))
 
 
 def names_files(data: Mapping[str, Any]) -> bool:

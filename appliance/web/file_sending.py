@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 if TYPE_CHECKING:
-    from appliance.web.http import FilePart
+    from typing import BinaryIO
 
 CHUNK_BYTES = 65_536
 
@@ -16,8 +17,25 @@ CHUNK_BYTES = 65_536
 STALL_SECONDS = 60
 
 
+@attrs.frozen
+class FilePart:
+    """A part of a file that is here."""
+
+    file: BinaryIO
+    start: int
+    size: int
+
+    def send(self, request: Any) -> None:
+        """Send it, finish the request and close the file."""
+        _FileSending(request, self).start()
+
+    def close(self) -> None:
+        """Close the file unsent."""
+        self.file.close()
+
+
 @implementer(IPushProducer)
-class FileSending:
+class _FileSending:
     """A part of a file on its way; the file is closed at its end."""
 
     def __init__(self, request: Any, part: FilePart) -> None:

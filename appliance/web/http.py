@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
@@ -41,13 +41,18 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _UNSAFE_IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
-@attrs.frozen
-class FilePart:
-    """A part of a file that is sent piece by piece, as the client takes it, and then closed."""
+class Part(Protocol):
+    """A part of a file that is sent piece by piece, as the client takes it; one of its methods is called, once."""
 
-    file: BinaryIO
-    start: int
-    size: int
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+    def send(self, request: Any) -> None:
+        """Send it, finish the request and close the file."""
+
+    def close(self) -> None:
+        """Close the file unsent."""
 
 
 @attrs.frozen
@@ -58,7 +63,7 @@ class Response:
     body: bytes = b""
     content_type: str = JSON_TYPE
     headers: Headers = ()
-    part: FilePart | None = None
+    part: Part | None = None
 
 
 @attrs.frozen

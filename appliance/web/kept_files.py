@@ -2,8 +2,9 @@
 
 A kernel's files go with it, so it sends them before its evaluation ends, and this role keeps copies, where every
 instance of it finds them. A copy has the hash of its name for a name and is opened below a descriptor of its
-directory: what a kernel says leads nowhere else. A directory's time of change tells until when it is kept: it is set
-anew while its kernel lives.
+directory: what a kernel says leads nowhere else. What is removed is emptied first: it is memory, and whoever reads it
+slowly would hold it beyond all limits. A directory's time of change tells until when it is kept: it is set anew while
+its kernel lives.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ from twisted.logger import Logger
 from appliance.errors import NotFound
 from appliance.log import kernel_name
 from appliance.protocol.session_files import kept_name
+from appliance.web.file_sending import FilePart
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 log = Logger()
 
 #: What a file counts at least: a page of the file system that holds it.
 PAGE_BYTES = 4096
+
+#: A file so small that who reads it has read it: it is not taken from them by its successor.
+READ_AT_ONCE_BYTES = 65_536
 
 #: Between two looks for what is too old.
 SWEEP_SECONDS = 10.0
@@ -51,6 +56,14 @@ class KeptFile:
     size: int
     changed_ns: int
 
+    def part(self, start: int, size: int) -> FilePart:
+        """Return a part, to be sent."""
+        return FilePart(self.file, start, size)
+
+    def close(self) -> None:
+        """Close it."""
+        self.file.close()
+
 
 class KeptFiles:
     """The copies below one directory. Several processes may share it; each keeps within the limits by itself."""
@@ -71,6 +84,7 @@ class KeptFiles:
         self._now = now
         #: Bytes that each file of this process counts, by kernel; both in the order in which they came.
         self._kept: dict[str, dict[str, int]] = {}
+        self._sums: dict[str, int] = {}
         self._total = 0
         self._next_sweep = 0.0
 
@@ -81,10 +95,9 @@ class KeptFiles:
         if self._seconds <= 0 or counted > room:
             return
         stored = kept_name(name)
-        files = self._kept.get(kernel_id, {})
-        self._total -= files.pop(stored, 0)
-        while sum(files.values()) + counted > room:
-            self._drop_file(kernel_id, next(iter(files)))
+        self._count_out(kernel_id, stored)
+        while self._sums.get(kernel_id, 0) + counted > room:
+            self._drop_file(kernel_id, next(iter(self._kept[kernel_id])))
         others = [known for known in self._kept if known != kernel_id]
         while self._total + counted > self._max_bytes:
             self._drop_kernel(others.pop(0))
@@ -93,9 +106,13 @@ class KeptFiles:
         except OSError as exc:
             log.error("a file of kernel {kernel} cannot be kept: {exc}", kernel=kernel_name(kernel_id), exc=exc)
             return
-        files[stored] = counted
-        self._kept[kernel_id] = files
+        self._kept.setdefault(kernel_id, {})[stored] = counted
+        self._sums[kernel_id] = self._sums.get(kernel_id, 0) + counted
         self._total += counted
+
+    def drop(self, kernel_id: str, name: str) -> None:
+        """Keep a file no longer, whichever instance kept it: its kernel has another of that name."""
+        self._drop_file(kernel_id, kept_name(name))
 
     def open(self, kernel_id: str, name: str) -> KeptFile:
         """Open a file that this or another instance keeps; raises `FileGone`."""
@@ -142,23 +159,32 @@ class KeptFiles:
             try:
                 with os.fdopen(fd, "wb") as file:
                     file.write(data)
-                os.replace(stored + _UNFINISHED, stored, src_dir_fd=directory, dst_dir_fd=directory)
+                with _emptied(stored, directory, least=READ_AT_ONCE_BYTES):
+                    os.replace(stored + _UNFINISHED, stored, src_dir_fd=directory, dst_dir_fd=directory)
             except OSError:
                 with contextlib.suppress(OSError):
                     os.unlink(stored + _UNFINISHED, dir_fd=directory)
                 raise
 
+    def _count_out(self, kernel_id: str, stored: str) -> None:
+        counted = self._kept.get(kernel_id, {}).pop(stored, 0)
+        if counted:
+            self._sums[kernel_id] -= counted
+            self._total -= counted
+
     def _drop_file(self, kernel_id: str, stored: str) -> None:
-        self._total -= self._kept[kernel_id].pop(stored)
-        with contextlib.suppress(OSError), self._directory(kernel_id) as directory:
+        self._count_out(kernel_id, stored)
+        with contextlib.suppress(OSError), self._directory(kernel_id) as directory, _emptied(stored, directory):
             os.unlink(stored, dir_fd=directory)
 
     def _drop_kernel(self, kernel_id: str) -> None:
-        self._total -= sum(self._kept.pop(kernel_id, {}).values())
+        self._kept.pop(kernel_id, None)
+        self._total -= self._sums.pop(kernel_id, 0)
         with contextlib.suppress(OSError), self._opened(self._root) as root:
             with self._directory(kernel_id) as directory:
                 for name in os.listdir(directory):
-                    os.unlink(name, dir_fd=directory)
+                    with _emptied(name, directory):
+                        os.unlink(name, dir_fd=directory)
             os.rmdir(kernel_id, dir_fd=root)
 
     @contextlib.contextmanager
@@ -173,3 +199,22 @@ class KeptFiles:
     def _directory(self, kernel_id: str) -> Any:
         with self._opened(self._root) as root, self._opened(kernel_id, root) as directory:
             yield directory
+
+
+@contextlib.contextmanager
+def _emptied(stored: str, directory: int, *, least: int = 0) -> Iterator[None]:
+    """Free the memory of the file that has a name now, after the block has put another in its place or none.
+
+    One of no more than ``least`` bytes is left to who reads it.
+    """
+    try:
+        fd = os.open(stored, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        yield
+        if os.fstat(fd).st_size > least:
+            os.ftruncate(fd, 0)
+    finally:
+        os.close(fd)

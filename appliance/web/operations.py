@@ -132,7 +132,7 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "GET /kernel/{kernel_id}/files/{name}": Operation(
         answers={
-            "200": ("A file.", {"*/*": ANYTHING}),
+            "200": ("A file that was kept, or that the kernel has while it lives.", {"*/*": ANYTHING}),
             "206": ("A part of it.", {"*/*": ANYTHING}),
             "304": ("It has not changed.", {}),
         }

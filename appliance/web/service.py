@@ -29,6 +29,7 @@ from appliance.event_sender import EventSender
 from appliance.notify import inherited_socket
 from appliance.web import analytics
 from appliance.web.access import Access
+from appliance.web.downloads import Downloads
 from appliance.web.file_routes import FileRoutes
 from appliance.web.health import MAX_FACTOR, MIN_FACTOR, Health
 from appliance.web.jupyter_routes import JupyterRoutes
@@ -50,7 +51,7 @@ from appliance.web.site import CellSite, FileBody, FileBudget, Router
 from appliance.web.sockjs_routes import SockJsRoutes
 from appliance.web.static import StaticFiles
 from appliance.web.terms import Documents
-from appliance.web.uploads import Uploads, too_large
+from appliance.web.uploads import Uploads, too_large, too_slow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -230,7 +231,7 @@ def make_service(config: Config, reactor: Any) -> WebService:
     description = Description()
     routes = (
         *KernelRoutes(config, kernels, access, reactor, utc_now).routes(),
-        *FileRoutes(kernels, Uploads(config, reactor), reactor).routes(),
+        *FileRoutes(kernels, Uploads(config, reactor), Downloads(config, reactor), reactor).routes(),
         *ServiceRoutes(config, kernels, access, utc_now).routes(),
         *PermalinkRoutes(permalinks, config.permalink.max_code_bytes, request_log).routes(),
         *files.routes(),
@@ -254,13 +255,16 @@ def make_service(config: Config, reactor: Any) -> WebService:
     description.describe(routes)
     metrics.watch(kernels, events, results)
     router = Router(config, routes, metrics, reactor.seconds)
-    max_file_bytes = config.web.max_upload_bytes
+    max_file_bytes, seconds = config.web.max_upload_bytes, config.web.transfer_seconds
     coming = FileBudget(config.web.max_uploading_bytes, max_file_bytes)
     site = CellSite(
         router,
         config.web.max_body_bytes,
         reactor,
-        lambda address: FileBody(max_file_bytes, too_large(max_file_bytes), coming, address),
+        lambda address: FileBody(
+            max_file_bytes, too_large(max_file_bytes), coming, address, seconds=seconds, late=too_slow(seconds)
+        ),
+        body_seconds=config.web.body_seconds,
     )
     listening = [
         StreamServerEndpointService(endpoint, site)  # type: ignore[no-untyped-call]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import re
 import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -13,12 +14,12 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.web import resource, server
+from twisted.web.http import RESPONSES
 
 from appliance.errors import ApplianceError, BadRequest, Forbidden, NotFound, TooLarge
 from appliance.log import kernel_name
 from appliance.protocol.quota import address_group
 from appliance.web.arguments import parse_arguments
-from appliance.web.file_sending import FileSending
 from appliance.web.http import (
     Call,
     Response,
@@ -42,6 +43,13 @@ IDLE_SECONDS = 30
 MAX_DRAINED_BYTES = 16_777_216
 
 _KERNEL_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class TooSlow(ApplianceError):
+    """The request did not arrive in time. Send it again over a faster connection."""
+
+    code = "request_timeout"
+    http_status = 408
 
 
 class TooManyFiles(ApplianceError):
@@ -87,24 +95,42 @@ def label(pattern: str) -> str:
 
 
 class BoundedBody(io.BytesIO):
-    """Holds a body up to ``limit`` bytes; a larger one is dropped as it comes."""
+    """Holds a body up to ``limit`` bytes that comes within ``seconds``; a larger one is dropped as it comes."""
 
-    def __init__(self, limit: int, error: ApplianceError | None = None) -> None:
-        """``error``: what is said of a larger one."""
+    def __init__(
+        self,
+        limit: int,
+        error: ApplianceError | None = None,
+        *,
+        seconds: float = math.inf,
+        late: ApplianceError | None = None,
+    ) -> None:
+        """``error``: what is said of a larger one; ``late``: of one that does not come in time."""
         super().__init__()
         self._limit = limit
         self._error = error or TooLarge()
+        self._late = late or TooSlow()
+        self._is_late = False
+        self.seconds = seconds
         self.received = 0
 
     @property
     def refusal(self) -> ApplianceError | None:
         """Why the body is not held."""
+        if self._is_late:
+            return self._late
         return self._error if self.received > self._limit else None
 
     @property
-    def endless(self) -> bool:
-        """Whether the body is so large that its end is not waited for."""
-        return self.received > max(self._limit, 0) + MAX_DRAINED_BYTES
+    def given_up(self) -> bool:
+        """Whether the end of the body is not waited for: it is too large by far, or takes too long."""
+        return self._is_late or self.received > max(self._limit, 0) + MAX_DRAINED_BYTES
+
+    def came(self, seconds: float) -> None:
+        """Take note of how long the body has been coming when a piece of it came."""
+        if seconds > self.seconds and not self.given_up:
+            self._is_late = True
+            self.drop()
 
     def write(self, data: Any) -> int:
         """Keep ``data`` while it fits."""
@@ -146,8 +172,17 @@ class FileBudget:
 class FileBody(BoundedBody):
     """Holds a file that comes, as far as all files on their way leave room for it."""
 
-    def __init__(self, limit: int, error: ApplianceError, budget: FileBudget, address: str) -> None:
-        super().__init__(limit, error)
+    def __init__(
+        self,
+        limit: int,
+        error: ApplianceError,
+        budget: FileBudget,
+        address: str,
+        *,
+        seconds: float = math.inf,
+        late: ApplianceError | None = None,
+    ) -> None:
+        super().__init__(limit, error, seconds=seconds, late=late)
         self._budget = budget
         self._address = address
         self._counted = 0
@@ -183,7 +218,7 @@ class FileBody(BoundedBody):
 
 
 class CellRequest(server.Request):
-    """A request whose body is bounded before it is complete."""
+    """A request whose body is bounded, in bytes and in time, before it is complete."""
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted
         """Make what holds the body: files may be larger than other bodies."""
@@ -191,29 +226,35 @@ class CellRequest(server.Request):
         # neither is yet the request's own: Twisted gives it its path when its body is complete
         address = address_group(getattr(channel.getPeer(), "host", None) or "")
         self.content = channel.site.body_at(getattr(channel, "_path", b""), length, address)
+        self._began = channel.site.seconds()
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted
-        """Take a piece of the body, and stop listening to a client that sends without end."""
+        """Take a piece of the body, and stop listening to a client that sends without end.
+
+        One that sends nothing for `IDLE_SECONDS` is disconnected, so that to look at the time here is enough.
+        """
         body: Any = self.content
-        if body.endless:
+        channel: Any = self.channel
+        if body.given_up:
             return
         super().handleContentChunk(data)  # type: ignore[no-untyped-call]
-        if body.endless:
-            log.info("body of more than {size} bytes refused", size=body.received)
+        body.came(channel.site.seconds() - self._began)
+        if body.given_up:
+            error: ApplianceError = body.refusal or TooLarge()
+            log.info("body given up after {size} bytes: {code}", size=body.received, code=error.code)
             # in one piece with the sentence, also for pages of other sites: who sends so much may never read on
             head = (
-                b"HTTP/1.1 413 Request Entity Too Large\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                b"HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: application/json\r\n"
                 b"Access-Control-Allow-Origin: *\r\n"
-            )
-            text = error_response(body.refusal or TooLarge(), 0).body
-            channel: Any = self.channel
+            ) % (error.http_status, RESPONSES[error.http_status])
+            text = error_response(error, 0).body
             channel.write(head + b"Content-Length: %d\r\n\r\n" % len(text) + text)
             channel.loseConnection()
 
     def process(self) -> None:
         """Answer, unless the connection was given up."""
         body: Any = self.content
-        if not body.endless:
+        if not body.given_up:
             super().process()  # type: ignore[no-untyped-call]
 
 
@@ -228,20 +269,24 @@ class CellSite(server.Site):
         max_body_bytes: int,
         reactor: Any,
         file_body: Callable[[str], BoundedBody] | None = None,
+        *,
+        body_seconds: float = math.inf,
     ) -> None:
-        """``file_body``: makes what holds a file that comes from a network address."""
+        """``file_body``: makes what holds a file that comes from a network address; other bodies have the limits."""
         super().__init__(  # type: ignore[no-untyped-call]
             root, requestFactory=CellRequest, parsePOSTFormSubmission=False, timeout=IDLE_SECONDS, reactor=reactor
         )
         self._max_body_bytes = max_body_bytes
+        self._body_seconds = body_seconds
         self._file_body = file_body
+        self.seconds: Callable[[], float] = reactor.seconds
 
     def body_at(self, uri: bytes, length: int | None, address: str) -> BoundedBody:
         """Return what holds the body of a request from ``address``, which has ``length`` bytes if that is known."""
         root: Any = self.resource
         if self._file_body is not None and length != 0 and root.takes_files(uri.partition(b"?")[0]):
             return self._file_body(address)
-        return BoundedBody(self._max_body_bytes)
+        return BoundedBody(self._max_body_bytes, seconds=self._body_seconds)
 
     def log(self, request: Any) -> None:
         """Keep no access log: addresses hold code. What fails is an event of the router."""
@@ -431,7 +476,7 @@ def _send(request: Any, response: Response, route: Route | None, origin: str | N
     part = response.part
     if request._disconnected or (part is not None and request.method == b"HEAD"):
         if part is not None:
-            part.file.close()
+            part.close()
         if request._disconnected:
             return
     begin(request, response, origin, any_origin=route is not None and route.any_origin)
@@ -440,7 +485,7 @@ def _send(request: Any, response: Response, route: Route | None, origin: str | N
     else:
         request.setHeader("Content-Length", str(len(response.body) if part is None else part.size))
     if part is not None and request.method != b"HEAD":
-        FileSending(request, part).start()
+        part.send(request)
         return
     if request.method != b"HEAD" and response.body:
         request.write(response.body)

@@ -7,31 +7,21 @@ that lies only misleads its own visitor.
 from __future__ import annotations
 
 import io
-import json
-import os
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
-from twisted.internet.error import ConnectError
-from twisted.internet.protocol import Protocol
 from twisted.internet.task import LoopingCall
 from twisted.protocols.basic import FileSender
 
 from appliance.errors import ApplianceError, BadRequest
 from appliance.protocol.session_files import is_name
-from appliance.signature import Signer
+from appliance.web.kernel_files import Conversation, head_of, speak
 
 if TYPE_CHECKING:
     from appliance.config import Config
     from appliance.web.pool_client import KernelAddress
 
-#: A kernel that takes nothing for so long is given up: its program may keep the interpreter to itself.
-STALL_SECONDS = 30
-
-CONNECT_SECONDS = 5
-
-MAX_ANSWER_BYTES = 4096
+#: A kernel that takes a file more slowly is given up: this role holds the file meanwhile.
+HANDOVER_SECONDS = 120.0
 
 #: Largest number of bytes that a kernel is believed to have for its files.
 MAX_SPACE_BYTES = 1 << 48
@@ -58,6 +48,13 @@ class NoSpaceForFile(ApplianceError):
     http_status = 413
 
 
+class FileTooSlow(ApplianceError):
+    """The file took too long to arrive."""
+
+    code = "file_too_slow"
+    http_status = 408
+
+
 class BadFileName(BadRequest):
     """This is no name of a file: printable characters, / between directories, no step up, at most 255 bytes a part."""
 
@@ -68,13 +65,6 @@ class FileInTheWay(ApplianceError):
     """In the kernel, something else has the name of the file or of a directory above it. Choose another name."""
 
     code = "file_in_the_way"
-    http_status = 409
-
-
-class NoFilesHere(ApplianceError):
-    """This kernel takes no files. Start a fresh one, then try again."""
-
-    code = "no_files_here"
     http_status = 409
 
 
@@ -103,6 +93,14 @@ def too_large(limit: int) -> FileTooLarge:
     )
 
 
+def too_slow(seconds: float) -> FileTooSlow:
+    """Return what is said of a file that takes longer than it may."""
+    return FileTooSlow(
+        f"A file must arrive within {round(seconds)} seconds. Make it smaller, for example by compressing it, or bring "
+        "it over a faster connection."
+    )
+
+
 class Uploads:
     """Hands files to kernels."""
 
@@ -121,16 +119,13 @@ class Uploads:
             raise BadFileName
         if len(data) > self._max_bytes:
             raise too_large(self._max_bytes)
-        text = json.dumps({"name": name, "size": len(data), "room": self._max_kernel_bytes}).encode()
-        head = Signer(address.key).sign((text,)) + b" " + text + b"\n"
-        path = os.path.join(address.directory, "files")
-        endpoint = UNIXClientEndpoint(self._reactor, path, CONNECT_SECONDS)  # type: ignore[no-untyped-call]
+        head = head_of(address, {"name": name, "size": len(data), "room": self._max_kernel_bytes})
         sending = _Sending(head, data, self._reactor)
         try:
-            await connectProtocol(endpoint, sending)  # type: ignore[no-untyped-call]
-        except ConnectError as exc:
-            raise NoFilesHere from exc
-        self._judge(await sending.answered, name)
+            answer = await speak(address, sending, self._reactor)
+        finally:
+            sending.give_up()
+        self._judge(answer, name)
 
     def _judge(self, answer: dict[str, Any], name: str) -> None:
         """Raise what the kernel's answer means, if it is no consent."""
@@ -156,51 +151,33 @@ class Uploads:
         raise FileNotTaken
 
 
-class _Sending(Protocol):
-    """A file on its way to a kernel; ``answered`` fires with what the kernel says, or fails with `FileNotTaken`."""
+class _Sending(Conversation):
+    """A file on its way to a kernel."""
 
     def __init__(self, head: bytes, data: bytes, reactor: Any) -> None:
-        self.answered: Deferred[dict[str, Any]] = Deferred(lambda _: self._give_up())
-        self._head = head
+        super().__init__(head, reactor, HANDOVER_SECONDS)
         self._file = io.BytesIO(data)
-        self._answer = b""
         self._at = 0
-        self._still = 0
         self._watch = LoopingCall(self._look)
         self._watch.clock = reactor
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted
         """Send the file as fast as the kernel takes it."""
-        transport: Any = self.transport
-        transport.write(self._head)
+        super().connectionMade()
         # it fails when the connection is lost, which is looked after here
-        FileSender().beginFileTransfer(self._file, transport).addErrback(lambda _: None)  # type: ignore[no-untyped-call]
+        FileSender().beginFileTransfer(self._file, self.transport).addErrback(lambda _: None)  # type: ignore[no-untyped-call]
         self._watch.start(1.0, now=False)
 
     def _look(self) -> None:
         at, self._at = self._at, self._file.tell()
-        self._still = self._still + 1 if at == self._at else 0
-        if self._still >= STALL_SECONDS:
-            self._give_up()
+        if at != self._at:
+            self.moved()
 
-    def _give_up(self) -> None:
-        transport: Any = self.transport
-        if transport is not None:
-            transport.abortConnection()
-
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted
-        """Take the answer, a line of JSON."""
-        self._answer += data
-        if b"\n" in self._answer or len(self._answer) > MAX_ANSWER_BYTES:
-            self._give_up()
+    def after_answer(self, _data: bytes) -> None:
+        """Take no note of more: what counts is said."""
 
     def connectionLost(self, reason: Any = None) -> None:  # noqa: N802 - Twisted
-        """Tell what the answer was, if there was one."""
+        """Look no more."""
         if self._watch.running:
             self._watch.stop()
-        try:
-            answer = json.loads(self._answer.partition(b"\n")[0])
-        except (ValueError, RecursionError):
-            answer = {}
-        if not self.answered.called:
-            self.answered.callback(answer if isinstance(answer, dict) else {})
+        super().connectionLost(reason)

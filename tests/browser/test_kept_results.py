@@ -112,6 +112,20 @@ def test_the_second_visitor_sees_the_stored_result_and_runs_it_if_they_want(visi
     assert number(cell) == first
 
 
+def test_what_left_a_file_too_large_to_come_along_is_not_kept_and_the_file_is_fetched(visit, code):
+    code = f"open('large', 'wb').write(bytes(5_000_000))\n{code}"
+    numbers = []
+    for _ in range(2):
+        cell, sent = visit(code)
+        cell.evaluate()
+        numbers.append(number(cell))
+        with cell.page.expect_download() as download:
+            cell.root.get_by_role("button", name="Save large").click()
+        assert download.value.path().read_bytes() == bytes(5_000_000)
+        assert sent.kernels == 2  # told twice: at first it was nobody's
+    assert numbers[0] != numbers[1]
+
+
 def test_what_is_edited_runs_in_a_kernel_and_what_is_restored_does_not(visit, code):
     cell, _ = visit(code)
     cell.evaluate()

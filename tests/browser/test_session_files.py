@@ -26,7 +26,8 @@ def test_files_are_listed_and_saved_one_by_one_and_together(cell, page):
     files = cell.root.get_by_role("region", name="Files")
     expect(files.get_by_role("listitem")).to_have_text(
         [
-            "big.bin 5.0 MB · application/octet-stream · too large to be brought here",
+            "big.bin 5.0 MB · application/octet-stream · "
+            "too large to come along: it can be saved while its kernel is there",
             "note.txt 9 bytes · text/plain",
             "tables/a.csv 4 bytes · text/csv",
         ]
@@ -35,6 +36,10 @@ def test_files_are_listed_and_saved_one_by_one_and_together(cell, page):
         files.get_by_role("button", name="Save tables/a.csv").click()
     assert download.value.suggested_filename == "a.csv"
     assert pathlib.Path(download.value.path()).read_text() == "1,2\n"
+    with page.expect_download() as download:
+        files.get_by_role("button", name="Save big.bin").click()
+    assert download.value.suggested_filename == "big.bin"
+    assert pathlib.Path(download.value.path()).read_bytes() == bytes(5_000_000)
     with page.expect_download() as download:
         files.get_by_role("button", name="Save all (zip)").click()
     with zipfile.ZipFile(download.value.path()) as archive:
@@ -45,6 +50,22 @@ def test_files_are_listed_and_saved_one_by_one_and_together(cell, page):
         }
     cell.evaluate("print('nothing written')")
     expect(files).to_be_hidden()
+
+
+def test_why_a_large_file_is_not_to_be_had_is_said_where_it_stands(cell, page, watch):
+    watch.expected += ["404"]
+    cell.evaluate(
+        "import os, threading\nopen('gone', 'wb').truncate(5_000_000)\nopen('there', 'wb').truncate(5_000_000)\n"
+        "threading.Timer(1, lambda: os.unlink('gone')).start()\nprint('written')"
+    )
+    files = cell.root.get_by_role("region", name="Files")
+    page.wait_for_timeout(1500)
+    files.get_by_role("button", name="Save gone").click()
+    expect(files.get_by_role("listitem").first).to_contain_text("There is no such file")
+    expect(files.locator(".ca-failed")).to_have_count(1)
+    with page.expect_download():
+        files.get_by_role("button", name="Save there").click()
+    expect(files.locator(".ca-failed")).to_have_count(1)
 
 
 def test_linked_cells_are_told_what_changed_since(page, foreign, site):

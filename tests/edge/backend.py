@@ -92,6 +92,14 @@ class Backend:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, path, _version = head[0].split(" ")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
+        if "give-up-after" in headers:
+            # as the web role does with a body that takes too long
+            await reader.readexactly(int(headers["give-up-after"]))
+            text = b'{"error": "file_too_slow"}'
+            writer.write(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(text))
+            writer.write(text)
+            await writer.drain()
+            return False
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         if path in ("/healthz", "/livez"):
             status = "200 OK" if self.healthy else "503 Service Unavailable"

@@ -234,6 +234,29 @@ def test_files_that_visitors_bring_have_a_limit_of_their_own(start_edge: StartEd
         assert edge.ask("POST", other, body=b"x" * 1001).status == 413, other
 
 
+@pytest.mark.attack(25, "web role: time for a file", "slowloris: drip a file")
+def test_who_drips_a_file_hears_that_the_web_role_has_given_up(start_edge: StartEdge) -> None:
+    edge = start_edge()
+    head = (
+        "PUT /kernel/00000000-0000-4000-8000-000000000000/files/a HTTP/1.1\r\nHost: x\r\n"
+        "Content-Length: 1000000\r\nGive-Up-After: 50000\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", edge.port), timeout=10) as client:
+        # more than HAProxy holds before it asks the web role
+        client.sendall(head.encode() + b"x" * 49_990)
+        client.settimeout(0.1)
+        answer = b""
+        for _ in range(100):
+            with contextlib.suppress(ConnectionError):
+                client.sendall(b"x")
+            with contextlib.suppress(TimeoutError):
+                answer += client.recv(4096)
+            if b"}" in answer:
+                break
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"file_too_slow" in answer
+
+
 @pytest.mark.attack(25, "HAProxy: time for a request", "slowloris: stop half way")
 @pytest.mark.parametrize(
     "sent", [b"GET / HTTP/1.1\r\nHost: x\r\n", b"POST /service HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nco"]

@@ -221,6 +221,97 @@ def test_a_strange_name_of_a_cells_file_is_served_safely_or_not_at_all(appliance
         end_kernel(appliance, client)
 
 
+#: Names that a program takes for its files so that they are served as something else than what their end says.
+NAMED_TYPES = {
+    "data:text/html,x": "application/octet-stream",
+    "data:image/svg+xml,x": "application/octet-stream",
+    "data:text/html;charset=x,y.png": "image/png",
+    "x.html": "text/html",
+    "x.svg": "image/svg+xml",
+    "x.xhtml": "application/octet-stream",
+    "x.xml": "text/xml",
+}
+
+
+@pytest.mark.parametrize("while_it_lives", [True, False], ids=["from the kernel", "kept"])
+@pytest.mark.attack(16, "types follow the end of a name; pages run nothing", "a name that says a type of its own")
+def test_a_name_chooses_no_type_and_no_page_runs_scripts(appliance, while_it_lives):
+    write = "import os\nfor name in {}:\n    os.makedirs(os.path.dirname(name) or '.', exist_ok=True)\n"
+    write += "    open(name, 'w').write('<script xmlns=\"http://www.w3.org/1999/xhtml\">alert(1)</script>')"
+    with SageClient(appliance.url) as client:
+        code = write.format(list(NAMED_TYPES))
+        if while_it_lives:  # as who asks for no files does: nothing is sent away
+            code = f"get_ipython().kernel.offer_files = lambda: []\n{code}"
+        assert client.run(code).reply["status"] == "ok"
+        for name, kind in NAMED_TYPES.items():
+            status, headers, body = appliance.request(
+                "GET", f"/kernel/{client.kernel_id}/files/{urllib.parse.quote(name)}"
+            )
+            assert (status, b"alert" in body) == (200, True), name
+            assert headers["content-type"] == kind
+            assert headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+            assert headers["x-content-type-options"] == "nosniff"
+            assert kind.startswith("image/") or headers["content-disposition"].startswith("attachment")
+        end_kernel(appliance, client)
+
+
+FETCH_ASTRAY = """
+import os, threading
+os.makedirs('real/d'); open('real/d/x', 'w').write('mine'); open('plain', 'w').write('mine')
+os.symlink({victim!r}, 'd'); os.symlink(os.path.join({victim!r}, 'x'), 'x'); os.symlink('/etc/passwd', 'passwd')
+os.symlink('/proc/self/environ', 'environ'); os.symlink('/proc/1', 'init'); os.mkfifo('pipe')
+def swap():
+    while True:
+        for a, b in (('real/d', 'real/e'), ('d', 'real/d'), ('real/d', 'd'), ('real/e', 'real/d')):
+            try: os.rename(a, b)
+            except OSError: pass
+threading.Thread(target=swap, daemon=True).start()
+"""
+
+
+@pytest.mark.attack(15, "the kernel opens it, each step below the one before", "fetch a file through a swapped link")
+def test_what_is_fetched_from_a_kernel_is_its_own(scene, tmp_path):
+    victim = pathlib.Path(tempfile.mkdtemp(prefix="ct-", dir="/var/tmp"))
+    victim.chmod(0o755)
+    (victim / "x").write_text("of the host")
+    try:
+        scene.attacker.run(FETCH_ASTRAY.format(victim=str(victim)))
+        files = f"/kernel/{scene.attacker.kernel_id}/files"
+        assert scene.appliance.request("GET", f"{files}/plain")[2] == b"mine"
+        for name in ("x", "passwd", "environ", "init/environ", "init/root/etc/passwd", "pipe", "d/x"):
+            status, _, body = scene.appliance.request("GET", f"{files}/{name}")
+            assert (status, b"of the host" in body) in ((404, False), (200, False)), name
+            assert status == 404 or body == b"mine", name
+        found = {scene.appliance.request("GET", f"{files}/real/d/x")[2] for _ in range(200)}
+        assert b"mine" in found
+        assert all(body == b"mine" or b"no_such_file" in body for body in found)
+    finally:
+        shutil.rmtree(victim)
+
+
+@pytest.mark.attack(15, "what is removed is emptied first", "hold the memory of kept files by reading slowly")
+def test_files_that_nobody_finds_any_more_hold_no_memory_of_the_host(scene):
+    import socket
+
+    def kept_bytes():
+        used = os.statvfs(scene.appliance.config.files_path)
+        return (used.f_blocks - used.f_bfree) * used.f_frsize
+
+    before, held = kept_bytes(), []
+    files = f"/kernel/{scene.attacker.kernel_id}/files"
+    for number in range(12):
+        code = f"open('a', 'wb').write(bytes([{number}]) * 8_000_000)"
+        scene.attacker.run(code)
+        sock = socket.create_connection(("127.0.0.1", scene.appliance.port), 30)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.sendall(f"GET {files}/a HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert sock.recv(12) == b"HTTP/1.1 200"
+        held.append(sock)
+    assert kept_bytes() - before < 40_000_000
+    for sock in held:
+        sock.close()
+
+
 @pytest.mark.attack(16, "links of the front end's folder are refused", "a link in the folder of static files")
 def test_a_link_in_the_folder_of_static_files_is_not_served(tmp_path):
     from appliance.errors import NotFound

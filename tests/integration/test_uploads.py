@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import hashlib
 import http.client
 import importlib.util
 import json
 import os
+import pathlib
 import signal
 import socket
 import threading
+import time
 import uuid
 
 import pytest
@@ -28,6 +32,8 @@ CONFIG = """
 max_kernels = 8
 ready = 1
 [web]
+max_download_bytes = 9_000_000
+transfer_seconds = 8.0
 max_upload_bytes = 3_000_000
 max_upload_bytes_per_kernel = 5_000_000
 [profile.small]
@@ -180,6 +186,8 @@ def test_links_that_a_program_made_lead_nobody_astray(server, environment):
         client.run(MISLEAD[environment])
         for name in ("link/x", "fds/7", "plain/x", "folder", "pipe/x"):
             assert bring(server, client.kernel_id, name, b"bad")[:2] == (409, "file_in_the_way"), name
+        for name in ("link", "link/x", "fds/0", "fds/1", "plain/x", "folder", "pipe", "end"):
+            assert fetch(server, client.kernel_id, name)[0] == 404, name
         for name in ("end", "pipe"):
             assert bring(server, client.kernel_id, name, b"good")[0] == 201
         seen = client.run(LOOK[environment])
@@ -209,8 +217,8 @@ def run_as_cell(client, code):
     msg_id = uuid.uuid4().hex
     header = {"msg_id": msg_id, "username": "cell", "session": "s", "msg_type": "execute_request"}
     content = {"code": code, "silent": False, "user_expressions": {}, "allow_stdin": False}
-    message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
-    client.socket.send(json.dumps(message))
+    message = {"header": header, "parent_header": {}, "metadata": {"widgets": True}, "content": content}
+    client.socket.send(json.dumps({**message, "channel": "shell"}))
     return client.finish(msg_id)
 
 
@@ -288,6 +296,186 @@ def test_whatever_a_kernel_answers_is_a_plain_answer_here(server, what, status):
         assert found == status, (code, text)
         assert "script" not in str(text)
         client.finish(running)
+        end(client)
+
+
+def test_a_file_that_drips_is_given_up_and_leaves_room_for_others(server):
+    with SageClient(server.url) as client, socket.create_connection(("127.0.0.1", server.port), 30) as sock:
+        head = f"PUT /kernel/{client.kernel_id}/files/slow HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+        sock.sendall(head.encode())
+        started, answer = time.monotonic(), b""
+        sock.settimeout(0.2)
+        while b"}" not in answer:
+            assert time.monotonic() - started < 20
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                sock.sendall(b"x")
+            with contextlib.suppress(TimeoutError):
+                answer += sock.recv(10_000)
+        assert time.monotonic() - started > 7
+        assert answer.startswith(b"HTTP/1.1 408 Request Time")
+        document = json.loads(answer.partition(b"\r\n\r\n")[2])
+        assert document["error"] == "file_too_slow"
+        assert "within 8 seconds" in document["message"]
+        assert client.run("import os; print(os.listdir('.'))").stdout == "[]\n"
+        assert bring(server, client.kernel_id, "quick", b"x")[0] == 201
+        end(client)
+
+
+# ---- what a kernel has can be fetched while it lives
+
+KINDS = ["python", pytest.param("bash", marks=with_bash)]
+
+
+@pytest.mark.parametrize("environment", KINDS)
+def test_a_file_that_was_brought_can_be_fetched_at_once(server, environment):
+    with SageClient(server.url, environment=environment) as client:
+        data = bytes(range(256)) * 10_000
+        assert bring(server, client.kernel_id, "d/%C3%BC.txt", data)[0] == 201
+        status, headers, body = fetch(server, client.kernel_id, "d/%C3%BC.txt")
+        assert (status, headers["content-length"], headers["content-type"]) == (200, "2560000", "text/plain")
+        assert body == data
+        again = fetch(server, client.kernel_id, "d/%C3%BC.txt", **{"If-None-Match": headers["etag"]})
+        assert again[0] == 304
+        part = fetch(server, client.kernel_id, "d/%C3%BC.txt", Range="bytes=255-256")
+        assert (part[0], part[2], part[1]["content-range"]) == (206, b"\xff\x00", "bytes 255-256/2560000")
+        assert bring(server, client.kernel_id, "d/%C3%BC.txt", b"other")[0] == 201
+        assert fetch(server, client.kernel_id, "d/%C3%BC.txt")[2] == b"other"
+        for name in ("d", "none", "d/none", "..%2F..%2Fetc%2Fpasswd"):
+            assert fetch(server, client.kernel_id, name)[0] == 404, name
+        end(client)
+    wait_for("the kernel has ended", lambda: fetch(server, client.kernel_id, "d/%C3%BC.txt")[0] == 404, 10)
+
+
+def test_what_is_brought_takes_the_place_of_what_was_kept_of_the_program_s(server):
+    with SageClient(server.url) as client:
+        assert new_files(client.run("open('a', 'w').write('the program')")) == ["a"]
+        assert fetch(server, client.kernel_id, "a")[2] == b"the program"
+        assert bring(server, client.kernel_id, "a", b"the visitor")[0] == 201
+        assert fetch(server, client.kernel_id, "a")[2] == b"the visitor"
+        end(client)
+
+
+MAKE_LARGE = {
+    "python": "with open('large', 'wb') as file:\n    file.write(bytes(range(256)) * 30_000)",
+    "bash": "head -c 7680000 /dev/urandom >large; sha256sum <large",
+}
+
+
+@pytest.mark.parametrize("environment", KINDS)
+def test_a_kernel_for_one_evaluation_stays_for_what_is_too_large_to_come_along(server, environment):
+    with SageClient(server.url, environment=environment, timeout="0") as client:
+        answer = run_as_cell(client, MAKE_LARGE[environment])
+        (shown,) = [content["data"] for content in answer.contents("display_data")]
+        (file,) = shown["application/vnd.cell-appliance.files+json"]["files"]
+        assert (file["name"], file["size"], "data" in file) == ("large", 7_680_000, False)
+        status, _, body = fetch(server, client.kernel_id, "large")
+        assert (status, len(body)) == (200, 7_680_000)
+        if environment == "python":
+            assert body == bytes(range(256)) * 30_000
+        else:
+            assert hashlib.sha256(body).hexdigest() == answer.stdout.split()[0]
+        end(client)
+    with SageClient(server.url, environment=environment, timeout="0") as client:
+        run_as_cell(client, "open('small', 'w').write('x')" if environment == "python" else "echo x >small")
+        assert client.receive()["content"]["execution_state"] == "dead"
+
+
+def test_what_is_more_than_a_kernel_gives_is_413_and_says_what_to_do(server):
+    with SageClient(server.url) as client:
+        client.run("open('sparse', 'wb').truncate(20 << 20)")
+        status, _, body = fetch(server, client.kernel_id, "sparse")
+        assert (status, json.loads(body)["error"]) == (413, "file_too_large_to_fetch")
+        assert "up to 8.6 MiB from a kernel, and this one has 20 MiB" in json.loads(body)["message"]
+        end(client)
+
+
+def resident_bytes(pid):
+    return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+
+
+def test_a_client_that_does_not_read_costs_no_copy_and_is_given_up(server):
+    with SageClient(server.url) as client:
+        client.run("open('sparse', 'wb').truncate(8_900_000)")
+        before = resident_bytes(server.pid_of("web"))
+        held = []
+        for _ in range(3):
+            sock = socket.create_connection(("127.0.0.1", server.port), 30)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+            sock.sendall(f"GET /kernel/{client.kernel_id}/files/sparse HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert sock.recv(12) == b"HTTP/1.1 200"
+            held.append(sock)
+        assert fetch(server, client.kernel_id, "sparse", Range="bytes=1-1")[2] == b"\x00"
+        assert client.run("print(1)").stdout == "1\n"
+        assert resident_bytes(server.pid_of("web")) - before < 4_000_000
+        time.sleep(9)
+        for sock in held:
+            received = 0
+            with contextlib.suppress(ConnectionResetError):
+                while data := sock.recv(65_536):
+                    received += len(data)
+            assert received < 8_900_000
+            sock.close()
+        end(client)
+
+
+#: The program serves the door for files itself, and says what it likes.
+GIVE = """
+import gc, json, socket
+(listener,) = [item.listener for item in gc.get_objects() if type(item).__name__ == '_Intake']
+listener.setblocking(True)
+print('listening', flush=True)
+connection, _ = listener.accept()
+connection.recv(10_000)
+{what}
+"""
+
+HEAD = 'connection.sendall(b\'{"status": "ok", "size": 100000, "changed": 1}\\n\'); connection.recv(100)\n'
+
+
+@pytest.mark.attack(18, "an answer is bounded and its bytes are counted", "answers to who fetches a file")
+@pytest.mark.parametrize(
+    ("what", "status", "length"),
+    [
+        ("connection.close()", 503, None),
+        ("connection.sendall(b'x' * 100_000)", 503, None),
+        ("""connection.sendall(b'{"status": "ok", "size": 1e400, "changed": 1}\\n')""", 503, None),
+        ("""connection.sendall(b'{"status": "ok", "size": -5, "changed": 1}\\n')""", 503, None),
+        ("""connection.sendall(b'{"status": "ok", "size": 5, "changed": ' + b'9' * 4000 + b'}\\n')""", 503, None),
+        ("""connection.sendall(b'{"status": "ok", "size": ' + b'9' * 4000 + b', "changed": 1}\\n')""", 503, None),
+        ("""connection.sendall(b'{"status": "error", "code": "<script>"}\\n')""", 503, None),
+        (HEAD + "connection.sendall(b'y' * 99_999); connection.close()", 200, 99_999),
+        (HEAD + "connection.sendall(b'y' * 10**6)", 200, 100_000),
+        ('connection.sendall(b\'{"status": "ok", "size": 5, "changed": 1}\\nHTTP/1.1 200 OK\')', 503, None),
+    ],
+)
+def test_whatever_a_kernel_gives_is_a_file_of_the_told_size_or_a_broken_one(server, what, status, length):
+    steal = "import threading, appliance.kernel.channels as channels\nchannels._Intake.accept = lambda self: None\n"
+    with SageClient(server.url) as client:
+        client.run("x = 1")
+        running = client.start(steal + GIVE.format(what=what))
+        message = client.receive()
+        while message["msg_type"] not in ("stream", "error"):
+            message = client.receive()
+        assert "listening" in message["content"].get("text", ""), message
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection.request("GET", f"/kernel/{client.kernel_id}/files/a.png")
+        answer = connection.getresponse()
+        assert answer.status == status
+        try:
+            body = answer.read()
+        except http.client.IncompleteRead as exc:
+            body = exc.partial
+            assert status == 200
+            assert length < 100_000
+        assert b"<script" not in body
+        if status == 200:
+            assert len(body) == length
+            assert answer.headers["content-type"] == "image/png"
+            assert answer.headers["content-security-policy"].startswith("sandbox")
+        connection.close()
+        client.send("interrupt_request", {}, channel="control")
+        client.finish(running)
+        assert json.loads(server.request("GET", "/environments")[2])["uploads"]
         end(client)
 
 

@@ -1,6 +1,6 @@
 /** The files that visitors bring to their programs: kept by the page, handed to each kernel before it runs the code. */
 
-import { ServerError, failureOf, unreachable } from "./server.js";
+import { ServerError, failureOf, filePath, unreachable } from "./server.js";
 import type { Server } from "./server.js";
 
 /** Files of one cell, or of cells that share a kernel. */
@@ -36,8 +36,7 @@ export function bring(server: Server, kernel: string, { name, file }: NamedFile,
   return new Promise((resolve, reject) => {
     // fetch() does not tell how much has gone
     const request = new XMLHttpRequest();
-    const path = name.split("/").map(encodeURIComponent).join("/");
-    request.open("PUT", `${server.root}kernel/${encodeURIComponent(kernel)}/files/${path}`);
+    request.open("PUT", server.root + filePath(kernel, name));
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.upload.addEventListener("progress", (event) => {
       progress(event.total > 0 ? Math.floor((100 * event.loaded) / event.total) : 0);

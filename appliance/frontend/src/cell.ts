@@ -362,7 +362,7 @@ export class Cell {
     this.summary = new Summary(this.texts.picture);
     this.transcript = new Transcript();
     this.view.showNotice(undefined);
-    this.view.showFiles(undefined);
+    this.view.hideFiles();
     this.view.leaveFullScreen();
     this.outputs.begin();
     this.progress.begin();
@@ -459,7 +459,9 @@ export class Cell {
     }
     const listing = filesOf(message);
     if (listing) {
-      this.view.showFiles(listing);
+      const { kernel } = this;
+      // a kernel may get its name later
+      this.view.showFiles(listing, (path) => this.server.file(kernel?.id ?? "", path));
       return;
     }
     if (this.aids.hear(message)) return;

@@ -5,7 +5,7 @@ import type { Phase } from "./evaluation.js";
 import { FullScreen } from "./full_screen.js";
 import { KeysDialog } from "./keys_dialog.js";
 import { FilesPanel } from "./session_files.js";
-import type { Listing } from "./session_files.js";
+import type { Fetch, Listing } from "./session_files.js";
 import { SharePanel } from "./share_panel.js";
 import type { Strings } from "./strings/catalogue.js";
 
@@ -255,10 +255,15 @@ export class CellView {
     field.focus();
   }
 
-  /** List the files of an evaluation; `undefined` takes the list away. */
-  showFiles(listing: Listing | undefined): void {
-    if (listing === undefined || this.filesHidden) this.files.clear();
-    else this.files.show(listing);
+  /** List the files of an evaluation. */
+  showFiles(listing: Listing, fetch: Fetch): void {
+    if (!this.filesHidden) this.files.show(listing, fetch);
+    this.showOutput();
+  }
+
+  /** Take that list away. */
+  hideFiles(): void {
+    this.files.clear();
     this.showOutput();
   }
 

@@ -104,6 +104,11 @@ export function rootOfScript(src: string): string {
   return new URL(src.replace(/(?:static\/)?[^/?#]*(?:[?#].*)?$/, "")).href;
 }
 
+/** Return the path of a file of a kernel. */
+export function filePath(kernel: string, name: string): string {
+  return `kernel/${encodeURIComponent(kernel)}/files/${name.split("/").map(encodeURIComponent).join("/")}`;
+}
+
 /** Return `root` as an absolute address with a slash at the end. */
 export function normalizeRoot(root: string, base: string): string {
   const url = new URL(root, base);
@@ -249,6 +254,18 @@ export class Server {
   /** What files a visitor may bring; `undefined` when the server does not say. */
   uploadLimits(): Promise<UploadLimits | undefined> {
     return this.json("environments", {}).then(uploadLimitsOf, () => undefined);
+  }
+
+  /** Fetch a file of a kernel that lives. Raises `ServerError`. */
+  async file(id: string, name: string): Promise<Blob> {
+    // a step up would make it another address of the server
+    if (name.split("/").some((part) => part === "" || part === "." || part === "..")) throw unexpected();
+    const response = await this.fetch(filePath(id, name), { cache: "no-store" });
+    try {
+      return await response.blob();
+    } catch (error) {
+      throw unreachable({ cause: error });
+    }
   }
 
   /** End a kernel; `session` names our connection to it. It is gone when this returns; one that had already ended is no error. */

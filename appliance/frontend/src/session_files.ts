@@ -3,6 +3,8 @@
 import { make } from "./dom.js";
 import { isObject, textOf } from "./messages.js";
 import type { KernelMessage } from "./messages.js";
+import { ServerError, unreachable } from "./server.js";
+import { told } from "./strings/catalogue.js";
 import type { Strings } from "./strings/catalogue.js";
 import { zipOf } from "./zip.js";
 
@@ -14,11 +16,13 @@ const MAX_LISTED = 100;
 const MAX_NAME_CHARACTERS = 200;
 
 export interface SessionFile {
-  /** Its path below the program's home. */
+  /** Its path below the program's home, cleaned to be shown. */
   readonly name: string;
+  /** The same as its kernel says it. */
+  readonly path: string;
   readonly size: number;
   readonly type: string;
-  /** What is in it; `undefined` when it was too large to be brought. */
+  /** What is in it; `undefined` when it was too large to be brought, and only its kernel has it. */
   readonly bytes: Uint8Array<ArrayBuffer> | undefined;
 }
 
@@ -46,18 +50,19 @@ function bytesOf(text: unknown): Uint8Array<ArrayBuffer> | undefined {
 /** Return the files that a message tells of, or `undefined` when it is another message. */
 export function filesOf(message: KernelMessage): Listing | undefined {
   if (message.type !== "display_data" || !isObject(message.content.data)) return undefined;
-  const told = message.content.data[MIME];
-  if (!isObject(told) || !Array.isArray(told.files)) return undefined;
-  const files = told.files.filter(isObject).slice(0, MAX_LISTED).map((file): SessionFile => {
+  const list = message.content.data[MIME];
+  if (!isObject(list) || !Array.isArray(list.files)) return undefined;
+  const files = list.files.filter(isObject).slice(0, MAX_LISTED).map((file): SessionFile => {
     const type = textOf(file.type);
     return {
       name: cleanName(textOf(file.name)),
+      path: textOf(file.name),
       size: Math.max(0, Number(file.size)) || 0,
       type: /^[\w.+-]+\/[\w.+-]+$/.test(type) ? type : "application/octet-stream",
       bytes: bytesOf(file.data),
     };
   });
-  return { files, more: Math.max(0, Math.round(Number(told.more))) || 0 };
+  return { files, more: Math.max(0, Math.round(Number(list.more))) || 0 };
 }
 
 /** Return a size as people say it: "40 kB". */
@@ -74,6 +79,14 @@ export function save(name: string, content: Blob): void {
   URL.revokeObjectURL(address);
 }
 
+/** Save a file of a program under the last part of its name. */
+function saveFile(name: string, part: BlobPart): void {
+  save(name.split("/").at(-1) ?? name, new Blob([part], { type: "application/octet-stream" }));
+}
+
+/** Returns what is in a file that was not brought. Raises `ServerError`. */
+export type Fetch = (path: string) => Promise<Blob>;
+
 /** The list of files below the output. */
 export class FilesPanel {
   readonly element: HTMLElement;
@@ -82,17 +95,27 @@ export class FilesPanel {
     this.element = make("section", "ca-files", { "aria-label": texts.files, hidden: "" });
   }
 
-  show({ files, more }: Listing): void {
+  /** List files; those that are not here are fetched when they are to be saved. */
+  show({ files, more }: Listing, fetch: Fetch): void {
     const { texts } = this;
     const items = files.map((file) => {
       const { name, bytes } = file;
       const about = make("span", "ca-muted", {}, ` ${sizeText(file.size)} · ${file.type}`);
-      if (!bytes) return make("li", "", {}, name, about, make("span", "ca-muted", {}, ` · ${texts.tooLargeToBring}`));
       const button = make("button", "ca-button ca-quiet", { type: "button", "aria-label": texts.saveFile(name) }, name);
+      if (bytes) {
+        button.addEventListener("click", () => {
+          saveFile(name, bytes);
+        });
+        return make("li", "", {}, button, about);
+      }
+      const state = make("span", "ca-muted", { role: "status" }, ` · ${texts.withItsKernel}`);
       button.addEventListener("click", () => {
-        save(name.split("/").at(-1) ?? name, new Blob([bytes], { type: "application/octet-stream" }));
+        button.disabled = true;
+        void this.saveFetched(file, fetch, state).finally(() => {
+          button.disabled = false;
+        });
       });
-      return make("li", "", {}, button, about);
+      return make("li", "", {}, button, about, state);
     });
     if (more > 0) items.push(make("li", "ca-muted", {}, texts.moreFiles(more)));
     this.element.replaceChildren(make("p", "ca-caption", {}, texts.filesOfEvaluation), make("ul", "", {}, ...items));
@@ -105,6 +128,22 @@ export class FilesPanel {
       this.element.append(all);
     }
     this.element.hidden = false;
+  }
+
+  private async saveFetched({ name, path }: SessionFile, fetch: Fetch, state: HTMLElement): Promise<void> {
+    const { texts } = this;
+    const tell = (text: string, failed: boolean): void => {
+      state.textContent = ` · ${text}`;
+      state.classList.toggle("ca-failed", failed);
+    };
+    tell(texts.fileComing, false);
+    try {
+      saveFile(name, await fetch(path));
+      tell(texts.withItsKernel, false);
+    } catch (error) {
+      const { code, message } = error instanceof ServerError ? error : unreachable();
+      tell(told(texts.errors, code, message), true);
+    }
   }
 
   clear(): void {

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import signal
+import socket
 
 import pytest
 
-from appliance.kernel.file_intake import MAX_HEAD_BYTES, Intake, Ledger
+from appliance.kernel.file_intake import CHUNK_BYTES, MAX_HEAD_BYTES, Intake, Ledger
 from appliance.signature import Signer
 
 KEY = b"key"
@@ -139,3 +142,137 @@ def test_a_full_disk_leaves_nothing_and_says_how_large_it_is(ledger, home, monke
     assert answer["space"] > 0
     assert os.listdir(home) == []
     assert bring(ledger, "a", b"x", room=1) == OK
+
+
+# ---- files that are fetched
+
+
+def opened(ledger, name):
+    intake = Intake(ledger)
+    return intake, json.loads(intake.take(head(fetch=name)))
+
+
+def part(intake, start, length):
+    assert intake.take(f"{start} {length}\n".encode()) is None
+    pieces = list(iter(intake.piece, b""))
+    assert max(map(len, pieces), default=0) <= CHUNK_BYTES
+    return b"".join(pieces)
+
+
+def test_a_file_is_fetched_in_pieces_whole_or_in_part(ledger, home):
+    data = bytes(range(256)) * 1000
+    (home / "d").mkdir()
+    (home / "d" / "ü").write_bytes(data)
+    intake, answer = opened(ledger, "d/ü")
+    assert answer == {"status": "ok", "size": len(data), "changed": (home / "d" / "ü").stat().st_mtime_ns}
+    assert intake.piece() == b""
+    assert part(intake, 0, len(data)) == data
+    # each connection is for one part
+    assert intake.take(b"0 10\n") is None
+    assert intake.piece() == b""
+    intake.close()
+    intake, _ = opened(ledger, "d/ü")
+    for byte in b"7 100":
+        assert intake.take(bytes([byte])) is None
+        assert intake.piece() == b""
+    assert intake.take(b"\n") is None
+    assert intake.piece() == data[7:107]
+    intake.close()
+    intake.close()
+
+
+def test_what_is_brought_can_be_fetched_at_once(ledger):
+    assert bring(ledger, "a", b"brought") == OK
+    intake, answer = opened(ledger, "a")
+    assert part(intake, 0, answer["size"]) == b"brought"
+    intake.close()
+
+
+@pytest.mark.parametrize("name", ["none", "folder", "pipe", "socket", "link", "up", "folder/link", "a/b", "closed"])
+def test_nothing_but_a_regular_file_below_the_home_is_fetched(ledger, home, tmp_path, name):
+    (tmp_path / "secret").write_text("secret")
+    (home / "a").write_text("a")
+    (home / "folder").mkdir()
+    os.mkfifo(home / "pipe")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(home / "socket"))
+    (home / "link").symlink_to(home / "a")
+    (home / "up").symlink_to(tmp_path)
+    (home / "folder" / "link").symlink_to("/etc/passwd")
+    if name == "closed" and os.geteuid():
+        (home / "closed").touch(0o000)
+    intake, answer = opened(ledger, name)
+    assert answer == {"status": "error", "code": "no_file"}
+    assert intake.take(b"0 10\n") is None
+    assert intake.piece() == b""
+    assert opened(ledger, f"{name}/secret")[1]["code"] == "no_file"
+    listener.close()
+
+
+@pytest.mark.parametrize("name", ["", "..", "../secret", "a/../b", "/etc/passwd", "a//b", "a\0b", "."])
+def test_a_path_that_is_none_is_not_fetched(ledger, home, name):
+    (home.parent / "secret").write_text("secret")
+    assert opened(ledger, name)[1] == {"status": "error", "code": "bad_name"}
+
+
+@pytest.mark.parametrize("line", [b"\n", b"-1 5\n", b"0\n", b"0 -5\n", b"0 5 5\n", b"x y\n", b"9" * 100])
+def test_a_part_that_is_none_is_refused(ledger, home, line):
+    (home / "a").write_text("0123456789")
+    intake, _ = opened(ledger, "a")
+    assert json.loads(intake.take(line)) == {"status": "error", "code": "malformed"}
+    assert intake.piece() == b""
+
+
+def test_a_part_beyond_the_end_is_nothing(ledger, home):
+    (home / "a").write_text("0123456789")
+    intake, _ = opened(ledger, "a")
+    assert part(intake, 8, 10**18) == b"89"
+    intake.close()
+    intake, _ = opened(ledger, "a")
+    assert part(intake, 10**18, 5) == b""
+    intake.close()
+
+
+def test_a_file_that_grows_is_sent_as_it_was_opened_and_one_that_shrinks_ends_it(ledger, home):
+    file = home / "a"
+    file.write_bytes(b"x" * 10)
+    intake, _ = opened(ledger, "a")
+    file.write_bytes(b"y" * 1000)
+    assert part(intake, 0, 1000) == b"y" * 10
+    intake.close()
+    intake, _ = opened(ledger, "a")
+    os.truncate(file, 5)
+    assert intake.take(b"0 1000\n") is None
+    assert intake.piece() == b"y" * 5
+    with pytest.raises(OSError, match="No data available"):
+        intake.piece()
+    intake.close()
+
+
+def test_a_lease_on_a_file_holds_nobody_up(ledger, home):
+    # whoever has the lease is told of it
+    told = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    with (home / "a").open("w") as file:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        assert opened(ledger, "a")[1] == {"status": "error", "code": "failed"}
+    signal.signal(signal.SIGIO, told)
+
+
+def test_a_wrong_signature_fetches_nothing(ledger, home):
+    (home / "a").write_text("a")
+    answer = json.loads(Intake(ledger).take(head(b"other", fetch="a")))
+    assert answer == {"status": "error", "code": "malformed"}
+
+
+def test_no_descriptor_is_left(ledger, home):
+    (home / "a").write_text("a")
+    before = len(os.listdir("/proc/self/fd"))
+    for name in ("a", "none", "..", "a/b"):
+        intake, _ = opened(ledger, name)
+        intake.take(b"0 1\n")
+        intake.close()
+        bring(ledger, name, b"x")
+        left = Intake(ledger)
+        left.take(head(name=name, size=5, room=10))
+        left.close()
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -10,6 +10,7 @@ import pytest
 from appliance.kernel import zmtp
 from appliance.kernel.file_news import CELL_USERNAME, MAX_STATUS_BYTES, FileNews, Followed
 from appliance.kernel.jupyter_message import DELIMITER, Requests
+from appliance.kernel.session_files import MIME
 from appliance.signature import Signer
 
 KEY = b"key"
@@ -108,3 +109,13 @@ def test_however_the_bytes_are_cut_they_come_out_the_same(seed):
         out += follow.take(sent[at : at + size])
         at += size
     assert out == sent
+
+
+def test_a_kernel_stays_for_files_that_did_not_come_along():
+    shown = {MIME: {"files": [{"name": "a", "data": ""}, {"name": "b"}], "more": 0}}
+    (news, stay, _) = messages(followed(shown).take(idle()))
+    assert [json.loads(parts[3])["msg_type"] for parts in (news, stay)] == ["display_data", "kernel_timeout"]
+    assert stay[2] == Signer(KEY).sign(stay[3:])
+    assert json.loads(stay[4]) == json.loads(news[4])
+    shown = {MIME: {"files": [{"name": "a", "data": ""}], "more": 7}}
+    assert len(messages(followed(shown).take(idle()))) == 2

@@ -139,3 +139,19 @@ def test_named_files_are_sent_where_they_can_be_fetched(files, tmp_path):
     sent = {}
     files.send_linked({"text/image-filename": "p.png", "text/html": "cell://none"}, sent.__setitem__)
     assert sent == {"p.png": b"png"}
+
+
+def test_paths_that_are_longer_than_an_address_may_be_are_not_gone_into(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    files = SessionFiles(str(home))
+    directory = os.open(home, os.O_RDONLY)
+    for _ in range(600):
+        os.mkdir("d", dir_fd=directory)
+        os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=directory))
+        below = os.open("d", os.O_RDONLY, dir_fd=directory)
+        os.close(directory)
+        directory = below
+    os.close(directory)
+    names = [file.name for file in files.changed()]
+    assert (len(names), max(map(len, names))) == (512, 1023)

@@ -165,6 +165,12 @@ class FakePool:
             raise UnknownKernel
         return self.known[kernel_id]
 
+    async def locate(self, kernel_id):
+        self._check()
+        if kernel_id not in self.known:
+            raise UnknownKernel
+        return self.known[kernel_id]
+
     async def keep(self, kernel_id):
         self.known[kernel_id] = attrs.evolve(self.known[kernel_id], single=False)
 

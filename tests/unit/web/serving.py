@@ -39,12 +39,12 @@ class Transport(StringTransport):
 class Connection:
     """A connection of one client to routes."""
 
-    def __init__(self, routes, config=None, clock=None):
+    def __init__(self, routes, config=None, clock=None, **limits):
         config = config or Config()
         self.clock = clock or Clock()
         self.transport = Transport()
         self.router = Router(config, routes)
-        site = CellSite(self.router, config.web.max_body_bytes, self.clock)
+        site = CellSite(self.router, config.web.max_body_bytes, self.clock, **limits)
         self.channel = site.buildProtocol(None)
         self.channel.callLater = self.clock.callLater
         self.channel.makeConnection(self.transport)

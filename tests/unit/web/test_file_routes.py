@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import urllib.parse
+
 import pytest
 
 from appliance.config import Config
+from appliance.web.downloads import FileNotGiven
 from appliance.web.file_routes import ARRIVAL_SECONDS, FileRoutes
 from appliance.web.file_sending import CHUNK_BYTES, STALL_SECONDS
-from appliance.web.kept_files import KeptFiles
+from appliance.web.kept_files import FileGone, KeptFile, KeptFiles
 from appliance.web.uploads import Uploads
 from tests.unit.web.fakes import Client
 from tests.unit.web.running import run
@@ -26,9 +30,27 @@ def kept(tmp_path, world):
     return files
 
 
+class Homes:
+    """The homes of kernels that live."""
+
+    def __init__(self):
+        self.files = {}
+        self.error = FileGone
+
+    async def open(self, address, name):
+        if name not in self.files:
+            raise self.error
+        return KeptFile(io.BytesIO(self.files[name]), len(self.files[name]), 10**18)
+
+
 @pytest.fixture
-def routes(kept, world):
-    return FileRoutes(world.kernels, Uploads(Config(), world.clock), world.clock).routes()
+def homes():
+    return Homes()
+
+
+@pytest.fixture
+def routes(kept, world, homes):
+    return FileRoutes(world.kernels, Uploads(Config(), world.clock), homes, world.clock).routes()
 
 
 ADDRESS = f"/kernel/{ID}/files/d/a%20b.txt"
@@ -140,3 +162,37 @@ def test_a_file_is_waited_for_while_its_evaluation_runs(routes, kept, world):
     connection.send(request.replace(b"late", b"never"))
     world.clock.pump([0.05] * int(ARRIVAL_SECONDS / 0.05 + 2))
     assert b" 404 " in connection.received().partition(b"\r\n")[0]
+
+
+def test_what_is_not_kept_is_had_from_a_kernel_that_lives(routes, kept, world, homes):
+    kernel = run(world.kernels.lease("visitor", 60.0))
+    address = f"/kernel/{kernel.kernel_id}/files/a.txt"
+    assert ask(routes, "GET", address).status == 404
+    homes.files["a.txt"] = TEXT
+    answer = ask(routes, "GET", address, ("Range: bytes=2-3",))
+    assert (answer.status, answer.body, answer.headers["content-range"]) == (206, b"23", "bytes 2-3/10")
+    assert answer.headers["content-security-policy"].startswith("sandbox")
+    assert ask(routes, "GET", address).headers["last-modified"] == "Sun, 09 Sep 2001 01:46:40 GMT"
+    kept.keep(kernel.kernel_id, "a.txt", b"kept")
+    assert ask(routes, "GET", address).body == b"kept"
+    homes.error = FileNotGiven
+    answer = ask(routes, "GET", address.replace("a.txt", "b"))
+    assert (answer.status, "retry-after" in answer.headers) == (503, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("data:text/html,x", None),
+        ("data:image/svg+xml,x.png", "image/png"),
+        ("http://x/a.html", "text/html"),
+        ("d.png/a", None),
+    ],
+)
+def test_the_type_is_that_of_the_end_of_the_name(routes, kept, name, kind):
+    kept.keep(ID, name, b"x")
+    answer = ask(routes, "GET", f"/kernel/{ID}/files/{urllib.parse.quote(name)}")
+    if "//" in name:
+        assert answer.status == 404
+        return
+    assert answer.headers["content-type"] == (kind or "application/octet-stream")

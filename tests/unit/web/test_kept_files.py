@@ -6,6 +6,7 @@ import uuid
 import pytest
 
 from appliance.errors import NotFound
+from appliance.web import kept_files as module
 from appliance.web.kept_files import PAGE_BYTES, SWEEP_SECONDS, FileGone, KeptFiles
 
 SECONDS = 100.0
@@ -132,3 +133,36 @@ def test_a_directory_that_is_missing_is_told_and_survived(tmp_path, kernels):
     files.tick([kernels[0]])
     with pytest.raises(FileGone):
         files.open(kernels[0], "a")
+
+
+@pytest.mark.parametrize("how", ["drop", "replace", "make room", "time"])
+def test_who_reads_a_file_that_is_removed_holds_no_memory(kept, kernels, how, monkeypatch):
+    monkeypatch.setattr(module, "READ_AT_ONCE_BYTES", PAGE_BYTES)
+    kept.one.keep(kernels[0], "a", bytes(2 * PAGE_BYTES))
+    kept.one.renew(kernels[0])
+    file = kept.one.open(kernels[0], "a").file
+    match how:
+        case "drop":
+            kept.two.drop(kernels[0], "a")
+        case "replace":
+            kept.one.keep(kernels[0], "a", b"new")
+        case "make room":
+            kept.one.keep(kernels[0], "b", bytes(2 * PAGE_BYTES))
+        case "time":
+            kept.time += SECONDS + SWEEP_SECONDS
+            kept.two.tick([])
+    assert os.fstat(file.fileno()).st_blocks == 0
+    assert file.read() == b""
+    file.close()
+    assert kept.has(kernels[0], "a") == (how == "replace")
+
+
+def test_what_is_dropped_counts_no_more(kept, kernels):
+    for _ in range(10):
+        kept.one.keep(kernels[0], "a", bytes(3 * PAGE_BYTES))
+        kept.one.drop(kernels[0], "a")
+    kept.one.keep(kernels[0], "b", bytes(3 * PAGE_BYTES))
+    kept.one.drop(kernels[0], "none")
+    kept.one.drop(kernels[1], "none")
+    assert kept.has(kernels[0], "b")
+    assert kept.one._total == 3 * PAGE_BYTES

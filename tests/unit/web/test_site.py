@@ -12,7 +12,7 @@ from appliance.config import Config, Web
 from appliance.errors import InvalidZip, PoolExhausted
 from appliance.web.http import Response, json_response
 from appliance.web.site import MAX_DRAINED_BYTES, Route
-from tests.unit.web.serving import Connection, ask
+from tests.unit.web.serving import Answer, Connection, ask
 
 FORM = ("Content-Type: application/x-www-form-urlencoded",)
 SMALL = Config(web=Web(max_body_bytes=100))
@@ -281,3 +281,28 @@ def test_finishing_can_be_given_up():
     assert len(failures) == 1
     connection.router._under_way = 0
     connection.router._tell_idle()
+
+
+def test_a_body_that_drips_is_given_up():
+    connection = Connection(ROUTES, body_seconds=60)
+    connection.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n\r\n")
+    for _ in range(12):
+        connection.send(b"x")
+        assert connection.received() == b""
+        connection.clock.advance(5)
+    connection.clock.advance(1)
+    connection.send(b"x")
+    answer = Answer(connection.received())
+    assert (answer.status, json.loads(answer.body)["error"]) == (408, "request_timeout")
+    assert connection.transport.disconnecting
+    connection.send(b"x" * 9_987)
+    assert connection.received() == b""
+
+
+def test_a_body_that_comes_in_time_is_taken_after_that():
+    connection = Connection(ROUTES, body_seconds=60)
+    connection.send(b"POST /soon HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nx")
+    connection.clock.advance(29)
+    connection.send(b"x")
+    connection.clock.advance(3600)
+    assert b" 408 " not in connection.received()

@@ -18,6 +18,7 @@ from appliance.web.uploads import (
     Uploads,
     size_text,
     too_large,
+    too_slow,
 )
 from tests.unit.web.running import run
 
@@ -72,12 +73,27 @@ def test_a_body_beyond_the_limit_is_dropped_and_not_counted():
     assert isinstance(large.refusal, FileTooLarge)
     assert "100 bytes" in large.refusal.message
     assert large.getvalue() == b""
-    assert not large.endless
+    assert not large.given_up
     other = body(budget, 150)
     other.write(bytes(150))
     assert other.refusal is None
     large.write(bytes(MAX_DRAINED_BYTES))
-    assert large.endless
+    assert large.given_up
+
+
+def test_a_file_that_comes_too_slowly_is_dropped_and_not_counted():
+    budget = FileBudget(300, 150)
+    slow = FileBody(150, too_large(150), budget, "192.0.2.1", seconds=900.0, late=too_slow(900.0))
+    slow.write(bytes(90))
+    slow.came(899.0)
+    assert (slow.refusal, len(slow.getvalue())) == (None, 90)
+    slow.came(901.0)
+    assert slow.given_up
+    assert (slow.refusal.http_status, slow.refusal.code) == (408, "file_too_slow")
+    assert "within 900 seconds" in slow.refusal.message
+    assert "compressing" in slow.refusal.message
+    assert slow.getvalue() == b""
+    assert budget._held == {}
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/../b", "/a", "x" * 256, "a\u202eb"])
