@@ -368,7 +368,7 @@ class CellKernel(IPythonKernel):
         if sent:
             self.shell.payload_manager.write_payload({"new_files": sent}, single=False)
         if left:
-            print(f"[Too large or too many to be fetched: {', '.join(left[:MAX_TOLD])}]", file=self.stderr)
+            print(f"[Too large or too many to be kept: {', '.join(left[:MAX_TOLD])}]", file=self.stderr)
         return sent
 
     def file_brought(self, name: str) -> None:

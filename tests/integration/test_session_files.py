@@ -84,7 +84,7 @@ def test_large_files_arrive_whole_and_too_large_ones_are_told(appliance):
             "open('large', 'wb').write(bytes(range(256)) * 30_000)\nopen('huge', 'wb').write(bytes(9_000_000))"
         )
         assert new_files(answer) == ["large"]
-        assert answer.stderr == "[Too large or too many to be fetched: huge]\n"
+        assert answer.stderr == "[Too large or too many to be kept: huge]\n"
     status, headers, body = fetch(appliance, client.kernel_id, "large")
     assert (status, headers["content-length"]) == (200, "7680000")
     assert body == bytes(range(256)) * 30_000
