@@ -19,7 +19,7 @@ MAX_SVG_BYTES = 300_000
 SET_UP = (
     'PS1(""); PS2(""); PS4(""); more off; page_screen_output(false); page_output_immediately(true);'
     " crash_dumps_octave_core(false);"
-    ' warning("off", "Octave:gnuplot-graphics"); graphics_toolkit("gnuplot"); set(0, "defaultfigurevisible", "off");'
+    ' warning("off", "Octave:gnuplot-graphics"); warning("off", "Octave:shadowed-function"); graphics_toolkit("gnuplot"); set(0, "defaultfigurevisible", "off");'
     f' addpath("{FUNCTIONS}");'
 )
 
