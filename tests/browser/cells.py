@@ -3,7 +3,7 @@
 import io
 import urllib.parse
 
-from playwright.sync_api import Frame, FrameLocator, Locator, Page, expect
+from playwright.sync_api import FloatRect, Frame, FrameLocator, Locator, Page, expect
 
 #: Elements pierce shadow roots in Playwright's selectors, so these fit `<code-cell>` and `makeSagecell` alike.
 ENDED = ".ca-input[data-phase=idle] .ca-status:not(:empty)"
@@ -52,11 +52,11 @@ class CellOnPage:
         return float(self.root.locator(FRAMES).last.evaluate("frame => frame.getBoundingClientRect().height"))
 
     @property
-    def frame_box(self) -> dict[str, float]:
+    def frame_box(self) -> FloatRect:
         """Place of the output in the window, in CSS pixels."""
         box = self.root.locator(FRAMES).last.bounding_box()
         assert box is not None
-        return dict(box)
+        return box
 
     @property
     def code(self) -> str:

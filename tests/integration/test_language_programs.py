@@ -57,7 +57,12 @@ def test_nobody_answers(shell: Program, shown: list[str]) -> None:
 
 def test_an_interrupt_takes_a_question_back(shell: Program, shown: list[str]) -> None:
     interrupt_soon()
-    assert shell.run(f"trap : INT; {ASK}", lambda stream, text: shown.append(text), lambda _: signal.pause() or "late")
+
+    def wait(question: str) -> str:
+        signal.pause()
+        return "late"
+
+    assert shell.run(f"trap : INT; {ASK}", lambda stream, text: shown.append(text), wait)
     assert "late" not in "".join(shown)
     assert not shell.run(ASK, lambda stream, text: shown.append(text), lambda _: "now")
     assert "".join(shown).endswith("<+now>\n")
@@ -69,7 +74,9 @@ def test_an_interrupt_ends_what_runs(shell: Program, shown: list[str]) -> None:
     assert shell.ask("echo 6") == "6\n"
 
 
-@pytest.mark.parametrize("statement", ["read -r x", "trap : INT; read -r x; read -r y", "trap : INT; while read -r x; do :; done"])
+@pytest.mark.parametrize(
+    "statement", ["read -r x", "trap : INT; read -r x; read -r y", "trap : INT; while read -r x; do :; done"]
+)
 def test_what_reads_the_statements_is_told(shell: Program, statement: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "MARK_AGAIN_SECONDS", 0.2)
     with pytest.raises(NothingToRead):

@@ -51,7 +51,8 @@ class Maxima(Language):
     argv = (shutil.which("maxima-sage") or "maxima", "--very-quiet", "--no-verify-html-index")
     # Before an error in functions come the calls, the innermost first.
     error = re.compile(
-        r"^((stdin:\d+:\d+: )?incorrect syntax:|#0: .*\(\S+ line \d+\)$| -- an error\.|Maxima encountered a Lisp error)",
+        r"^((stdin:\d+:\d+: )?incorrect syntax:|#0: .*\(\S+ line \d+\)$"
+        r"| -- an error\.|Maxima encountered a Lisp error)",
         re.MULTILINE,
     )
     error_stream = "stdout"

@@ -56,7 +56,8 @@
   (finish-output)
   (with-open-file (answers (maxima-getenv "CELL_ANSWERS"))
     ;; ECL opens files so that they do not wait, and says that nothing is there yet
-    (let ((answer (loop (handler-case (return (read-line answers)) (file-error () (sleep 0.02)) (stream-error () (sleep 0.02))))))
+    (let ((answer (loop (handler-case (return (read-line answers))
+                          ((or file-error stream-error) () (sleep 0.02))))))
       (and (eql (mismatch "+" answer) 1) (subseq answer 1)))))
 
 (defun cell-read (answer)

@@ -129,7 +129,7 @@ def test_maxima_tells_the_calls_and_not_the_lines_that_nobody_can_count():
             assert statement == "errormsg()$"
             return "division by 0\n"
 
-    said = "#0: g(x=0) (stdin line 2)\n#1: h(x=0) (file.mac line 3)\n -- an error. To debug this try: debugmode(true);\n"
+    said = "#0: g(x=0) (stdin line 2)\n#1: h(x=0) (file.mac line 3)\n -- an error. To debug this try: ...\n"
     assert maxima.Maxima().error.match(said)
     assert maxima.Maxima().explain(Asked(), said) == "division by 0\n#0: g(x=0)\n#1: h(x=0) (file.mac line 3)\n"
 
