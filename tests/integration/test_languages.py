@@ -301,6 +301,22 @@ def test_what_reads_the_standard_input_is_told_so(client: SageClient, name: str,
 
 
 @each
+def test_a_long_silence_is_no_wait_for_input(client: SageClient, name: str) -> None:
+    code = {
+        "gap": 't := Runtime();;\nwhile Runtime() < t + 1500 do od;\nPrint("on\\n");',
+        "gp": 't = getwalltime();\nwhile(getwalltime() < t + 1500,);\nprint("on")',
+        "julia": 'sleep(1.5)\nprintln("on")',
+        "macaulay2": 't = currentTime();\nwhile currentTime() < t + 2 do 1;\nprint "on"',
+        "maxima": 't: absolute_real_time()$\nwhile absolute_real_time() < t + 2 do 1$\nprint("on")$',
+        "octave": 'pause(1.5)\ndisp("on")',
+        "singular": 'int silent = system("sh", "sleep 1.5");\nprintf("on");',
+    }[name]
+    answer = client.run(code)
+    assert (answer.reply["status"], answer.stdout.rstrip(), answer.stderr) == ("ok", "on", "")
+    assert client.run(LANGUAGES[name].hello).stdout.rstrip() == "hello, world"
+
+
+@each
 def test_much_output_comes_whole(client: SageClient, name: str) -> None:
     code = {
         "gap": 'for i in [1..3000] do Print(i, "\\n"); od;',
