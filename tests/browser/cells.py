@@ -1,8 +1,9 @@
 """A cell as a visitor sees it: by labels, names and text."""
 
+import io
 import urllib.parse
 
-from playwright.sync_api import Frame, FrameLocator, Locator, Page, expect
+from playwright.sync_api import FloatRect, Frame, FrameLocator, Locator, Page, expect
 
 #: Elements pierce shadow roots in Playwright's selectors, so these fit `<code-cell>` and `makeSagecell` alike.
 ENDED = ".ca-input[data-phase=idle] .ca-status:not(:empty)"
@@ -51,6 +52,13 @@ class CellOnPage:
         return float(self.root.locator(FRAMES).last.evaluate("frame => frame.getBoundingClientRect().height"))
 
     @property
+    def frame_box(self) -> FloatRect:
+        """Place of the output in the window, in CSS pixels."""
+        box = self.root.locator(FRAMES).last.bounding_box()
+        assert box is not None
+        return box
+
+    @property
     def code(self) -> str:
         return "\n".join(self.content.locator(".cm-line").all_inner_texts()).replace("\n\n", "\n")
 
@@ -82,6 +90,17 @@ class CellOnPage:
 
 #: Milliseconds in which a browser draws a frame that has come into its window.
 DRAWN_MILLISECONDS = 400
+
+
+def colours(element):
+    """Return the colours that an element is drawn with."""
+    element.scroll_into_view_if_needed()
+    element.page.wait_for_timeout(DRAWN_MILLISECONDS)
+    # Only who looks at pixels waits for this module.
+    from matplotlib.image import imread
+
+    pixels = imread(io.BytesIO(element.screenshot()), format="png")
+    return {tuple(pixel) for row in pixels for pixel in row.tolist()}
 
 
 def take_picture(element, file):

@@ -234,6 +234,88 @@ def test_an_interrupt_ends_what_runs_and_keeps_the_rest(client: SageClient, name
     assert client.run(LANGUAGES[name].hello).stdout.rstrip() == "hello, world"
 
 
+#: A question of a program, the answer to it, and what is printed in the end.
+QUESTIONS = {
+    "gp": ("x = input();\nprint(x + 1)", "?", "6 * 7", "43\n"),
+    "maxima": ('said: read("n?")$\nprint(said + 1)$', "n?", "6 * 7", "43 \n"),
+    "octave": ('x = input("n? ");\ndisp(x + 1)', "n? ", "6 * 7", "43\n"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "question", "answer", "printed"),
+    [
+        *((name, *question) for name, question in QUESTIONS.items()),
+        ("octave", 's = input("who? ", "s")', "who? ", "Ädä", "s = Ädä\n"),
+        ("maxima", "kill(n)$ integrate(x^n, x);", "Is n equal to -1?", "no;", "x^(n+1)/(n+1)\n"),
+    ],
+)
+def test_a_program_may_ask(client: SageClient, code: str, question: str, answer: str, printed: str) -> None:
+    msg_id = client.send("execute_request", {"code": code, "silent": False, "allow_stdin": True})
+    while (message := client.receive())["msg_type"] != "input_request":
+        assert message["msg_type"] not in ("execute_reply", "error"), message
+    assert question in message["content"]["prompt"]
+    client.send("input_reply", {"value": answer}, "stdin")
+    told = client.finish(msg_id)
+    assert (told.reply["status"], told.stderr) == ("ok", "")
+    assert told.stdout == printed
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_question_that_nobody_answers_is_an_error(client: SageClient, name: str) -> None:
+    answer = client.run(QUESTIONS[name][0])
+    assert answer.reply["status"] == "error"
+    assert "nobody is there to answer" in "\n".join(answer.reply["traceback"])
+    assert answer.stdout + answer.stderr == ""
+    assert client.run(LANGUAGES[name].hello).stdout.rstrip() == "hello, world"
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_an_interrupt_takes_a_question_back(client: SageClient, name: str) -> None:
+    code, _, answer, printed = QUESTIONS[name]
+    for wanted in ("KeyboardInterrupt", None):
+        msg_id = client.send("execute_request", {"code": code, "silent": False, "allow_stdin": True})
+        while client.receive()["msg_type"] != "input_request":
+            pass
+        if wanted:
+            client.send("interrupt_request", {}, "control")
+        else:
+            client.send("input_reply", {"value": answer}, "stdin")
+        told = client.finish(msg_id)
+        assert told.reply.get("ename") == wanted
+        assert told.stdout.strip() == ("" if wanted else printed.strip())
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("gap", "ReadLine(InputTextUser());"),
+        ("macaulay2", 'read "n? "'),
+        ("singular", 'string s = read("");'),
+    ],
+)
+def test_what_reads_the_standard_input_is_told_so(client: SageClient, name: str, code: str) -> None:
+    answer = client.run(code)
+    assert answer.reply["ename"] == "EOFError"
+    assert client.run(LANGUAGES[name].hello).stdout.rstrip() == "hello, world"
+
+
+@each
+def test_a_long_silence_is_no_wait_for_input(client: SageClient, name: str) -> None:
+    code = {
+        "gap": 't := Runtime();;\nwhile Runtime() < t + 1500 do od;\nPrint("on\\n");',
+        "gp": 't = getwalltime();\nwhile(getwalltime() < t + 1500,);\nprint("on")',
+        "julia": 'sleep(1.5)\nprintln("on")',
+        "macaulay2": 't = currentTime();\nwhile currentTime() < t + 2 do 1;\nprint "on"',
+        "maxima": 't: absolute_real_time()$\nwhile absolute_real_time() < t + 2 do 1$\nprint("on")$',
+        "octave": 'pause(1.5)\ndisp("on")',
+        "singular": 'int silent = system("sh", "sleep 1.5");\nprintf("on");',
+    }[name]
+    answer = client.run(code)
+    assert (answer.reply["status"], answer.stdout.rstrip(), answer.stderr) == ("ok", "on", "")
+    assert client.run(LANGUAGES[name].hello).stdout.rstrip() == "hello, world"
+
+
 @each
 def test_much_output_comes_whole(client: SageClient, name: str) -> None:
     code = {
@@ -378,6 +460,24 @@ def test_maxima_prints_by_a_format_without_telling_what_it_loads(client: SageCli
     assert client.run('printf(true, "~d of ~a~%", 3, "x")$').stdout == "3 of x\n"
 
 
+@only("maxima")
+def test_maxima_shows_plots_and_not_the_names_of_their_files(client: SageClient, name: str) -> None:
+    answer = client.run('p: plot2d(x, [x, 0, 1]);\nplot3d(x*y, [x, 0, 1], [y, 0, 1]);\n["a", "b"];\nlength(p);')
+    assert (answer.stdout, len(answer.contents("display_data"))) == ('["a","b"]\n2\n', 2)
+    answer = client.run('plot2d(x, [x, 0, 1], [png_file, "/tmp/mine.png"]);')
+    assert (answer.reply["status"], answer.stdout, answer.contents("display_data")) == ("ok", "", [])
+
+
+@only("maxima")
+def test_maxima_has_no_debugger_and_needs_no_compiler(client: SageClient, name: str) -> None:
+    for code, said in (("debugmode(true);", "no debugger"), ("to_lisp();", ":lisp")):
+        assert said in client.run(code).reply["evalue"]
+    assert client.run("reset()$ 1/a;").stdout == "1/a\n"
+    answer = client.run("f(x) := 1/x$ f(0);")
+    assert answer.stdout == ""
+    assert answer.reply["traceback"] == ["expt: undefined: 0 to a negative exponent.", "#0: f(x=0)"]
+
+
 @pytest.mark.parametrize(
     ("name", "code", "kinds"),
     [
@@ -385,7 +485,10 @@ def test_maxima_prints_by_a_format_without_telling_what_it_loads(client: SageCli
         ("octave", "surf(peaks(60))", ["image/png"]),
         ("gp", "ploth(x = 0, 6, sin(x));\nplothraw([1, 2], [3, 4])", ["image/svg+xml", "image/svg+xml"]),
         ("macaulay2", 'needsPackage "VectorGraphics";\nCircle{[0, 0], 50}', ["image/svg+xml"]),
-        ("maxima", "plot2d(sin(x), [x, -5, 5])$", ["image/png"]),
+        ("maxima", "plot2d(sin(x), [x, -5, 5]);", ["image/png"]),
+        ("maxima", "for k: 1 thru 3 do plot2d(sin(k*x), [x, 0, 1])$", ["image/png"] * 3),
+        ("maxima", "draw2d(explicit(x^2, x, -1, 1))$", ["image/png"]),
+        ("maxima", "load(draw)$ draw3d(terminal = screen, explicit(x*y, x, -1, 1, y, -1, 1))$", ["image/png"]),
     ],
 )
 def test_figures_are_shown(client: SageClient, name: str, code: str, kinds: list[str]) -> None:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from appliance.kernel.languages.kernel import Language, pictures_in, run
-from appliance.kernel.languages.syntax import Syntax
+from appliance.kernel.languages.syntax import Syntax, Unfinished
 
 if TYPE_CHECKING:
     from appliance.kernel.languages.program import Program
@@ -19,9 +19,20 @@ DRAWS = {"ploth": "plothexport", "plothraw": "plothrawexport", "plotdraw": "plot
 
 _DRAWS = re.compile(rf"(?<![\w.])({'|'.join(DRAWS)})\s*\(")
 
-#: Keeps a drawing as a file, which the kernel shows; ploth's value, the ranges, is not known then.
-SET_UP = """cell_figures = 0;
+#: Asks by the standard input, where statements come from.
+_ASKS = re.compile(r"(?<![\w.])input(?=\s*\()")
+
+#: Gives PARI's stack room, by far not all that a kernel has. Keeps a drawing as a file, which the kernel shows; ploth's
+#: value, the ranges, is not known then. Asks for a value.
+SET_UP = """default(parisizemax, "400M");
+cell_figures = 0;
 cell_figure(svg) = {write(Str("%s/figure-", 100000 + cell_figures++, ".svg"), svg);}
+cell_input() = {
+  print1(getenv("CELL_ASKS"), "?", getenv("CELL_ASKED"));
+  my(answer = Vec(externstr(Str("head -n 1 ", getenv("CELL_ANSWERS")))[1]));
+  if(answer[1] != "+", error("input: nobody is there to answer"));
+  if(#answer > 1, eval(strjoin(answer[2..-1])));
+}
 """
 
 
@@ -41,7 +52,17 @@ class GP(Language):
 
     def statements(self, code: str) -> list[str]:
         """Return the lines, those joined that are one."""
-        return [with_figures(statement) for statement in SYNTAX.statements(code)]
+        found: list[str] = []
+        unfinished = ""
+        for part in SYNTAX.statements(code):
+            unfinished += part
+            # A definition may begin in the line after its name.
+            if not SYNTAX.without_comments(unfinished).rstrip().endswith("="):
+                found.append(with_questions(with_figures(unfinished)))
+                unfinished = ""
+        if unfinished:
+            raise Unfinished("something is missing after =")
+        return found
 
     def prepare(self, program: Program, directory: str) -> str:
         """Return the version."""
@@ -72,6 +93,13 @@ def with_figures(statement: str) -> str:
             changes += [(call.start(), call.end(), f'cell_figure({DRAWS[call[1]]}("svg",'), (end, end, ")")]
     for begin, end, text in sorted(changes, reverse=True):
         statement = statement[:begin] + text + statement[end:]
+    return statement
+
+
+def with_questions(statement: str) -> str:
+    """Return ``statement`` with ``input()`` replaced by what asks whoever runs the cell."""
+    for call in reversed(list(_ASKS.finditer(SYNTAX.blanked(statement)))):
+        statement = f"{statement[: call.start()]}cell_input{statement[call.end() :]}"
     return statement
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.kernelbase import Kernel
 
-from appliance.kernel.languages.program import STDERR, Program, ProgramEnded
+from appliance.kernel.languages.program import STDERR, NothingToRead, Program, ProgramEnded
 from appliance.kernel.languages.syntax import Unfinished
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ class LanguageKernel(Kernel):
         """Run a cell up to its first error."""
         language = self.LANGUAGE
         begun = language.blank_lines_first
+        # as only ipykernel's kernel of Python does by itself
+        self._allow_stdin = allow_stdin
 
         def show(stream: str, text: str) -> None:
             nonlocal begun
@@ -130,7 +132,7 @@ class LanguageKernel(Kernel):
         try:
             for statement in self._sent(code):
                 errors = Errors(language, show)
-                interrupted = self._program.run(statement, errors.take)
+                interrupted = self._program.run(statement, errors.take, self.raw_input if allow_stdin else None)
                 said = errors.end()
                 if interrupted:
                     return self._failure("KeyboardInterrupt", "the cell was interrupted", "", silent)
@@ -142,6 +144,8 @@ class LanguageKernel(Kernel):
                         self.send_response(self.iopub_socket, "display_data", {"data": picture, "metadata": {}})
         except Unfinished as exc:
             return self._failure("SyntaxError", f"the cell is not finished: {exc}", "", silent)
+        except NothingToRead:
+            return self._failure("EOFError", f"{language.title} waited for input, which does not come here", "", silent)
         except ProgramEnded as exc:
             self._program.close()
             self._start()

@@ -5,6 +5,7 @@ Debian's other package, maxima, is built with GCL, which insists on personality(
 
 from __future__ import annotations
 
+import pathlib
 import re
 import shutil
 from typing import TYPE_CHECKING
@@ -18,10 +19,16 @@ if TYPE_CHECKING:
 
 SYNTAX = Syntax(ends=";$", block_comment=("/*", "*/"), brackets="()[]{}", nested=True)
 
+SET_UP_FILE = pathlib.Path(__file__).with_name("setup.lisp")
+
+#: Packages that are found before Maxima's own of the same name.
+FUNCTIONS = pathlib.Path(__file__).with_name("maxima_functions")
+
 #: Results on one line, as they are typed. Messages of errors are asked for (`Maxima.explain`): they come in front of
-#: what shows that it is one. Nobody is there to answer a question.
+#: what shows that it is one.
 SET_UP = f"""display2d:false$ linel:{COLUMNS}$ errormsg:false$
-:lisp-quiet (defun retrieve (text flag) (declare (ignore flag)) (merror "Maxima asks: ~M Tell it by assume(...)" text))
+push("{FUNCTIONS}/###.lisp", file_search_lisp)$
+:lisp-quiet (load "{SET_UP_FILE}" :verbose nil)
 """
 
 #: What ``printf`` and other functions of strings load (Debian's maxima-sage-share) tells what it loads: not heard here.
@@ -29,7 +36,8 @@ STRINGS = "errcatch(load(stringproc))$"
 
 #: A plot is drawn into a file before the statement ends.
 PLOTS = """maxima_tempdir:"{directory}"$ set_plot_option([plot_format, gnuplot])$
-set_plot_option([gnuplot_term, "pngcairo size 840,630"])$ set_plot_option([gnuplot_out_file, "{directory}/plot.png"])$
+set_plot_option([gnuplot_term, "pngcairo size 640,480"])$
+:lisp-quiet (cell-keep "{directory}")
 """
 
 
@@ -41,8 +49,11 @@ class Maxima(Language):
     file_extension = ".mac"
     mimetype = "text/x-maxima"
     argv = (shutil.which("maxima-sage") or "maxima", "--very-quiet", "--no-verify-html-index")
+    # Before an error in functions come the calls, the innermost first.
     error = re.compile(
-        r"^((stdin:\d+:\d+: )?incorrect syntax:| -- an error\.|Maxima encountered a Lisp error)", re.MULTILINE
+        r"^((stdin:\d+:\d+: )?incorrect syntax:|#0: .*\(\S+ line \d+\)$"
+        r"| -- an error\.|Maxima encountered a Lisp error)",
+        re.MULTILINE,
     )
     error_stream = "stdout"
     word = re.compile(r"[A-Za-z_%][\w%]*$")
@@ -69,7 +80,10 @@ class Maxima(Language):
 
     def explain(self, program: Program, said: str) -> str:
         """Return the message of the error."""
-        return program.ask("errormsg()$") if said.startswith(" -- an error") else said
+        calls, told, _ = said.partition(" -- an error.")
+        if not told:
+            return said
+        return program.ask("errormsg()$") + re.sub(r" \(stdin line \d+\)$", "", calls, flags=re.MULTILINE)
 
     def completions(self, program: Program, word: str) -> list[str]:
         """Return what Maxima knows, and what the visitor defined."""

@@ -19,7 +19,8 @@ MAX_SVG_BYTES = 300_000
 SET_UP = (
     'PS1(""); PS2(""); PS4(""); more off; page_screen_output(false); page_output_immediately(true);'
     " crash_dumps_octave_core(false);"
-    ' warning("off", "Octave:gnuplot-graphics"); graphics_toolkit("gnuplot"); set(0, "defaultfigurevisible", "off");'
+    ' warning("off", "Octave:gnuplot-graphics"); warning("off", "Octave:shadowed-function");'
+    ' graphics_toolkit("gnuplot"); set(0, "defaultfigurevisible", "off");'
     f' addpath("{FUNCTIONS}");'
 )
 
@@ -48,7 +49,7 @@ class Octave(Language):
         return [f'eval(fileread("{CODE_FILE}"));'] if code.strip() else []
 
     def prepare(self, program: Program, directory: str) -> str:
-        """Return the version, with all of it in memory that the first figure needs."""
+        """Return the version."""
         return program.ask("disp(version())")
 
     def completions(self, program: Program, word: str) -> list[str]:

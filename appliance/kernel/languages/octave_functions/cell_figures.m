@@ -4,11 +4,11 @@ function cell_figures (directory, most)
     if (! isempty (get (figure, "children")))
       base = sprintf ("%s/figure-%05d", directory, figure);
       set (0, "currentfigure", figure);
-      drawnow ("svg size 700,525 dynamic", [base ".svg"]);
+      drawnow ("svg size 560,420", [base ".svg"]);
       written = stat ([base ".svg"]);
       if (isempty (written) || written.size > most)
         unlink ([base ".svg"]);
-        drawnow ("pngcairo size 840,630", [base ".png"]);
+        drawnow ("pngcairo size 560,420", [base ".png"]);
       endif
     endif
     close (figure);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.kernel.languages import gap, gp, julia, kernel, macaulay2, maxima, octave, singular
+from appliance.kernel.languages.syntax import Unfinished
 
 
 @pytest.fixture
@@ -113,6 +114,31 @@ def test_drawings_of_macaulay2_are_as_wide_as_they_are_high():
 )
 def test_gp_keeps_what_would_open_a_window(code, expected):
     assert gp.with_figures(code) == (expected or code)
+
+
+def test_definitions_of_gp_may_begin_in_the_next_line():
+    assert gp.GP().statements("f(x)=\n  x^2\nf(2)") == ["f(x)=\n  x^2\n", "f(2)"]
+    assert gp.GP().statements('x == y\nprint("=")\n') == ["x == y\n", 'print("=")\n']
+    with pytest.raises(Unfinished, match="after ="):
+        gp.GP().statements("f(x)= \\\\ nothing")
+
+
+def test_maxima_tells_the_calls_and_not_the_lines_that_nobody_can_count():
+    class Asked:
+        def ask(self, statement):
+            assert statement == "errormsg()$"
+            return "division by 0\n"
+
+    said = "#0: g(x=0) (stdin line 2)\n#1: h(x=0) (file.mac line 3)\n -- an error. To debug this try: ...\n"
+    assert maxima.Maxima().error.match(said)
+    assert maxima.Maxima().explain(Asked(), said) == "division by 0\n#0: g(x=0)\n#1: h(x=0) (file.mac line 3)\n"
+
+
+def test_gp_asks_whoever_runs_the_cell():
+    assert gp.with_questions('x = input() + input ( ); print("input()") \\\\ input()') == (
+        'x = cell_input() + cell_input ( ); print("input()") \\\\ input()'
+    )
+    assert gp.with_questions("myinput(1) + input") == "myinput(1) + input"
 
 
 def test_pictures_are_taken_once(tmp_path):

@@ -35,3 +35,13 @@ def test_half_a_mark_at_the_end_of_a_program_is_text():
     stream.add(b"cell_0")
     assert stream.shown(WORD) == ""
     assert stream.rest(WORD, "\n") == "cell_0"
+
+
+def test_a_question_is_taken_once_and_whole():
+    stream = _Stream("stdout")
+    stream.add(b"a\ncell_00ff_asks_n? ")
+    assert stream.shown(WORD) == "a\n"
+    assert stream.take_question("cell_00ff_asks_", "_cell_00ff_asked\n") is None
+    stream.add(b"x_cell_00ff_asked\nb\n")
+    assert stream.take_question("cell_00ff_asks_", "_cell_00ff_asked\n") == "n? x"
+    assert stream.shown(WORD) == "b\n"
