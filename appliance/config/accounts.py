@@ -12,19 +12,16 @@ def uid_of(user: str) -> int:
 
     Raises `ConfigError` when there is no such account.
     """
-    if user.isdecimal():
-        return int(user)
-    try:
-        return pwd.getpwnam(user).pw_uid
-    except KeyError as exc:
-        raise ConfigError(f"users: there is no account named {user!r} on this host") from exc
+    return int(user) if user.isdecimal() else _account(user).pw_uid
 
 
 def gid_of(user: str) -> int:
-    """Return the primary gid of an account given by name; of a number, the same number."""
-    if user.isdecimal():
-        return int(user)
+    """Return the primary gid of an account given by name; of a number, the same number. Raises as `uid_of`."""
+    return int(user) if user.isdecimal() else _account(user).pw_gid
+
+
+def _account(name: str) -> pwd.struct_passwd:
     try:
-        return pwd.getpwnam(user).pw_gid
+        return pwd.getpwnam(name)
     except KeyError as exc:
-        raise ConfigError(f"users: there is no account named {user!r} on this host") from exc
+        raise ConfigError(f"users: there is no account named {name!r} on this host") from exc
