@@ -37,7 +37,7 @@ def test_an_upgrade(guest: Guest) -> None:
     guest.wait(READY, seconds=180)
     versions = guest.must("dpkg-query -W -f '${Version} ${db:Status-Status}\\n' cell-appliance cell-appliance-selinux")
     assert versions.split("\n") == [f"{NEWER} installed"] * 2
-    assert guest.must("semodule -l --full | grep cell_appliance").split() == ["200", "cell_appliance", "pp"]
+    assert guest.must("semodule -lfull | grep cell_appliance").split() == ["200", "cell_appliance", "pp"]
     assert guest.must(f"restorecon -nRv {TREES}") == "", "what dpkg has written lacks its label"
     _, _, text = ask(guest, "GET", f"/permalink?q={link}")
     assert json.loads(text)[0] == "print(2)"
