@@ -299,7 +299,9 @@ class ProxyConnection(Protocol):
         if not self._over and not self._server_done:
             self._server_done = True
             self.transport.unregisterProducer()
-            if self._request is not None and not self._request.tunnel:
+            if self._is_plain and not self._received:
+                self._without_answer()
+            elif self._is_plain:
                 self._end("complete")
                 self._close(self._policy.limits.idle_seconds)
             else:
@@ -308,9 +310,23 @@ class ProxyConnection(Protocol):
 
     def server_lost(self) -> None:
         """End the connection after what was received has been written."""
-        if not self._over:
+        if self._over:
+            return
+        if self._is_plain and not self._received:
+            self._without_answer()
+        else:
             self._end("closed by the server")
             self._close(self._policy.limits.idle_seconds)
+
+    @property
+    def _is_plain(self) -> bool:
+        return self._request is not None and not self._request.tunnel
+
+    def _without_answer(self) -> None:
+        """Say that the server closed the connection on which it was to answer: to the cell it would look like ours."""
+        self._end("closed by the server without an answer")
+        host, port = ("-", 0) if self._request is None else (self._request.host, self._request.port)
+        self._refuse(decisions.Refused(502, f"{host}:{port} closed the connection without an answer", host, port))
 
     def _end_if_done(self) -> None:
         if self._client_done and self._server_done:

@@ -390,7 +390,7 @@ except Exception as error:
 INSTALL = """
 import subprocess, sys
 done = subprocess.run([sys.executable, "-m", "pip", "install", "--index-url", "{index}", "--trusted-host",
-    "packages.test", "--retries", "0", "tinycell"], capture_output=True, text=True)
+    "packages.test", "--retries", "2", "tinycell"], capture_output=True, text=True)
 print(done.returncode)
 print(done.stdout[-500:], done.stderr[-1500:])
 """

@@ -254,6 +254,29 @@ def test_each_side_may_finish_before_the_other() -> None:
     assert world.client.disconnecting
 
 
+@pytest.mark.parametrize("how", ["readConnectionLost", "connectionLost"])
+def test_a_server_that_closes_without_an_answer_is_named(how: str, events: list[dict[str, Any]]) -> None:
+    world = World()
+    world.connection.dataReceived(b"GET http://pypi.org/x HTTP/1.1\r\nHost: pypi.org\r\n\r\n")
+    protocol, server = world.connect()
+    getattr(protocol, how)()
+    assert world.status == b"502"
+    assert b"pypi.org:80 closed the connection without an answer" in world.client.value()
+    assert world.client.half_closed
+    assert server.aborted
+    assert [event["verdict"] for event in events] == ["allowed", "ended", "refused"]
+
+
+def test_a_tunnel_that_the_server_closes_says_nothing_more() -> None:
+    world = World()
+    world.connection.dataReceived(CONNECT)
+    protocol, _ = world.connect()
+    said = world.client.value()
+    protocol.connectionLost()
+    assert world.client.value() == said
+    assert world.client.disconnecting
+
+
 def test_nothing_is_left_when_the_kernel_goes_while_its_request_waits() -> None:
     for addresses in (Deferred(), ("1.1.1.1",)):
         world = World(addresses)
