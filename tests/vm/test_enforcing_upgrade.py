@@ -38,7 +38,7 @@ def test_an_upgrade(guest: Guest) -> None:
     versions = guest.must("dpkg-query -W -f '${Version} ${db:Status-Status}\\n' cell-appliance cell-appliance-selinux")
     assert versions.split("\n") == [f"{NEWER} installed"] * 2
     assert guest.must("semodule -lfull | grep cell_appliance").split() == ["200", "cell_appliance", "pp"]
-    assert guest.must(f"restorecon -nRv {TREES}") == "", "what dpkg has written lacks its label"
+    assert guest.must(f"restorecon -nRv {TREES}", seconds=900) == "", "what dpkg has written lacks its label"
     _, _, text = ask(guest, "GET", f"/permalink?q={link}")
     assert json.loads(text)[0] == "print(2)"
     assert evaluate(guest, "print(6*7)")["stdout"] == "42\n"
