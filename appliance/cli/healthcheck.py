@@ -3,7 +3,8 @@
 `diagnose` decides from what was seen; `run` looks twice before it acts, since a role may just be restarting. A unit
 that came up a moment ago is not restarted again: when a restart did not help, another one will not. One that starts is
 left to systemd, whose TimeoutStartSec= tells how long it may take: imports last minutes on a slow machine. A zygote
-that its keeper starts anew, in a unit that has long been active, has as long; the pool tells since when there is none.
+that its keeper starts anew, in a unit that has long been active, has less time: the keeper may hang. The pool tells
+since when there is none.
 HAProxy and nginx have no watchdog of their own, so they are asked here, too; one that hangs does not end when told to:
 it is killed.
 """
@@ -38,8 +39,8 @@ SECOND_LOOK_SECONDS = 2.0
 #: A unit that has run for less than this is not restarted.
 YOUNG_SECONDS = 120.0
 
-#: An environment that has had no zygote for less than this is starting one; TimeoutStartSec= of the unit is the same.
-ZYGOTE_SECONDS = 180.0
+#: An environment that has had no zygote for less than this is starting one, which mostly takes a tenth of it.
+ZYGOTE_SECONDS = 45.0
 
 #: What /healthz calls an evaluation that did not come out right although a kernel was there.
 _WRONG = ("timeout", "failed", "wrong_output")

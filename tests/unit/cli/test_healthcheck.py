@@ -72,7 +72,7 @@ def test_an_environment_without_zygote_is_restarted() -> None:
     answer = document(evaluation={"status": "environment_unavailable"})
     (finding,) = diagnose(seen(answer, pool={"environments": [], "missing": {"python": ZYGOTE_SECONDS}}))
     assert finding.unit == "cell-zygote@python.service"
-    assert "no zygote for python for 180 s" in finding.why
+    assert "no zygote for python for 45 s" in finding.why
 
 
 def test_a_zygote_that_starts_in_an_active_unit_is_left_to_its_keeper() -> None:
