@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.integration import kernel_tests
 from tests.integration.sage_client import Answer, SageClient
 from tests.integration.test_interacts import Visitor
 
@@ -142,3 +143,32 @@ def test_an_interact_knows_values_of_sage(sage_appliance: Appliance, modern: boo
 def test_python_stays_python(sage_appliance: Appliance) -> None:
     answer: dict[str, Any] = sage_appliance.run("print(2^3, 1/2, 'factor' in globals())")
     assert answer["stdout"] == "1 0.5 False\n"
+
+
+#: What jupyter_kernel_test is given.
+SAMPLES = {
+    "language_name": "python",
+    "file_extension": ".py",
+    "code_hello_world": 'print("hello, world")',
+    "code_stderr": "import sys; print('x', file=sys.stderr)",
+    "completion_samples": [{"text": "SymmetricGroupA", "matches": ["SymmetricGroupAlgebra"]}],
+    "complete_code_samples": ["1", "R.<t> = QQ[]", "def f(x):\n  return x^2\n\n"],
+    "incomplete_code_samples": ["def f(x):"],
+    "invalid_code_samples": ["import = 7q"],
+    "code_generate_error": "1/0",
+    "code_execute_result": [
+        {"code": "2^100", "result": "1267650600228229401496703205376"},
+        {"code": "6/4", "result": "3/2"},
+    ],
+    "code_display_data": [{"code": "show(x^2)", "mime": "text/html"}],
+    "code_inspect_sample": "factor",
+    "code_clear_output": "from IPython.display import clear_output; clear_output()",
+}
+
+
+def test_the_kernel_passes_jupyters_own_test(client: SageClient) -> None:
+    ran, failed = kernel_tests.run(client, **SAMPLES)
+    assert failed == []
+    assert {"test_execute_stdout", "test_completion", "test_execute_result", "test_display_data", "test_error"} <= set(
+        ran
+    )
