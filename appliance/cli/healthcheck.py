@@ -113,7 +113,7 @@ def _blame_edge(seen: Seen) -> list[Finding]:
 def _blame_kernels(seen: Seen, pool: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[Finding]:
     """Return why an evaluation failed although web role and pool answer."""
     code, message = str(evaluation.get("status")), str(evaluation.get("message", ""))
-    missing = {name: float(seconds) for name, seconds in pool["missing"].items()}
+    missing = {name: float(seconds) for name, seconds in pool.get("missing", {}).items()}
     if missing:
         return [_blame_zygote(name, seconds) for name, seconds in missing.items()]
     if code in _WRONG or code == "environment_unavailable":
