@@ -144,6 +144,13 @@ class PoolExhausted(ApplianceError):
     http_status = 503
 
 
+class KernelLate(ApplianceError):
+    """No kernel was ready in time: this server is slow to start one now. Try again in a few seconds."""
+
+    code = "kernel_late"
+    http_status = 503
+
+
 class Draining(ApplianceError):
     """This server is about to stop and starts no new cells; those that run go on. Try again in a few minutes."""
 

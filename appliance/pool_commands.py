@@ -21,6 +21,7 @@ _Unicode: Any = amp.Unicode
 
 ERRORS: dict[type[Exception], bytes] = {
     errors.PoolExhausted: b"pool_exhausted",
+    errors.KernelLate: b"kernel_late",
     errors.EnvironmentUnavailable: b"environment_unavailable",
     errors.Draining: b"draining",
     errors.UnknownKernel: b"unknown_kernel",

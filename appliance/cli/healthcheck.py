@@ -121,6 +121,8 @@ def _blame_kernels(seen: Seen, pool: Mapping[str, Any], evaluation: Mapping[str,
         return [Finding(f"cell-zygote@{name}.service", why, renew=True) for name in seen.environments]
     if code == "pool_exhausted":
         return [Finding("", f"all {pool.get('limit')} kernels are in use")]
+    if code == "kernel_late":
+        return [Finding("", "kernels start, but not in time: the host is busy")]
     return [Finding("", f"the evaluation failed: {code} {message}".strip())]
 
 

@@ -97,9 +97,9 @@ class Stream(io.TextIOBase):
         size = len(text)
         if not size:
             return 0
-        if not self._parts:
-            self._dirty()
         self._parts.append(text)
+        if len(self._parts) == 1:
+            self._dirty()
         self._size += size
         if self._size >= FLUSH_CHARACTERS:
             self.flush()
@@ -120,6 +120,9 @@ class Stream(io.TextIOBase):
             text = fitting_text("".join(parts))
             for start in range(0, len(text), MESSAGE_CHARACTERS):
                 self._publish(self._name, text[start : start + MESSAGE_CHARACTERS])
+        if self._parts:
+            # another thread wrote meanwhile, and found that somebody had asked for a flush: for this one
+            self._dirty()
 
     def drain(self) -> bool:
         """Take what was written to the captured descriptor; return whether there was any."""

@@ -198,7 +198,7 @@ class Pool:
         except errors.QuotaExceeded as exc:
             return [Refuse(request.token, exc)]
         if self._draining:
-            return [self._refusal(request, errors.PoolExhausted)]
+            return [self._refusal(request, errors.Draining)]
         if self._held and request.kind != "probe":
             return [self._refusal(request, errors.Draining)]
         # whoever stands in the line comes first; the probe has a kernel of its own
@@ -339,7 +339,7 @@ class Pool:
         while self._waiting and self._waiting[0].deadline <= now:
             request = self._waiting.popleft().request
             connected = request.environment in self._environments
-            effects.append(self._refusal(request, errors.PoolExhausted if connected else errors.EnvironmentUnavailable))
+            effects.append(self._refusal(request, errors.KernelLate if connected else errors.EnvironmentUnavailable))
         for kernel in list(self._kernels.values()):
             if kernel.state is State.STARTING and kernel.since + self._settings.start_limit <= now:
                 effects += self.start_failed(kernel.slot, "it was not ready in time", now)
@@ -359,7 +359,7 @@ class Pool:
         self._draining = True
         effects: list[Effect] = []
         while self._waiting:
-            effects.append(self._refusal(self._waiting.popleft().request, errors.PoolExhausted))
+            effects.append(self._refusal(self._waiting.popleft().request, errors.Draining))
         self._line = WaitingLine(0, 0.0)
         for kernel in list(self._kernels.values()):
             if kernel.state is not State.ENDING:

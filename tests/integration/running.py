@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -40,6 +41,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 #: A first start compiles bytecode and fills caches.
 READY_SECONDS = 60
 STOP_SECONDS = 5.0
+
+#: Appliances that run at the same time have accounts of their own: what has the uid of a kernel is that kernel's. After
+#: the range of each, `appliance.cli.effective` takes some for its roles.
+_ID_BASES = itertools.count(configuration.Ids().base, 2 * configuration.Ids().count)
 
 
 def wait_for(what: str, condition: Callable[[], Any], seconds: float) -> Any:
@@ -162,7 +167,8 @@ class Appliance(Server):
         self.output: list[str] = []
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._leaves = cgroup_leaves()
-        file = self.directories.write_config(toml)
+        ids = "" if "[ids]" in toml else f"ids.base = {next(_ID_BASES)}\n"
+        file = self.directories.write_config(ids + toml)
         serve = cellctl("serve", "--config", str(file), "--listen", f"127.0.0.1:{self.port}")
         self.process = subprocess.Popen(
             # tests that are killed take their server with them

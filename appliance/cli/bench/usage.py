@@ -44,6 +44,7 @@ _REFUSALS = {
     "429 too_many_requests": "the edge's limit for one address (edge.env)",
     "503 busy": "the edge's limits in total (CELL_COMPUTATIONS_IN_TOTAL, CELL_PERMALINKS_IN_TOTAL in edge.env)",
     "503 pool_exhausted": "the number of kernels (pool.max_kernels)",
+    "503 kernel_late": "the time that a kernel needs to start (pool.ready, pool.lease_wait_seconds)",
     "503 draining": "the appliance drains (cellctl undrain)",
     "507 storage_full": "the size of the permalink database (permalink.max_database_bytes)",
 }

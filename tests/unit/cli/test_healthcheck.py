@@ -90,6 +90,7 @@ def test_kernels_that_do_not_evaluate_are_renewed_not_ended(status: str) -> None
 
 def test_a_full_server_is_nobodys_fault() -> None:
     assert blamed(diagnose(seen(document(evaluation={"status": "pool_exhausted"})))) == [""]
+    assert blamed(diagnose(seen(document(evaluation={"status": "kernel_late"})))) == [""]
 
 
 def test_a_wrong_configuration_is_named_and_nothing_restarted() -> None:

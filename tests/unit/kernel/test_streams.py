@@ -52,6 +52,27 @@ def test_each_first_write_after_a_flush_asks_for_a_tick(made):
     assert woken == [True, True]
 
 
+def test_a_write_of_another_thread_during_a_flush_asks_for_another_tick(made):
+    stream, published, woken = made
+
+    class Racing(list):
+        """Has another thread's write come right behind the copy."""
+
+        def __getitem__(self, which):
+            copy = super().__getitem__(which)
+            stream.write("late")
+            return copy
+
+    stream._parts = Racing()
+    stream.write("a")
+    stream.flush()
+    assert published == [("stdout", "a")]
+    assert woken == [True, True]
+    stream._parts = list(stream._parts)
+    stream.flush()
+    assert published == [("stdout", "a"), ("stdout", "late")]
+
+
 @pytest.mark.parametrize("wrong", [b"bytes", 1, None])
 def test_only_text_is_accepted(made, wrong):
     with pytest.raises(TypeError, match=f"must be str, not {type(wrong).__name__}"):

@@ -152,6 +152,12 @@ def test_a_request_waits_for_a_zygote_but_not_for_ever():
     assert type(refusal.error) is errors.EnvironmentUnavailable
 
 
+def test_a_request_waits_for_a_kernel_that_starts_but_not_for_ever():
+    pool = warm_pool(ready=0, ready_max=0)
+    assert kinds(pool.lease(request("a"), 1.0)) == [Start]
+    assert errors.KernelLate in refused(pool.tick(11.0))
+
+
 def test_ready_kernels_are_dealt_while_the_zygote_is_away():
     pool = warm_pool()
     pool.zygote_lost("python")
@@ -262,7 +268,7 @@ def test_draining_ends_everything_and_refuses():
     pool = warm_pool()
     pool.lease(request("a"), 1.0)
     assert kinds(pool.drain(2.0)) == [End, End]
-    assert kinds(pool.lease(request("b"), 2.0)) == [Refuse]
+    assert refused(pool.lease(request("b"), 2.0)) == [errors.Draining]
     assert pool.died(1000, DeathReason.CRASHED, "", 2.1)[0].reason is DeathReason.DRAINING
 
 
@@ -576,7 +582,7 @@ def test_a_pool_that_drains_has_no_line():
     ticket = wait(pool, "a", 3.0).ticket
     pool.drain(3.1)
     assert refused(pool.claim(ticket, "a2", 3.2)) == [errors.UnknownTicket]
-    assert refused(pool.lease(request("b", queue=True), 3.2)) == [errors.PoolExhausted]
+    assert refused(pool.lease(request("b", queue=True), 3.2)) == [errors.Draining]
 
 
 def test_a_probe_under_way_takes_no_kernel_from_visitors():

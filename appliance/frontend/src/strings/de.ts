@@ -145,6 +145,7 @@ export const de: Strings = {
     unexpected: "Der Server gab eine Antwort, die diese Seite nicht versteht.",
     busy: "Der Server ist ausgelastet.",
     pool_exhausted: "Alle Kernel dieses Servers sind vergeben. Versuchen Sie es in einigen Sekunden noch einmal.",
+    kernel_late: "Kein Kernel war rechtzeitig bereit: Der Server startet sie gerade langsam. Versuchen Sie es in einigen Sekunden noch einmal.",
     pool_unavailable: "Der Server antwortet gerade nicht. Versuchen Sie es in einigen Sekunden noch einmal.",
     quota_exceeded: "Sie haben so viel, wie dieser Server auf einmal erlaubt.",
     draining: "Dieser Server wird bald angehalten und startet keine neuen Zellen. Versuchen Sie es in einigen Minuten noch einmal.",

@@ -145,6 +145,7 @@ export const es: Strings = {
     unexpected: "El servidor dio una respuesta que esta página no entiende.",
     busy: "El servidor está ocupado.",
     pool_exhausted: "Todos los núcleos de este servidor están en uso. Inténtelo de nuevo en unos segundos.",
+    kernel_late: "Ningún núcleo estuvo listo a tiempo: el servidor los inicia ahora con lentitud. Inténtelo de nuevo en unos segundos.",
     pool_unavailable: "El servidor no responde ahora. Inténtelo de nuevo en unos segundos.",
     quota_exceeded: "Tiene todo lo que este servidor permite a la vez.",
     draining: "Este servidor va a detenerse y no inicia celdas nuevas. Inténtelo de nuevo en unos minutos.",

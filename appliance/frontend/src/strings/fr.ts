@@ -145,6 +145,7 @@ export const fr: Strings = {
     unexpected: "Le serveur a donné une réponse que cette page ne comprend pas.",
     busy: "Le serveur est occupé.",
     pool_exhausted: "Tous les noyaux de ce serveur sont utilisés. Réessayez dans quelques secondes.",
+    kernel_late: "Aucun noyau n’a été prêt à temps : le serveur les démarre lentement en ce moment. Réessayez dans quelques secondes.",
     pool_unavailable: "Le serveur ne répond pas pour le moment. Réessayez dans quelques secondes.",
     quota_exceeded: "Vous avez tout ce que ce serveur permet à la fois.",
     draining: "Ce serveur va s’arrêter et ne démarre plus de cellules. Réessayez dans quelques minutes.",

@@ -144,6 +144,7 @@ export const zh: Strings = {
     unexpected: "服务器给出了此页面无法理解的回答。",
     busy: "服务器正忙。",
     pool_exhausted: "此服务器的所有内核都在使用中。请几秒钟后重试。",
+    kernel_late: "没有内核及时就绪：服务器目前启动内核较慢。请几秒钟后重试。",
     pool_unavailable: "服务器暂时没有响应。请几秒钟后重试。",
     quota_exceeded: "您已用满此服务器同时允许的限额。",
     draining: "此服务器即将停止,不再启动新的单元。请几分钟后重试。",
