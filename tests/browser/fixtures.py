@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import textwrap
 import urllib.parse
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ import pytest
 from tests.browser.embedding import ForeignSite
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from playwright.sync_api import Browser, Page
 
 #: Names under which distributions install Chromium; nothing is ever downloaded.
@@ -85,6 +88,40 @@ class Watch:
         """Fail when the browser complained, or when another host was asked for anything."""
         assert self.surprises == []
         assert self.strangers == []
+
+
+#: Characters of each frame, from its start and its end, that the report of a failed test shows.
+SHOWN_CHARACTERS = 400
+SHOWN_MILLISECONDS = 3000
+
+
+def shown_by(page: Page) -> str:
+    """Return what stands in a page and in its frames, for the report of a test that failed."""
+    # Only who drives a browser waits for this module.
+    from playwright.sync_api import Error
+
+    lines = []
+    for frame in page.frames:
+        try:
+            text = frame.locator("body").inner_text(timeout=SHOWN_MILLISECONDS)
+        except Error as exc:
+            text = f"({exc.message.splitlines()[0]})"
+        if len(text) > 2 * SHOWN_CHARACTERS:
+            text = f"{text[:SHOWN_CHARACTERS]}\n[{len(text)} characters]\n{text[-SHOWN_CHARACTERS:]}"
+        lines.append(f"{frame.url}\n{textwrap.indent(text, '    ')}")
+    return "\n".join(lines)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Iterator[None]:
+    report = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    if report.when == "call" and report.failed and page is not None and not page.is_closed():
+        report.sections.append(("what the page showed", shown_by(page)))
+        watch = item.funcargs.get("watch")
+        if watch is not None and watch.complaints:
+            report.sections.append(("what the browser complained of", "\n".join(watch.complaints)))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -240,6 +240,11 @@ def test_a_hundred_thousand_lines_scroll(cell):
     assert (
         frame.evaluate("document.body.innerText.split('\\n').filter((line) => /^\\d+$/.test(line)).length") == 100_000
     )
+    # what is copied is what was printed
+    copied = frame.evaluate(
+        "() => { getSelection().selectAllChildren(document.body); return getSelection().toString() }"
+    )
+    assert copied.strip() == "\n".join(str(n) for n in range(100_000))
     # scrolling is quick: two frames pass within the time in which a visitor sees no stutter
     milliseconds = frame.evaluate(
         """async () => {

@@ -30,7 +30,9 @@ function element(text: string, style: Style): HTMLSpanElement {
   return span;
 }
 
-function appendSpans(target: HTMLElement, spans: readonly Span[]): void {
+/** Append spans; returns how many nodes that made. */
+function appendSpans(target: HTMLElement, spans: readonly Span[]): number {
+  const before = target.childNodes.length;
   for (const { text, style } of spans) {
     if (Object.keys(style).length > 0) {
       target.append(element(text, style));
@@ -40,25 +42,45 @@ function appendSpans(target: HTMLElement, spans: readonly Span[]): void {
       target.append(text);
     }
   }
+  return target.childNodes.length - before;
 }
+
+/** Lines of this many characters stand in one block: when text is added, a browser lays its whole block out again. */
+const PAGE_CHARACTERS = 8_192;
 
 /** A `<pre>` that is written to as to a terminal. */
 export class TerminalBlock {
   readonly element = document.createElement("pre");
   private readonly text = new TerminalText();
-  private readonly finished = document.createElement("span");
   private readonly current = document.createElement("span");
+  private page = document.createElement("div");
+  private filled = 0;
+  private finishedNodes = 0;
 
   constructor(className: string) {
     this.element.className = className;
-    this.element.append(this.finished, this.current);
+    this.element.append(this.current);
   }
 
   /** Show the next chunk; returns how many nodes stand in the block. */
   write(chunk: string): number {
-    appendSpans(this.finished, this.text.write(chunk));
+    for (const span of this.text.write(chunk)) this.finish(span);
     this.current.textContent = "";
-    appendSpans(this.current, this.text.current);
-    return this.finished.childNodes.length + this.current.childNodes.length;
+    return this.finishedNodes + appendSpans(this.current, this.text.current);
+  }
+
+  private finish({ text, style }: Span): void {
+    for (let at = 0; at < text.length; ) {
+      if (this.filled === 0) this.current.before(this.page);
+      const newline = text.indexOf("\n", Math.max(at, at + PAGE_CHARACTERS - this.filled - 1));
+      const end = newline < 0 ? text.length : newline + 1;
+      this.finishedNodes += appendSpans(this.page, [{ text: text.slice(at, end), style }]);
+      this.filled += end - at;
+      at = end;
+      if (newline >= 0) {
+        this.page = document.createElement("div");
+        this.filled = 0;
+      }
+    }
   }
 }
