@@ -111,9 +111,7 @@ class _Control:
                 elif source == files:
                     self._intake.accept()
                 else:
-                    stream = self._pipes[source]
-                    stream.drain()
-                    stream.flush()
+                    self._pipes[source].flush()
 
     def _answer(self, frames: list[bytes]) -> None:
         idents, parts = self._session.feed_identities(frames)

@@ -8,6 +8,7 @@ latest `TICK_SECONDS` after it was written, so that a slow loop shows its progre
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import os
 import threading
@@ -110,34 +111,28 @@ class Stream(io.TextIOBase):
         if self._pid != os.getpid():
             self._flush_in_fork()
             return
-        if self._pipe >= 0:
-            self.drain()
-        if not self._parts:
-            return
+        # Taken and published under the lock: two threads that flush must not swap their texts, and one that finds
+        # nothing may say that the cell has ended only when what the other took is on its way.
         with self._lock:
-            parts = self._take()
-            # Published under the lock: two threads that flush must not swap their texts.
-            text = fitting_text("".join(parts))
+            if self._pipe >= 0:
+                self._drain()
+            text = fitting_text("".join(self._take())) if self._parts else ""
             for start in range(0, len(text), MESSAGE_CHARACTERS):
                 self._publish(self._name, text[start : start + MESSAGE_CHARACTERS])
         if self._parts:
             # another thread wrote meanwhile, and found that somebody had asked for a flush: for this one
             self._dirty()
 
-    def drain(self) -> bool:
-        """Take what was written to the captured descriptor; return whether there was any."""
-        found = False
-        while True:
-            try:
+    def _drain(self) -> None:
+        """Take what was written to the captured descriptor."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
                 data = os.read(self._pipe, READ_BYTES)
-            except BlockingIOError:
-                return found
-            found = True
-            text = self._decoder.decode(data)
-            self._parts.append(text)
-            self._size += len(text)
-            if len(data) < READ_BYTES:
-                return found
+                text = self._decoder.decode(data)
+                self._parts.append(text)
+                self._size += len(text)
+                if len(data) < READ_BYTES:
+                    return
 
     def forget(self) -> None:
         """In a process that was just forked, drop what the parent will publish."""

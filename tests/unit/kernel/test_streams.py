@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
@@ -73,6 +74,25 @@ def test_a_write_of_another_thread_during_a_flush_asks_for_another_tick(made):
     assert published == [("stdout", "a"), ("stdout", "late")]
 
 
+def test_a_flush_waits_for_what_another_thread_is_publishing():
+    published, publishing, may_go_on = [], threading.Event(), threading.Event()
+
+    def publish(name, text):
+        publishing.set()
+        may_go_on.wait(10)
+        published.append(text)
+
+    stream = Stream("stdout", 1, publish, lambda: None)
+    stream.write("last")
+    ticker = threading.Thread(target=stream.flush)
+    ticker.start()
+    assert publishing.wait(10)
+    threading.Timer(0.05, may_go_on.set).start()
+    stream.flush()
+    assert published == ["last"]
+    ticker.join()
+
+
 @pytest.mark.parametrize("wrong", [b"bytes", 1, None])
 def test_only_text_is_accepted(made, wrong):
     with pytest.raises(TypeError, match=f"must be str, not {type(wrong).__name__}"):
@@ -93,7 +113,7 @@ def test_what_was_written_to_the_descriptor_is_taken_in_order(made):
     stream._pipe = read
     stream.write("before ")
     os.write(write, "é".encode()[:1])
-    assert stream.drain()
+    stream._drain()
     os.write(write, "é".encode()[1:])
     stream.flush()
     os.close(read)
