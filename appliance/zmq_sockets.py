@@ -6,7 +6,7 @@ process commands and thereby swallow an edge. txZMQ as shipped reads until the s
 keeps the reactor for seconds, and its queues are unbounded. Here a turn ends after `MAX_MESSAGES_PER_TURN` messages
 or `MAX_BYTES_PER_TURN` bytes and goes on in the next turn of the reactor; whenever reading stops for another reason
 than "empty", something is left that will start it again: a delayed call, or `resume`. Queues have finite high-water
-marks and messages a size limit.
+marks, messages a size limit, and what waits in libzmq is limited by bytes (`appliance.zmq_inlet`).
 
 ``import txzmq`` imports the global reactor: `appliance.main` installs its reactor before this module is imported.
 """
@@ -19,6 +19,8 @@ from typing import Any
 import zmq
 from twisted.logger import Logger
 from txzmq import ZmqConnection, ZmqEndpoint, ZmqEndpointType, ZmqFactory
+
+from appliance.zmq_inlet import Inlet
 
 log = Logger()
 
@@ -37,6 +39,13 @@ RECEIVE_HIGH_WATER_MARK = 1000
 #: Largest part of a message; ZeroMQ closes the connection of a peer that sends a larger one.
 MAX_PART_BYTES = 10_485_760
 
+#: Largest message; the connection of a peer that sends a larger one is closed. More than `protocol.frames` takes, which
+#: tells the visitor of a message that is too large.
+MAX_MESSAGE_BYTES = 12_582_912
+
+#: ZeroMQ sockets of one process; libzmq's own limit would be 1023.
+MAX_SOCKETS = 65_000
+
 #: Parts of a message: Jupyter's have six and their buffers.
 MAX_PARTS = 64
 
@@ -48,6 +57,8 @@ _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
 _NOBLOCK = int(zmq.NOBLOCK)
 _NOBLOCK_SNDMORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+
+_IPC = "ipc://"
 
 MessageCallback = Callable[[list[bytes]], None]
 
@@ -77,13 +88,15 @@ class Sockets(ZmqFactory):  # type: ignore[misc]
     def __init__(self, reactor: Any) -> None:
         super().__init__()
         self.reactor = reactor
+        self.context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
 
 
 class BoundedConnection(ZmqConnection):  # type: ignore[misc]
     """A ZeroMQ socket connected to one ``ipc://`` address, read in bounded turns.
 
-    ``on_message`` gets the parts of each message; when it raises, the message is lost, the failure logged, the socket
-    goes on. ``on_failure`` is called once when the socket itself fails; it is closed then.
+    ``max_message_bytes``: largest message that the peer may send. ``on_message`` gets the parts of each message; when
+    it raises, the message is lost, the failure logged, the socket goes on. ``on_failure`` is called once when the
+    socket itself fails; it is closed then.
     """
 
     reconnectInterval = RECONNECT_MILLISECONDS  # noqa: N815 - Twisted
@@ -94,17 +107,23 @@ class BoundedConnection(ZmqConnection):  # type: ignore[misc]
         address: str,
         on_message: MessageCallback,
         on_failure: Callable[[Exception], None],
+        *,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
         self._on_message = on_message
         self._on_failure = on_failure
+        self._inlet: Inlet | None = None
         self._paused = False
         self._turn: Any = None
         self._reactor = sockets.reactor
         super().__init__(sockets)
         self.socket.set(zmq.SNDHWM, SEND_HIGH_WATER_MARK)
         self.socket.set(zmq.RCVHWM, RECEIVE_HIGH_WATER_MARK)
-        self.socket.set(zmq.MAXMSGSIZE, MAX_PART_BYTES)
+        self.socket.set(zmq.MAXMSGSIZE, min(MAX_PART_BYTES, max_message_bytes))
         self._prepare()
+        if address.startswith(_IPC):
+            self._inlet = Inlet(self._reactor, address.removeprefix(_IPC), max_message_bytes)
+            address = self._inlet.address
         self.addEndpoints([ZmqEndpoint(ZmqEndpointType.connect, address)])
         self._schedule()
 
@@ -139,7 +158,10 @@ class BoundedConnection(ZmqConnection):  # type: ignore[misc]
                 # an exception here would make the reactor drop the descriptor, silently for the owner
                 self._fail(exc)
                 return
-            byte_count += sum(map(len, parts))
+            size = sum(map(len, parts))
+            byte_count += size
+            if self._inlet is not None:
+                self._inlet.delivered(size)
             self._deliver(parts)
             if byte_count >= MAX_BYTES_PER_TURN:
                 break
@@ -203,6 +225,8 @@ class BoundedConnection(ZmqConnection):  # type: ignore[misc]
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
+        if self._inlet is not None:
+            self._inlet.close()
         super().shutdown()
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802 - Twisted
@@ -227,9 +251,11 @@ class DealerConnection(BoundedConnection):
         on_message: MessageCallback,
         on_failure: Callable[[Exception], None],
         routing_id: bytes = b"",
+        *,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
         self._routing_id = routing_id
-        super().__init__(sockets, address, on_message, on_failure)
+        super().__init__(sockets, address, on_message, on_failure, max_message_bytes=max_message_bytes)
 
     def _prepare(self) -> None:
         if self._routing_id:

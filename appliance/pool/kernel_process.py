@@ -30,6 +30,9 @@ MAX_MISSED_BEATS = 2
 #: Largest datagram of a birth.
 MAX_LETTER_BYTES = 4096
 
+#: Largest heartbeat or status message.
+MAX_MESSAGE_BYTES = 65_536
+
 #: Seconds to wait, after a process has ended, for its zygote to tell how.
 EXIT_STATUS_SECONDS = 0.5
 
@@ -63,13 +66,13 @@ class KernelOwner(Protocol):
 
 
 class _StatusSubscriber(BoundedConnection):
-    """Subscribed to a kernel's status messages only: its output never reaches the pool."""
+    """Subscribed to a kernel's status messages; what another says under their name is dropped with its connection."""
 
     socketType = zmq.SUB  # noqa: N815 - Twisted
 
     def __init__(self, *args: Any, topic: bytes) -> None:
         self._topic = topic
-        super().__init__(*args)
+        super().__init__(*args, max_message_bytes=MAX_MESSAGE_BYTES)
 
     def _prepare(self) -> None:
         self.socket.set(zmq.SUBSCRIBE, self._topic)
@@ -192,7 +195,11 @@ class KernelProcess:
             self._sockets, f"ipc://{self.directory}/iopub", self._read_status, self._socket_failed, topic=topic
         )
         self._heartbeat = DealerConnection(
-            self._sockets, f"ipc://{self.directory}/hb", self._read_beat, self._socket_failed
+            self._sockets,
+            f"ipc://{self.directory}/hb",
+            self._read_beat,
+            self._socket_failed,
+            max_message_bytes=MAX_MESSAGE_BYTES,
         )
         self._send_beat()
 

@@ -45,8 +45,10 @@ MAX_CONTAINERS = 1_000_000
 #: Buffers of one message, either way; widgets use a few.
 MAX_BUFFERS = 32
 
-#: Messages that a kernel may say again.
+#: What a kernel may say again: bytes, messages, and parts of all together. It keeps half as much.
+MAX_REPLAY_BYTES = 4_194_304
 MAX_REPLAYED = 8192
+MAX_REPLAYED_PARTS = 131_072
 
 _REPLAY_CHANNELS = ("iopub", "shell")
 _REPLAY_HEAD = struct.Struct("<BH")
@@ -266,19 +268,26 @@ def parse_replay(packed: bytes, key: bytes) -> list[KernelFrame]:
 
     Each is checked like one that comes by itself. Raises `FrameRejectedError` when the packing is broken.
     """
+    if len(packed) > MAX_REPLAY_BYTES:
+        raise FrameRejectedError("bad_replay")
     found: list[KernelFrame] = []
-    position = 0
+    position = part_count = 0
     try:
-        while position < len(packed):
+        for _ in range(MAX_REPLAYED):
+            if position == len(packed):
+                return found
             channel, count = _REPLAY_HEAD.unpack_from(packed, position)
             position += _REPLAY_HEAD.size
+            part_count += count
+            if part_count > MAX_REPLAYED_PARTS:
+                break
             parts = []
             for _ in range(count):
                 (length,) = _REPLAY_LENGTH.unpack_from(packed, position)
                 start = position + _REPLAY_LENGTH.size
                 position = start + length
                 parts.append(packed[start:position])
-            if position > len(packed) or len(found) >= MAX_REPLAYED:
+            if position > len(packed):
                 raise FrameRejectedError("bad_replay")
             try:
                 found.append(parse_kernel_message(_REPLAY_CHANNELS[channel], parts, key))
@@ -286,7 +295,7 @@ def parse_replay(packed: bytes, key: bytes) -> list[KernelFrame]:
                 continue
     except (struct.error, IndexError) as exc:
         raise FrameRejectedError("bad_replay") from exc
-    return found
+    raise FrameRejectedError("bad_replay")
 
 
 def _text(channel: str, msg_type: str, msg_id: str, signed: Parts) -> bytes:

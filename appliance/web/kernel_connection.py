@@ -72,6 +72,9 @@ FIRST_REPLY_SECONDS = 10.0
 REPLAY_SECONDS = 1.0
 MAX_REPLAY_SECONDS = 8.0
 
+#: What may come meanwhile.
+MAX_WAITING_BYTES = 2_097_152
+
 #: Name under which the web role itself asks kernels.
 USERNAME = "cell-web"
 
@@ -119,9 +122,13 @@ class KernelConnection:
         self._used = used
         self._recover = self._recovering = recover
         self._replay: tuple[str, list[KernelFrame], bool] | None = None
+        #: Questions what was said before, each with whether its answer has come, and those whose mark has.
+        self._asked: dict[str, bool] = {}
         self._marks: set[str] = set()
         self._control: DealerConnection | None = None
         self._waiting: list[KernelFrame] = []
+        self._waiting_bytes = 0
+        self._waiting_lost = False
         self._kernel_id = address.kernel_id
         self._key = address.key
         self._listener = listener
@@ -172,6 +179,8 @@ class KernelConnection:
             self._send(self._wire.serialize(message))
         except SendQueueFullError as exc:
             log.info("kernel {kernel} does not read: {exc}", kernel=kernel_name(self._kernel_id), exc=exc)
+            if self._proved:
+                self._arm(MAX_RESEND_SECONDS, self._again)
 
     def send(self, message: ClientMessage) -> bool:
         """Send a message to the kernel; False when its queue is full."""
@@ -246,18 +255,25 @@ class KernelConnection:
             return
         if frame.msg_type == REPLAY_MARK:
             # others ask, too
-            if frame.parent_id.startswith(self._own_ids):
+            if frame.parent_id in self._asked:
                 self._marks.add(frame.parent_id)
                 self._replay_arrived()
         elif frame.parent_id.startswith(self._own_ids):
             self._own_answer(frame)
         elif self._recovering:
-            if len(self._waiting) < MAX_REPLAYED:
-                self._waiting.append(frame)
+            self._wait(frame)
         else:
             self._listener.kernel_frame(frame)
 
     # --- what was said before
+
+    def _wait(self, frame: KernelFrame) -> None:
+        """Keep a message until it is known what was said before it."""
+        if len(self._waiting) < MAX_REPLAYED and self._waiting_bytes + frame.size <= MAX_WAITING_BYTES:
+            self._waiting.append(frame)
+            self._waiting_bytes += frame.size
+        else:
+            self._waiting_lost = True
 
     def _ask_again(self) -> None:
         """Ask what the kernel said before, and again when nothing comes."""
@@ -265,8 +281,10 @@ class KernelConnection:
             self._control = DealerConnection(self._sockets, f"{self._base}control", self._replayed, self._failed)
         pause = min(MAX_REPLAY_SECONDS, REPLAY_SECONDS * 2 ** min(self._round_trips - 1, 10))
         self._arm(pause, self._ask_once_more)
+        request = self._wire.msg("replay_request")
         with contextlib.suppress(SendQueueFullError):
-            self._control.send(self._wire.serialize(self._wire.msg("replay_request")))
+            self._control.send(self._wire.serialize(request))
+            self._asked[request["header"]["msg_id"]] = False
 
     def _ask_once_more(self) -> None:
         self._timer = None
@@ -278,6 +296,9 @@ class KernelConnection:
         except FrameRejectedError as exc:
             self._reject("control", exc.code)
             return
+        if self._asked.get(reply.parent_id) is not False:
+            return  # a kernel may answer what nobody asked, or twice
+        self._asked[reply.parent_id] = True
         try:
             said = parse_replay(reply.buffers[0] if reply.buffers else b"", self._key)
         except FrameRejectedError as exc:
@@ -299,6 +320,7 @@ class KernelConnection:
             return
         self._disarm()
         self._replay = None
+        self._asked.clear()
         self._marks.clear()
         self._round_trips = 0
         self._proved = True
@@ -311,6 +333,7 @@ class KernelConnection:
     def _recovered(self, said: list[KernelFrame], forgot: bool) -> None:
         self._recovering = False
         waiting, self._waiting = self._waiting, []
+        forgot = forgot or self._waiting_lost
         known = {frame.msg_id for frame in said}
         everything = [*said, *(frame for frame in waiting if frame.msg_id not in known)]
         # questions of the process that was here before are nobody's business

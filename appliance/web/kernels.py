@@ -183,16 +183,22 @@ class Kernels(Service):
     def _add(
         self, address: KernelAddress, watch: Watch | None, *, used: bool = False, recover: bool = False
     ) -> LiveKernel:
-        kernel = LiveKernel(
-            self,
-            address,
-            now=self._now,
-            max_clients=self._config.web.max_connections_per_kernel,
-            limits=self._limits,
-            watch=watch,
-            used=used,
-            recover=recover,
-        )
+        try:
+            kernel = LiveKernel(
+                self,
+                address,
+                now=self._now,
+                max_clients=self._config.web.max_connections_per_kernel,
+                limits=self._limits,
+                watch=watch,
+                used=used,
+                recover=recover,
+            )
+        except Exception:
+            # there may be no descriptor left: a kernel that nobody can talk to is given back
+            if not used:
+                self.release(address.kernel_id, DeathReason.STOPPED)
+            raise
         self._live[address.kernel_id] = kernel
         return kernel
 

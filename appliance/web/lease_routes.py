@@ -192,6 +192,10 @@ class LeaseSocket(ChannelsSocket):
             self._ticket = ""
             self._refuse(exc)
             return
+        except Exception:  # noqa: BLE001 - the page waits for a word
+            log.failure("a kernel was leased and could not be connected to")
+            self._refuse(ApplianceError())
+            return
         if kernel is None:
             return
         if not self._open:

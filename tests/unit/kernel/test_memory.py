@@ -6,6 +6,7 @@ import pytest
 
 from appliance.kernel import memory
 from appliance.kernel.memory import Memory, RememberedSocket
+from appliance.protocol import frames
 from appliance.protocol.frames import DELIMITER, FrameRejectedError, parse_replay, sign
 
 KEY = b"key"
@@ -78,6 +79,28 @@ def test_a_kernel_cannot_pass_off_anything_as_its_past():
     for broken in (packed[:-1], packed + b"\0", packed + b"\x07\x01\0\0\0\0\0", b"\0\xff\xff" + b"\xff" * 8):
         with pytest.raises(FrameRejectedError):
             parse_replay(broken, KEY)
+
+
+@pytest.mark.parametrize(
+    ("packed", "looked_at"),
+    [
+        (bytes(frames.MAX_REPLAY_BYTES + 1), 0),
+        (bytes(frames.MAX_REPLAY_BYTES), frames.MAX_REPLAYED),
+        ((b"\0\xff\xff" + bytes(4 * 0xFFFF)) * 4, frames.MAX_REPLAYED_PARTS // 0xFFFF),
+    ],
+    ids=["too many bytes", "messages of no parts", "messages of many parts"],
+)
+def test_no_more_is_looked_at_than_a_kernel_may_keep(packed, looked_at, monkeypatch):
+    looked = []
+
+    def parse(channel, parts, key):
+        looked.append(parts)
+        raise FrameRejectedError("not_a_message")
+
+    monkeypatch.setattr(frames, "parse_kernel_message", parse)
+    with pytest.raises(FrameRejectedError, match="bad_replay"):
+        parse_replay(packed, KEY)
+    assert len(looked) == looked_at
 
 
 def test_a_forgetful_socket_sends_and_nothing_is_kept():

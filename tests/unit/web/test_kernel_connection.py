@@ -153,6 +153,18 @@ def test_a_kernel_that_does_not_read_is_told_to_the_caller(proved):
     assert len(FakeSocket.made) == 3
 
 
+def test_a_round_trip_that_could_not_be_sent_is_tried_again(proved):
+    for _ in range(SEND_HIGH_WATER_MARK):
+        assert proved.connection.send(REQUEST)
+    shell = proved.kernel.socket("shell")
+    shell.full = True
+    proved.connection.round_trip()
+    shell.full = False
+    proved.clock.advance(kernel_connection.MAX_RESEND_SECONDS)
+    proved.kernel.answer()
+    assert proved.events == ["done"]
+
+
 def test_a_shell_socket_that_zeromq_gave_up_is_replaced(proved):
     proved.kernel.socket("shell").dead = True
     old = proved.kernel.socket("shell")
@@ -269,6 +281,26 @@ def test_the_mark_of_another_process_is_nobodys(remembering):
     remembering.kernel.say("iopub", "replay_mark", {"msg_id": "others", "username": "cell-web"}, {})
     remembering.reply()
     assert remembering.events == []
+
+
+def test_marks_and_answers_that_nobody_asked_for_are_nobodys(remembering):
+    for number in range(10):
+        remembering.kernel.say("iopub", "replay_mark", {"msg_id": f"{remembering.questions[0]['session']}{number}"}, {})
+    assert remembering.connection._marks == set()
+    parts = remembering.parts("replay_reply", {"msg_id": "unasked"}, {})
+    remembering.kernel.socket("control").on_message(parts)
+    remembering.mark()
+    assert remembering.events == []
+    remembering.reply()
+    assert remembering.events == [("recovered", [], False), "done"]
+
+
+def test_what_comes_before_the_answer_is_bounded_and_said_to_be_incomplete(remembering):
+    for _ in range(5):
+        remembering.kernel.say("iopub", "stream", {"msg_id": "a"}, {"name": "stdout", "text": "x" * 500_000})
+    remembering.mark()
+    remembering.reply()
+    assert remembering.events == [("recovered", ["stream"] * 4, True), "done"]
 
 
 def test_a_kernel_that_never_marks_is_believed_after_some_attempts(remembering):

@@ -10,6 +10,7 @@ from appliance.config import Clocks, Config, Environment, Web
 from appliance.errors import InvalidMessage, PoolExhausted, PoolUnavailable, UnknownEnvironment, UnknownKernel
 from appliance.protocol import session as machine
 from appliance.protocol.frames import parse_client_message
+from appliance.web import kernel_connection
 from appliance.web.kernels import TICK_SECONDS, timeout_seconds
 from appliance.web.live_kernel import TooManyConnections
 from appliance.web.pool_client import WantedKernel
@@ -82,6 +83,17 @@ def test_a_full_pool_is_told(world):
     with pytest.raises(PoolExhausted):
         run(world.kernels.lease("visitor", 0))
     assert world.kernels.count == 0
+
+
+def test_a_kernel_that_cannot_be_connected_to_is_given_back(world, monkeypatch):
+    def refuse(*_arguments):
+        raise OSError("no descriptor is left")
+
+    monkeypatch.setattr(kernel_connection, "SubscriberConnection", refuse)
+    with pytest.raises(OSError, match="no descriptor"):
+        run(world.kernels.lease("visitor", 0))
+    assert world.kernels.count == 0
+    assert len(world.pool.released) == 1
 
 
 def test_an_evaluation_on_a_single_kernel_ends_in_its_release(world):

@@ -21,7 +21,7 @@ from wsproto.events import (
 from appliance.config import Config, Web
 from appliance.errors import PoolExhausted, QuotaExceeded, UnknownKernel
 from appliance.protocol.results import REQUEST_ID
-from appliance.web import websocket
+from appliance.web import kernel_connection, websocket
 from appliance.web.access import Access
 from appliance.web.kernel_routes import KernelRoutes
 from appliance.web.lease_routes import UNUSED_SECONDS, LeaseRoutes
@@ -190,6 +190,16 @@ def test_a_refusal_says_why_and_when_to_come_again(world, browser, error, retry_
     refused = browser.said["refused"]
     assert (refused["error"], refused["status"], refused["retry_after"]) == (error.code, error.http_status, retry_after)
     assert browser.closed == 1000
+
+
+def test_a_failure_of_ours_is_told_and_the_kernel_given_back(world, browser, monkeypatch):
+    def refuse(*_arguments):
+        raise OSError("no descriptor is left")
+
+    monkeypatch.setattr(kernel_connection, "SubscriberConnection", refuse)
+    browser.send(WANTED)
+    assert browser.said["refused"]["status"] == 500
+    assert len(world.pool.released) == 1
 
 
 def test_a_name_that_is_not_there_is_refused(world, browser):
