@@ -12,6 +12,7 @@ import tempfile
 import time
 import urllib.parse
 
+import psutil
 import pytest
 
 from appliance.pool.records import Directories, Record
@@ -497,6 +498,34 @@ def test_a_million_messages_leave_the_web_role_to_others(scene):
     assert _p95(loud) < max(10 * _p95(quiet), 0.25), (_p95(quiet), _p95(loud))
     scene.attacker.send("interrupt_request", {}, channel="control")
     scene.attacker.finish(running)
+
+
+#: Two gigabytes in one message, which the sender has once only.
+WITHOUT_END = """
+import gc, zmq
+published = next(s for s in gc.get_objects() if isinstance(s, zmq.Socket) and s.type in (zmq.PUB, zmq.XPUB))
+part = zmq.Frame(bytes(8 << 20))
+published.send({topic!r}, zmq.SNDMORE)
+for _ in range(256): published.send(part, zmq.SNDMORE, copy=False)
+import time; time.sleep(2)
+published.send(b"end")
+"""
+
+
+@pytest.mark.parametrize("role", ["web", "pool"])
+@pytest.mark.attack(18, "bytes are counted before libzmq takes them", "a message without an end")
+def test_a_message_without_an_end_fills_no_memory_of_ours(scene, role):
+    process = psutil.Process(scene.appliance.pid_of(role))
+    before, most = process.memory_info().rss, 0
+    topic = f"kernel.{scene.attacker.kernel_id}.status" if role == "pool" else "stream"
+    scene.attacker.start(f"{SPEAK}\n{WITHOUT_END.format(topic=topic.encode())}")
+    end = time.monotonic() + 4 * SLOWNESS
+    while time.monotonic() < end:
+        most = max(most, process.memory_info().rss)
+        time.sleep(0.02)
+    assert most - before < 100_000_000
+    assert scene.appliance.pid_of(role) == process.pid
+    assert scene.sibling.run("1 + 1").result == "2"
 
 
 def _times(client: SageClient, seconds: float) -> list[float]:
