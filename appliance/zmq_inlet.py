@@ -132,6 +132,7 @@ class Inlet:
         self._far: _End | None = None
         self._meter = ZmtpMeter(max_message_bytes)
         self._delivered = 0
+        self._held = False
         self._retry: Any = None
         self._pause = RETRY_SECONDS
         # Linux gives it an abstract name of its own (unix(7), "Autobind feature")
@@ -148,7 +149,7 @@ class Inlet:
     def delivered(self, size: int) -> None:
         """Note that a message of ``size`` bytes was read from the ZeroMQ socket."""
         self._delivered += size
-        if self._far is not None:
+        if self._held:
             self.balance()
 
     def close(self) -> None:
@@ -211,7 +212,8 @@ class Inlet:
     def _to_kernel(self, data: bytes) -> None:
         assert self._far is not None  # noqa: S101 - else nothing is read
         self._far.write(data)
-        self.balance()
+        if self._far is not None and self._far.full:
+            self.balance()
 
     def _from_kernel(self, data: bytes) -> None:
         assert self._near is not None  # noqa: S101 - else nothing is read
@@ -222,13 +224,20 @@ class Inlet:
             self.close()
             return
         self._near.write(data)
-        self.balance()
+        if self._near is not None and not self._takes_more():
+            self.balance()
+
+    def _takes_more(self) -> bool:
+        """Return whether the ZeroMQ socket may get more of the kernel's bytes."""
+        assert self._near is not None  # noqa: S101 - else there is nothing to give
+        return not self._near.full and self._meter.completed - self._delivered < WINDOW_BYTES
 
     def balance(self) -> None:
         """Read from each side what the other takes."""
         if self._near is not None and self._far is not None:
+            self._held = not self._takes_more()
             self._near.read(on=not self._far.full)
-            self._far.read(on=not self._near.full and self._meter.completed - self._delivered < WINDOW_BYTES)
+            self._far.read(on=not self._held)
 
     def lost(self) -> None:
         """End both connections; the ZeroMQ socket makes another by itself.
