@@ -96,7 +96,7 @@ class BoundedConnection(ZmqConnection):  # type: ignore[misc]
 
     ``max_message_bytes``: largest message that the peer may send. ``on_message`` gets the parts of each message; when
     it raises, the message is lost, the failure logged, the socket goes on. ``on_failure`` is called once when the
-    socket itself fails; it is closed then.
+    socket itself fails; it is closed then. Raises `OSError` when no descriptor is left.
     """
 
     reconnectInterval = RECONNECT_MILLISECONDS  # noqa: N815 - Twisted
@@ -112,18 +112,23 @@ class BoundedConnection(ZmqConnection):  # type: ignore[misc]
     ) -> None:
         self._on_message = on_message
         self._on_failure = on_failure
-        self._inlet: Inlet | None = None
         self._paused = False
         self._turn: Any = None
         self._reactor = sockets.reactor
-        super().__init__(sockets)
+        self._inlet: Inlet | None = None
+        if address.startswith(_IPC):
+            self._inlet = Inlet(self._reactor, address.removeprefix(_IPC), max_message_bytes)
+            address = self._inlet.address
+        try:
+            super().__init__(sockets)
+        except zmq.ZMQError as exc:
+            if self._inlet is not None:
+                self._inlet.close()
+            raise OSError(exc.errno, exc.strerror) from exc
         self.socket.set(zmq.SNDHWM, SEND_HIGH_WATER_MARK)
         self.socket.set(zmq.RCVHWM, RECEIVE_HIGH_WATER_MARK)
         self.socket.set(zmq.MAXMSGSIZE, min(MAX_PART_BYTES, max_message_bytes))
         self._prepare()
-        if address.startswith(_IPC):
-            self._inlet = Inlet(self._reactor, address.removeprefix(_IPC), max_message_bytes)
-            address = self._inlet.address
         self.addEndpoints([ZmqEndpoint(ZmqEndpointType.connect, address)])
         self._schedule()
 

@@ -147,7 +147,11 @@ class KernelConnection:
         self._base = f"ipc://{os.path.join(address.directory, '')}"
         # iopub first: its subscription is then on its way before the first request is
         self._iopub = self._new_iopub()
-        self._shell, self._stdin = self._new_shell_and_stdin()
+        try:
+            self._shell, self._stdin = self._new_shell_and_stdin()
+        except OSError:
+            self._iopub.shutdown()
+            raise
 
     def _new_iopub(self) -> SubscriberConnection:
         return SubscriberConnection(self._sockets, f"{self._base}iopub", self._iopub_received, self._failed)
@@ -157,7 +161,13 @@ class KernelConnection:
         routing_id = uuid.uuid4().hex.encode("ascii")
         # stdin first: what comes over shell may make the kernel ask at once
         stdin = DealerConnection(self._sockets, f"{self._base}stdin", self._stdin_received, self._failed, routing_id)
-        shell = DealerConnection(self._sockets, f"{self._base}shell", self._shell_received, self._failed, routing_id)
+        try:
+            shell = DealerConnection(
+                self._sockets, f"{self._base}shell", self._shell_received, self._failed, routing_id
+            )
+        except OSError:
+            stdin.shutdown()
+            raise
         return shell, stdin
 
     def start(self) -> None:
@@ -393,7 +403,10 @@ class KernelConnection:
 
     def _silent(self) -> None:
         self._timer = None
-        if not self._proved:
+        if self.paused:
+            # its reply may be there, and is not read
+            self._arm(FIRST_REPLY_SECONDS, self._silent)
+        elif not self._proved:
             log.warn(
                 "kernel {kernel} did not reply in {seconds} s",
                 kernel=kernel_name(self._kernel_id),

@@ -115,8 +115,13 @@ def shown_by(page: Page) -> str:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Function) -> Iterator[None]:
     report = yield
+    if report.when != "call" or not report.failed:
+        return report
+    # Only who drives a browser waits for this module.
+    from playwright.sync_api import Page
+
     page = getattr(item, "funcargs", {}).get("page")
-    if report.when == "call" and report.failed and page is not None and not page.is_closed():
+    if isinstance(page, Page) and not page.is_closed():
         report.sections.append(("what the page showed", shown_by(page)))
         watch = item.funcargs.get("watch")
         if watch is not None and watch.complaints:
