@@ -349,8 +349,12 @@ class LiveKernel:
             if client is not None:
                 self._full.discard(one)
                 self._returning.pop(one, None)
-                self._session.client_closed(one)
+                left = self._session.client_closed(one)
                 client.close(code)
+                if number is not None:
+                    # the kernel goes on: it waits for another client, and those who stay may all take more
+                    self._pause_or_resume()
+                    self._perform(left)
 
     def _grace_expired(self) -> None:
         self._grace = None

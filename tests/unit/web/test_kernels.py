@@ -201,6 +201,29 @@ def test_what_is_no_message_is_explained(world):
     assert client.closed == 1008
 
 
+def test_a_kernel_whose_only_client_was_disconnected_is_read_again_and_released_after_a_grace(world):
+    kernel, _, number = lease(world)
+    other = world.start()
+    kernel.client_full(number, full=True)
+    for _ in range(machine.MAX_INVALID_MESSAGES):
+        kernel.client_invalid(number, InvalidMessage("No."))
+    assert not other.socket("iopub").paused
+    kernel.remove_client(number)
+    world.clock.advance(machine.GRACE_SECONDS)
+    assert world.pool.released == [(kernel.kernel_id, "client_gone")]
+
+
+def test_a_connection_that_another_takes_the_place_of_leaves_no_grace(world):
+    kernel = run(world.kernels.lease("visitor", 60.0))
+    world.start()
+    first, second = Client(), Client()
+    for client in (first, second):
+        kernel.add_returning_client(client, Returning("page", "", ""))
+    assert (first.closed, second.closed) == (1001, None)
+    world.clock.advance(machine.RETURN_SECONDS)
+    assert world.pool.released == []
+
+
 def test_a_death_told_by_the_pool_reaches_the_clients(world):
     kernel, client, number = lease(world)
     world.start()
