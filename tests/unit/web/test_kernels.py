@@ -338,6 +338,21 @@ def test_who_comes_after_all_to_the_process_that_let_go_is_served(world):
     assert again.add_client(client) == 1
 
 
+def test_what_is_kept_for_who_comes_back_is_text_without_its_parsed_content(world):
+    kernel, client, number = lease(world)
+    other = world.start()
+    kernel.client_message(number, message())
+    request = other.requests[-1][0]
+    other.say("iopub", "status", request, {"execution_state": "busy", "more": [[]] * 9})
+    other.say("iopub", "display_data", request, {"data": {"application/json": [[]] * 9}, "metadata": {}})
+    other.say("iopub", "status", request, {"execution_state": [[]] * 9})
+    again = Client()
+    kernel.add_returning_client(again, Returning("page", "", ""))
+    assert [frame.text for frame in again.frames[:-1]] == [frame.text for frame in client.frames]
+    assert [frame.content for frame in again.frames[:-1]] == [{"execution_state": "busy"}, {}, {}]
+    assert [frame.parts for frame in again.frames[:-1]] == [frame.parts for frame in client.frames]
+
+
 def test_a_kernel_of_another_process_is_attached(world):
     kernel_id = lease(world)[0].kernel_id
     world.kernels.stopService()
