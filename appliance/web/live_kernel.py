@@ -272,8 +272,10 @@ class LiveKernel:
         self._forgot = forgot
         # those who are connected hear it from where they were
         clients, self._clients = self._clients, {}
-        self._perform(self._session.recover(frames))
-        self._clients = clients
+        try:
+            self._perform(self._session.recover(frames))
+        finally:
+            self._clients = clients
         self._recovering = False
         for number, returning in list(self._returning.items()):
             if number in clients:

@@ -353,6 +353,19 @@ def test_what_is_kept_for_who_comes_back_is_text_without_its_parsed_content(worl
     assert [frame.parts for frame in again.frames[:-1]] == [frame.parts for frame in client.frames]
 
 
+def test_clients_stay_when_what_a_kernel_said_before_cannot_be_taken(world, monkeypatch):
+    kernel, client, _ = lease(world)
+
+    def fail(frames):
+        raise RuntimeError
+
+    monkeypatch.setattr(kernel._session, "recover", fail)
+    with pytest.raises(RuntimeError):
+        kernel.kernel_recovered([], forgot=False)
+    run(world.kernels.delete(kernel.kernel_id))
+    assert client.closed == 1000
+
+
 def test_a_kernel_of_another_process_is_attached(world):
     kernel_id = lease(world)[0].kernel_id
     world.kernels.stopService()
