@@ -414,4 +414,7 @@ def checked_client_message(
         parts = tuple(_encode(value).encode("ascii") if value else b"{}" for value in (header, *objects))
     except RecursionError as exc:
         raise InvalidMessage("The message is nested too deeply.") from exc
+    except ValueError as exc:
+        # Python reads 1e999 and does not write what it read
+        raise InvalidMessage("The message holds a number that is too large.") from exc
     return ClientMessage(msg_type, msg_id, header, parts, buffers)  # type: ignore[arg-type]

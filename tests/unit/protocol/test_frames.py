@@ -192,6 +192,8 @@ def test_a_client_message_is_signed_for_the_kernel():
         (client(header={"msg_type": "execute_request", "msg_id": ""}), "header.msg_id"),
         (client(header={"msg_type": "execute_request", "msg_id": "x" * 129}), "header.msg_id"),
         (client(header={"msg_type": "execute_request", "msg_id": "1", "date": {}}), "strings and numbers"),
+        ('{"header":{"msg_type":"execute_request","msg_id":"1","n":1e999},"content":{"code":""}}', "too large"),
+        ('{"header":{"msg_type":"comm_msg","msg_id":"1"},"content":{"data":[-1e999]}}', "too large"),
         (client(content=[]), "content is not an object"),
         (client(metadata=1), "metadata is not an object"),
         (client(parent_header="p"), "parent_header is not an object"),
