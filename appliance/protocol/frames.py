@@ -39,7 +39,7 @@ MAX_TOPIC_PARTS = 8
 #: second.
 MAX_KERNEL_MESSAGE_BYTES = 10_485_760
 
-#: Opening brackets in a kernel's content: objects and lists are what makes parsing expensive in memory.
+#: Opening brackets in a kernel's message: objects and lists are what makes parsing expensive in memory.
 MAX_CONTAINERS = 1_000_000
 
 #: Buffers of one message, either way; widgets use a few.
@@ -235,11 +235,13 @@ def parse_kernel_message(channel: str, parts: list[bytes], key: bytes) -> Kernel
         raise FrameRejectedError("not_a_message") from exc
     signed = (header_part, parent_part, metadata_part, content_part)
     buffers = tuple(parts[start + 6 :])
-    if sum(map(len, signed)) + sum(map(len, buffers)) > MAX_KERNEL_MESSAGE_BYTES or len(buffers) > MAX_BUFFERS:
+    size = sum(map(len, signed))
+    if size + sum(map(len, buffers)) > MAX_KERNEL_MESSAGE_BYTES or len(buffers) > MAX_BUFFERS:
         raise FrameRejectedError("too_large")
     if not hmac.compare_digest(sign(key, signed), signature):
         raise FrameRejectedError("bad_signature")
-    if content_part.count(b"[") + content_part.count(b"{") > MAX_CONTAINERS:
+    # a shorter one cannot hold so many
+    if size > MAX_CONTAINERS and sum(part.count(b"[") + part.count(b"{") for part in signed) > MAX_CONTAINERS:
         raise FrameRejectedError("too_large")
     header = _object(header_part)
     msg_type = header.get("msg_type")
@@ -414,4 +416,7 @@ def checked_client_message(
         parts = tuple(_encode(value).encode("ascii") if value else b"{}" for value in (header, *objects))
     except RecursionError as exc:
         raise InvalidMessage("The message is nested too deeply.") from exc
+    except ValueError as exc:
+        # Python reads 1e999 and does not write what it read
+        raise InvalidMessage("The message holds a number that is too large.") from exc
     return ClientMessage(msg_type, msg_id, header, parts, buffers)  # type: ignore[arg-type]

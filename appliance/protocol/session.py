@@ -282,9 +282,12 @@ class Session:
 
     def _reopen(self, busy: KernelFrame) -> None:
         """Take note of a request that an earlier session passed on."""
-        header = frames.parent_header(busy)
+        # it is a kernel that tells this header: what goes into messages of our own is what can be written again
+        header = {name: value for name, value in frames.parent_header(busy).items() if isinstance(value, str | int)}
         kind = header.get("msg_type")
-        if kind not in frames.REQUEST_TYPES or busy.parent_id in self._open or len(self._open) >= MAX_OPEN_REQUESTS:
+        if not isinstance(kind, str) or kind not in frames.REQUEST_TYPES:
+            return
+        if not busy.parent_id or busy.parent_id in self._open or len(self._open) >= MAX_OPEN_REQUESTS:
             return
         request = _Request(header, frames.reply_type(kind), 0, elsewhere=True)
         self._open[busy.parent_id] = request

@@ -108,6 +108,22 @@ class _Asker:
         self.close(0)
 
 
+class _Keeper:
+    """A client of the page's own kernel that asks nothing: between two questions the kernel is not left."""
+
+    def deliver(self, frame: KernelFrame) -> None:
+        """Do nothing."""
+
+    def close(self, code: int) -> None:
+        """Do nothing: the next question finds that the kernel is gone."""
+
+    def tick(self) -> None:
+        """Do nothing."""
+
+    def move(self, successor: LiveKernel) -> None:
+        """Do nothing: the next question leases another kernel."""
+
+
 class Completer:
     """The questions of one page."""
 
@@ -177,6 +193,8 @@ class Completer:
     async def _reply(self, kind: str, content: dict[str, Any], kernel: LiveKernel | None) -> Mapping[str, Any]:
         if kernel is None or kernel.execution_state != "idle":
             kernel = await self._own_kernel()
+        else:
+            kernel.check_room()
         header = {
             "msg_id": uuid.uuid4().hex,
             "msg_type": kind,
@@ -187,7 +205,6 @@ class Completer:
         }
         message: ClientMessage = make_client_message(header, content)
         asker = _Asker(header["msg_id"])
-        kernel.check_room()
         number = kernel.add_client(asker)
         nothing = {"status": "error", "ename": "TimeoutError", "evalue": "No answer in time.", "traceback": []}
         timeout = self._kernels.clock.callLater(ANSWER_SECONDS, asker.answer, nothing)
@@ -217,6 +234,7 @@ class Completer:
                 waiting.errback(exc)
             raise
         self._own = kernel
+        kernel.add_client(_Keeper())
         waiters, self._leasing = self._leasing, None
         for waiting in waiters:
             waiting.callback(kernel)

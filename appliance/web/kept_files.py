@@ -138,6 +138,9 @@ class KeptFiles:
             entries = list(os.scandir(self._root))
         except OSError:
             return
+        for gone in self._kept.keys() - {entry.name for entry in entries}:
+            # another instance removed it
+            self._forget(gone)
         for entry in entries:
             with contextlib.suppress(OSError):
                 if _KERNEL_ID.fullmatch(entry.name) and entry.stat(follow_symlinks=False).st_mtime < oldest:
@@ -177,9 +180,12 @@ class KeptFiles:
         with contextlib.suppress(OSError), self._directory(kernel_id) as directory, _emptied(stored, directory):
             os.unlink(stored, dir_fd=directory)
 
-    def _drop_kernel(self, kernel_id: str) -> None:
+    def _forget(self, kernel_id: str) -> None:
         self._kept.pop(kernel_id, None)
         self._total -= self._sums.pop(kernel_id, 0)
+
+    def _drop_kernel(self, kernel_id: str) -> None:
+        self._forget(kernel_id)
         with contextlib.suppress(OSError), self._opened(self._root) as root:
             with self._directory(kernel_id) as directory:
                 for name in os.listdir(directory):

@@ -12,14 +12,15 @@ from appliance.log import kernel_name
 from appliance.protocol import session as machine
 from appliance.protocol import session_effects as asked
 from appliance.protocol.death import DeathReason
+from appliance.protocol.frames import KernelFrame
 from appliance.protocol.session import Session
 from appliance.web.kernel_connection import KernelConnection
 from appliance.web.pool_client import UNKNOWN_USE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from appliance.protocol.frames import ClientMessage, KernelFrame
+    from appliance.protocol.frames import ClientMessage
     from appliance.protocol.output_budget import OutputLimits
     from appliance.web.kernels import Kernels
     from appliance.web.pool_client import KernelAddress, Used
@@ -35,6 +36,27 @@ CLOSE_NORMAL = 1000
 #: Kept of what was said, for a browser that comes back after its connection broke.
 MAX_SAID_BYTES = 2_097_152
 MAX_SAID = 4096
+
+_NO_CONTENT: Mapping[str, Any] = {}
+
+
+def _without_content(frame: KernelFrame) -> KernelFrame:
+    """Return a message without its parsed content, but for the state by which a client tells what follows.
+
+    Objects and lists take many times the memory of their text, which is what counts. `attrs.evolve` costs three times
+    as much.
+    """
+    state = frame.content.get("execution_state") if frame.msg_type == "status" else None
+    return KernelFrame(
+        frame.channel,
+        frame.msg_type,
+        frame.msg_id,
+        frame.parent_id,
+        {"execution_state": state} if isinstance(state, str) else _NO_CONTENT,
+        frame.text,
+        frame.parts,
+        frame.buffers,
+    )
 
 
 class TooManyConnections(ApplianceError):
@@ -190,7 +212,7 @@ class LiveKernel:
 
     def _remember(self, frame: KernelFrame) -> None:
         """Keep what was said for clients that come back."""
-        self._said.append(frame)
+        self._said.append(_without_content(frame))
         self._said_bytes += frame.size
         while self._said_bytes > MAX_SAID_BYTES or len(self._said) > MAX_SAID:
             self._said_bytes -= self._said.popleft().size
@@ -250,8 +272,10 @@ class LiveKernel:
         self._forgot = forgot
         # those who are connected hear it from where they were
         clients, self._clients = self._clients, {}
-        self._perform(self._session.recover(frames))
-        self._clients = clients
+        try:
+            self._perform(self._session.recover(frames))
+        finally:
+            self._clients = clients
         self._recovering = False
         for number, returning in list(self._returning.items()):
             if number in clients:
@@ -349,8 +373,12 @@ class LiveKernel:
             if client is not None:
                 self._full.discard(one)
                 self._returning.pop(one, None)
-                self._session.client_closed(one)
+                left = self._session.client_closed(one)
                 client.close(code)
+                if number is not None:
+                    # the kernel goes on: it waits for another client, and those who stay may all take more
+                    self._pause_or_resume()
+                    self._perform(left)
 
     def _grace_expired(self) -> None:
         self._grace = None

@@ -58,8 +58,13 @@ class _Attached:
 
     def move(self, successor: LiveKernel) -> None:
         """Become a client of the kernel that took the place of this one's."""
-        self.kernel = successor
-        self.number = successor.add_client(self)
+        self.join(successor)
+
+    def join(self, kernel: LiveKernel) -> None:
+        """Become a client of a kernel, which is to wait if the browser takes no more just now."""
+        self.kernel = kernel
+        self.number = kernel.add_client(self)
+        kernel.client_full(self.number, full=self.owner.is_full)
 
 
 class Multiplexer:
@@ -84,6 +89,8 @@ class Multiplexer:
         self._attached: dict[str, _Attached] = {}
         self._pending: dict[str, list[str]] = {}
         self._closed = False
+        #: Whether the browser takes no more just now.
+        self.is_full = False
         self._completer = Completer(kernels, visitor, now, lambda text: self.send(f"complete,{text}"), wanted)
 
     def receive(self, text: str) -> None:
@@ -134,7 +141,7 @@ class Multiplexer:
             return
         attached = _Attached(kernel_id, kernel, self)
         self._attached[kernel_id] = attached
-        attached.number = kernel.add_client(attached)
+        attached.join(kernel)
         for payload in waiting:
             if kernel_id in self._attached:
                 self._pass_on(attached, payload)
@@ -162,6 +169,7 @@ class Multiplexer:
 
     def full(self, *, full: bool) -> None:
         """Stop the kernels' messages, or let them come again."""
+        self.is_full = full
         for attached in list(self._attached.values()):
             attached.kernel.client_full(attached.number, full=full)
 

@@ -14,7 +14,7 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.web import resource, server
-from twisted.web.http import RESPONSES
+from twisted.web.http import RESPONSES, HTTPChannel
 
 from appliance.errors import ApplianceError, BadRequest, Forbidden, NotFound, TooLarge
 from appliance.log import kernel_name
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-#: Seconds an HTTP connection may be idle, or take for its headers, or pause within a body.
+#: Seconds an HTTP connection may be idle, or take for the head of a request, or pause within a body.
 IDLE_SECONDS = 30
 
 #: A body beyond the limit is read and dropped up to this many bytes, so that the client reads its 413 instead of a
@@ -217,6 +217,24 @@ class FileBody(BoundedBody):
         self._counted = 0
 
 
+class CellChannel(HTTPChannel):
+    """An HTTP connection whose client gets no more time by sending single bytes, as Twisted has it."""
+
+    def resetTimeout(self) -> None:  # noqa: N802 - Twisted
+        """Count the time of a head from its first byte."""
+        if self.line_mode and not self.requests and not self._buffer:
+            super().resetTimeout()  # type: ignore[no-untyped-call]
+
+    def allHeadersReceived(self) -> None:  # noqa: N802 - Twisted
+        """Begin the body."""
+        super().allHeadersReceived()  # type: ignore[no-untyped-call]
+        self.body_came()
+
+    def body_came(self) -> None:
+        """Count the time within a body from now."""
+        super().resetTimeout()  # type: ignore[no-untyped-call]
+
+
 class CellRequest(server.Request):
     """A request whose body is bounded, in bytes and in time, before it is complete."""
 
@@ -238,6 +256,7 @@ class CellRequest(server.Request):
         if body.given_up:
             return
         super().handleContentChunk(data)  # type: ignore[no-untyped-call]
+        channel.body_came()
         body.came(channel.site.seconds() - self._began)
         if body.given_up:
             error: ApplianceError = body.refusal or TooLarge()
@@ -262,6 +281,7 @@ class CellSite(server.Site):
     """The factory of HTTP connections."""
 
     noisy = False
+    protocol = CellChannel  # type: ignore[assignment]
 
     def __init__(
         self,

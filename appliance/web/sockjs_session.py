@@ -76,12 +76,11 @@ class SockJsSession:
             return
         self._queue.append(text)
         self._queued_bytes += len(text)
-        if self._queued_bytes > MAX_UNREAD_BYTES:
+        self.flush()
+        # a message of any size may wait for the next answer: who does not read lets others come behind it
+        if self._queue and self._queued_bytes - len(self._queue[0]) > MAX_UNREAD_BYTES:
             log.info("SockJS client is too slow")
             self.close(sockjs.GO_AWAY)
-            return
-        self._look_at_queue()
-        self.flush()
 
     def _look_at_queue(self) -> None:
         full = self._queued_bytes > (RESUME_BYTES if self._full else PAUSE_BYTES)

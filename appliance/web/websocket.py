@@ -356,6 +356,8 @@ class ChannelsSocket(BrowserSocket):
             self._number = self._kernel.add_client(self)
         else:
             self._number = self._kernel.add_returning_client(self, self._returning)
+        # what it missed may be more than it takes at once
+        self._kernel.client_full(self._number, full=self._full_since is not None)
 
     def text_received(self, text: str) -> None:
         """Take a Jupyter message."""

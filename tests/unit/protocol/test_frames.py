@@ -114,9 +114,16 @@ def test_a_large_message_is_rejected_before_it_is_parsed():
     assert code_of("iopub", wire(content=content)) == "too_large"
 
 
-def test_a_message_of_very_many_lists_is_rejected_before_it_is_parsed():
-    content = b'{"a":[' + b"[]," * frames.MAX_CONTAINERS + b"1]}"
-    assert code_of("iopub", wire(content=content)) == "too_large"
+@pytest.mark.parametrize("part", ["header", "parent", "metadata", "content"])
+def test_a_message_of_very_many_lists_is_rejected_before_it_is_parsed(part):
+    many = b'{"a":[' + b"[]," * frames.MAX_CONTAINERS + b"1]}"
+    assert code_of("iopub", wire(**{part: many})) == "too_large"
+
+
+def test_lists_are_counted_in_all_parts_of_a_message_together():
+    third = b'{"a":[' + b"[]," * (frames.MAX_CONTAINERS // 3) + b"1]}"
+    assert code_of("iopub", wire(content=third, metadata=third, parent=third)) == "too_large"
+    assert frames.parse_kernel_message("iopub", wire(content=third, metadata=third), KEY).msg_type == "stream"
 
 
 def test_a_parent_id_that_is_no_text_is_no_parent():
@@ -192,6 +199,8 @@ def test_a_client_message_is_signed_for_the_kernel():
         (client(header={"msg_type": "execute_request", "msg_id": ""}), "header.msg_id"),
         (client(header={"msg_type": "execute_request", "msg_id": "x" * 129}), "header.msg_id"),
         (client(header={"msg_type": "execute_request", "msg_id": "1", "date": {}}), "strings and numbers"),
+        ('{"header":{"msg_type":"execute_request","msg_id":"1","n":1e999},"content":{"code":""}}', "too large"),
+        ('{"header":{"msg_type":"comm_msg","msg_id":"1"},"content":{"data":[-1e999]}}', "too large"),
         (client(content=[]), "content is not an object"),
         (client(metadata=1), "metadata is not an object"),
         (client(parent_header="p"), "parent_header is not an object"),

@@ -507,6 +507,30 @@ def test_a_session_begun_anew_learns_from_the_kernel_what_is_open():
     assert Release(DeathReason.RELEASED) in effects
 
 
+def busy_for(parent):
+    """A busy whose parent header is what a kernel made of it."""
+    parent_id = json.loads(parent).get("msg_id", "")
+    content = {"execution_state": "busy"}
+    return KernelFrame("iopub", "status", "m", parent_id, content, b"{}", (b"{}", parent.encode(), b"{}", b"{}"))
+
+
+def test_of_a_header_that_a_kernel_tells_is_kept_what_can_be_written_again():
+    session = make()
+    session.recover([busy_for('{"msg_id": "a", "msg_type": "execute_request", "n": 1e999, "l": [], "i": 1}')])
+    effects = list(session.stop(DeathReason.CLIENT_GONE))
+    assert effects[-1] == Release(DeathReason.CLIENT_GONE)
+    assert json.loads(effects[0].frame.parts[1]) == {"msg_id": "a", "msg_type": "execute_request", "i": 1}
+
+
+@pytest.mark.parametrize(
+    "parent", ['{"msg_id": "a", "msg_type": ["execute_request"]}', '{"msg_id": "a"}', '{"msg_type": "execute_request"}']
+)
+def test_what_a_kernel_tells_of_no_request_opens_none(parent):
+    session = make()
+    session.recover([busy_for(parent)])
+    assert not session.busy
+
+
 def test_the_reply_to_another_process_is_asked_for_when_the_evaluation_ends():
     asked = {"msg_id": "a", "msg_type": "execute_request", "username": "visitor"}
     session = make()

@@ -221,13 +221,13 @@ def test_a_file_that_drips_is_given_up_in_the_end(kernel):
 def test_a_browser_that_does_not_read_stops_the_kernel_and_is_ended(kernel):
     kernel.ask()
     kernel.say(ok(1000))
-    kernel.browser.channel._channel.pauseProducing()
+    kernel.browser.channel.pauseProducing()
     assert kernel.transport.producerState == "paused"
     kernel.clock.advance(STALL_SECONDS + 1)
     assert not kernel.browser.transport.disconnecting
-    kernel.browser.channel._channel.resumeProducing()
+    kernel.browser.channel.resumeProducing()
     assert kernel.transport.producerState == "producing"
-    kernel.browser.channel._channel.pauseProducing()
+    kernel.browser.channel.pauseProducing()
     kernel.clock.advance(CLIENT_STALL_SECONDS + 1)
     assert kernel.browser.transport.disconnecting
 

@@ -129,7 +129,7 @@ def test_a_file_of_no_kernel(routes):
 def test_a_client_that_does_not_read_costs_no_copy_of_the_file(routes, kept, world):
     kept.keep(ID, "big", bytes(10**6))
     connection = Connection(routes, clock=world.clock)
-    channel, written = connection.channel._channel, connection.transport.write
+    channel, written = connection.channel, connection.transport.write
     connection.transport.write = lambda data: (written(data), len(data) > 1000 and channel.pauseProducing())
     connection.send(f"GET /kernel/{ID}/files/big HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     received = 0

@@ -121,6 +121,20 @@ def test_files_are_kept_for_a_time_after_the_kernel(kept, kernels):
     assert not (kept.root / kernels[1]).exists()
 
 
+def test_what_another_instance_removed_counts_no_more(kept, kernels):
+    living, ended = kernels[:2]
+    for kernel_id in (living, ended):
+        kept.one.keep(kernel_id, "a", bytes(2 * PAGE_BYTES))
+        os.utime(kept.root / kernel_id, (kept.time, kept.time))
+    kept.time += SECONDS + SWEEP_SECONDS
+    kept.one.renew(living)
+    kept.two.tick([])
+    assert not (kept.root / ended).exists()
+    kept.one.tick([living])
+    kept.one.keep(kernels[2], "a", bytes(3 * PAGE_BYTES))
+    assert kept.has(living, "a")
+
+
 def test_nothing_is_kept_where_that_is_not_wanted(tmp_path, kernels):
     files = KeptFiles(tmp_path, seconds=0, max_bytes=10**6, max_kernel_bytes=10**6, now=lambda: 0.0)
     files.keep(kernels[0], "a", b"x")

@@ -201,6 +201,29 @@ def test_what_is_no_message_is_explained(world):
     assert client.closed == 1008
 
 
+def test_a_kernel_whose_only_client_was_disconnected_is_read_again_and_released_after_a_grace(world):
+    kernel, _, number = lease(world)
+    other = world.start()
+    kernel.client_full(number, full=True)
+    for _ in range(machine.MAX_INVALID_MESSAGES):
+        kernel.client_invalid(number, InvalidMessage("No."))
+    assert not other.socket("iopub").paused
+    kernel.remove_client(number)
+    world.clock.advance(machine.GRACE_SECONDS)
+    assert world.pool.released == [(kernel.kernel_id, "client_gone")]
+
+
+def test_a_connection_that_another_takes_the_place_of_leaves_no_grace(world):
+    kernel = run(world.kernels.lease("visitor", 60.0))
+    world.start()
+    first, second = Client(), Client()
+    for client in (first, second):
+        kernel.add_returning_client(client, Returning("page", "", ""))
+    assert (first.closed, second.closed) == (1001, None)
+    world.clock.advance(machine.RETURN_SECONDS)
+    assert world.pool.released == []
+
+
 def test_a_death_told_by_the_pool_reaches_the_clients(world):
     kernel, client, number = lease(world)
     world.start()
@@ -313,6 +336,34 @@ def test_who_comes_after_all_to_the_process_that_let_go_is_served(world):
     again = run(world.kernels.find(first.kernel_id))
     assert again is not first
     assert again.add_client(client) == 1
+
+
+def test_what_is_kept_for_who_comes_back_is_text_without_its_parsed_content(world):
+    kernel, client, number = lease(world)
+    other = world.start()
+    kernel.client_message(number, message())
+    request = other.requests[-1][0]
+    other.say("iopub", "status", request, {"execution_state": "busy", "more": [[]] * 9})
+    other.say("iopub", "display_data", request, {"data": {"application/json": [[]] * 9}, "metadata": {}})
+    other.say("iopub", "status", request, {"execution_state": [[]] * 9})
+    again = Client()
+    kernel.add_returning_client(again, Returning("page", "", ""))
+    assert [frame.text for frame in again.frames[:-1]] == [frame.text for frame in client.frames]
+    assert [frame.content for frame in again.frames[:-1]] == [{"execution_state": "busy"}, {}, {}]
+    assert [frame.parts for frame in again.frames[:-1]] == [frame.parts for frame in client.frames]
+
+
+def test_clients_stay_when_what_a_kernel_said_before_cannot_be_taken(world, monkeypatch):
+    kernel, client, _ = lease(world)
+
+    def fail(frames):
+        raise RuntimeError
+
+    monkeypatch.setattr(kernel._session, "recover", fail)
+    with pytest.raises(RuntimeError):
+        kernel.kernel_recovered([], forgot=False)
+    run(world.kernels.delete(kernel.kernel_id))
+    assert client.closed == 1000
 
 
 def test_a_kernel_of_another_process_is_attached(world):

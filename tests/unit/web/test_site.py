@@ -11,7 +11,7 @@ from twisted.logger import globalLogPublisher
 from appliance.config import Config, Web
 from appliance.errors import InvalidZip, PoolExhausted
 from appliance.web.http import Response, json_response
-from appliance.web.site import MAX_DRAINED_BYTES, Route
+from appliance.web.site import IDLE_SECONDS, MAX_DRAINED_BYTES, Route
 from tests.unit.web.serving import Answer, Connection, ask
 
 FORM = ("Content-Type: application/x-www-form-urlencoded",)
@@ -170,7 +170,7 @@ def test_a_chunked_body_is_bounded_too():
     connection.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nOrigin: null\r\nTransfer-Encoding: chunked\r\n\r\n")
     for _ in range(20):
         connection.send(b"40\r\n" + b"x" * 64 + b"\r\n")
-    held = len(connection.channel._channel.requests[0].content.getvalue())
+    held = len(connection.channel.requests[0].content.getvalue())
     connection.send(b"0\r\n\r\n")
     raw = connection.received()
     assert held == 0
@@ -187,6 +187,51 @@ def test_a_body_without_end_is_cut_off():
     raw = connection.received()
     assert raw.count(b"413") == 1
     assert connection.transport.disconnecting
+
+
+HEAD = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def drip(connection, data, seconds):
+    """Send single bytes until the server has enough of it; return how long that took."""
+    began = connection.clock.seconds()
+    for byte in data:
+        connection.send(bytes([byte]))
+        connection.clock.advance(seconds)
+        if connection.transport.disconnecting:
+            break
+    return connection.clock.seconds() - began
+
+
+@pytest.mark.parametrize("data", [b"GET /" + b"x" * 100, HEAD])
+def test_a_head_has_a_limit_in_time_however_slowly_it_comes(data):
+    assert drip(Connection(ROUTES), data, IDLE_SECONDS - 1) == 2 * (IDLE_SECONDS - 1)
+    connection = Connection(ROUTES)
+    connection.clock.advance(IDLE_SECONDS - 1)
+    drip(connection, data, IDLE_SECONDS / 2 / len(data))
+    assert not connection.transport.disconnecting
+
+
+def test_each_head_of_a_connection_has_its_own_time():
+    connection = Connection(ROUTES)
+    for _ in range(3):
+        assert connection.ask("GET", "/echo").status == 200
+        connection.clock.advance(IDLE_SECONDS - 1)
+        drip(connection, b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n", (IDLE_SECONDS - 1) / 32)
+        assert b" 200 " in connection.received()
+    connection.clock.advance(IDLE_SECONDS)
+    assert connection.transport.disconnecting
+
+
+def test_a_body_may_pause_and_its_length_may_not_drip():
+    connection = Connection(ROUTES)
+    connection.send(HEAD[:-1])
+    connection.clock.advance(IDLE_SECONDS - 1)
+    connection.send(HEAD[-1:])
+    for _ in range(3):
+        connection.clock.advance(IDLE_SECONDS - 1)
+        connection.send(b"1\r\nx\r\n")
+    assert drip(connection, b"0" * 100, IDLE_SECONDS - 1) == 2 * (IDLE_SECONDS - 1)
 
 
 def test_host_is_believed_when_it_is_one():

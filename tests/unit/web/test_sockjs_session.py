@@ -128,9 +128,29 @@ def test_kernels_pause_while_much_waits_and_the_session_ends_when_it_is_too_much
     world.session.flush()
     assert world.kernels.full_calls == [True, False]
     answer.ready = False
+    world.say("x")
     world.say("x" * MAX_UNREAD_BYTES)
+    assert not world.kernels.closed
     world.say("x")
     assert (world.kernels.closed, answer.finished) == (1, True)
+
+
+def test_a_large_message_reaches_who_reads_and_waits_for_who_comes_back():
+    world = World()
+    large = "x" * (MAX_UNREAD_BYTES + 1)
+    first, second = Answer(), Answer()
+    world.session.attach(first)
+    world.say(large)
+    assert first.frames == ["o", sockjs.messages_frame([large])]
+    assert world.kernels.full_calls == []
+    world.session.detach(first)
+    world.say(large)
+    world.say("y")
+    assert world.kernels.full_calls == [True]
+    world.session.attach(second)
+    assert second.frames == [sockjs.messages_frame([large]), 'a["y"]']
+    assert world.kernels.full_calls == [True, False]
+    assert not world.kernels.closed
 
 
 def test_a_client_that_does_not_read_is_given_up():

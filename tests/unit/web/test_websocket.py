@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+from twisted.internet.testing import StringTransport
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import (
     AcceptConnection,
@@ -20,15 +21,17 @@ from wsproto.events import (
 
 from appliance.config import Config, Web
 from appliance.protocol import session as machine
+from appliance.protocol.frames import parse_client_message
 from appliance.web import websocket
 from appliance.web.access import Access
 from appliance.web.kernel_routes import KernelRoutes
-from appliance.web.websocket import BoundedBuffer, frame_header
-from tests.unit.web.fakes import NOW, World
+from appliance.web.websocket import BoundedBuffer, Returning, frame_header
+from tests.unit.web.fakes import NOW, Client, World
 from tests.unit.web.running import run
-from tests.unit.web.serving import Connection
+from tests.unit.web.serving import Connection, Transport
 
 LIMIT = 1000
+REQUEST = '{"header":{"msg_id":"a","msg_type":"execute_request"},"content":{"code":"1"}}'
 CONFIG = Config(web=Web(max_message_bytes=LIMIT, max_connections_per_kernel=2))
 
 
@@ -275,6 +278,25 @@ def test_a_browser_that_does_not_read_pauses_the_kernel(world, kernel, browser):
     assert socket.paused
     browser.transport.producer.resumeProducing()
     assert not socket.paused
+
+
+def test_a_browser_that_comes_back_to_more_than_it_takes_pauses_the_kernel(world, kernel, monkeypatch):
+    other = world.start()
+    number = kernel.add_returning_client(Client(), Returning("page", "", ""))
+    kernel.client_message(number, parse_client_message(REQUEST, NOW))
+    other.print("x" * 10_000)
+
+    def write(transport, data):
+        StringTransport.write(transport, data)
+        if len(data) > 10_000:
+            transport.producer.pauseProducing()
+
+    monkeypatch.setattr(Transport, "write", write, raising=False)
+    browser = Browser(world, f"/kernel/{kernel.kernel_id}/channels?session_id=page&after=&after_kernel=")
+    assert browser.kinds == ["stream", "resumed"]
+    assert other.socket("iopub").paused
+    browser.transport.producer.resumeProducing()
+    assert not other.socket("iopub").paused
 
 
 def test_a_browser_that_never_reads_is_disconnected(world, kernel, browser):
