@@ -176,19 +176,32 @@ class Completer:
             self._open -= 1
         if self._closed:
             return
-        asked = header["msg_type"]
-        if asked == "object_info_request":
+        if header["msg_type"] == "object_info_request":
             reply = old_object_info(content["code"], reply)
-        frame = make_frame(
+        try:
+            frame = self._frame(header, reply)
+        except ValueError:
+            # JSON has no infinity, but a kernel may have said 1e999
+            told = {
+                "status": "error",
+                "ename": "InvalidReply",
+                "evalue": "The kernel's answer is none.",
+                "traceback": [],
+            }
+            frame = self._frame(header, told)
+        self._send(frame.text.decode("utf-8"))
+
+    def _frame(self, header: dict[str, Any], reply: Mapping[str, Any]) -> KernelFrame:
+        """Return the answer to a question. Raises `ValueError` when it cannot be written as JSON."""
+        return make_frame(
             "shell",
-            asked.replace("_request", "_reply"),
+            header["msg_type"].replace("_request", "_reply"),
             reply,
             parent={key: value for key, value in header.items() if isinstance(value, str)},
             msg_id=f"{header['msg_id'][:100]}_reply",
             session="complete",
             date=self._now(),
         )
-        self._send(frame.text.decode("utf-8"))
 
     async def _reply(self, kind: str, content: dict[str, Any], kernel: LiveKernel | None) -> Mapping[str, Any]:
         if kernel is None or kernel.execution_state != "idle":

@@ -37,7 +37,11 @@ def cell(page, network, watch):
 
 
 def shown(cell: CellOnPage) -> list[str]:
-    text: str = cell.frame.evaluate("document.querySelector('#outputs').innerText")
+    """Return the lines of the output, as a visitor would copy them."""
+    text: str = cell.frame.evaluate(
+        "() => { getSelection().selectAllChildren(document.querySelector('#outputs'));"
+        " const text = getSelection().toString(); getSelection().removeAllRanges(); return text }"
+    )
     return text.splitlines()
 
 

@@ -7,10 +7,11 @@ import json
 import pytest
 
 from appliance.config import Config, Web
+from appliance.protocol.frames import DELIMITER, sign
 from appliance.protocol.session import GRACE_SECONDS
 from appliance.web.completer import IDLE_SECONDS, MAX_QUESTIONS, Completer
 from appliance.web.pool_client import NOBODY
-from tests.unit.web.fakes import NOW, World
+from tests.unit.web.fakes import KEY, NOW, World
 
 
 class Asking:
@@ -78,3 +79,13 @@ def test_as_many_questions_as_a_page_may_ask_go_to_its_own_kernel_at_once(world,
     for number in range(1, MAX_QUESTIONS + 1):
         kernel.answer(number)
     assert [answer["content"]["status"] for answer in asking.answers] == ["ok"] * MAX_QUESTIONS
+
+
+def test_an_answer_that_json_cannot_carry_is_told_as_an_error(world, asking):
+    asking.ask()
+    kernel = world.start()
+    header = {"msg_id": "r", "msg_type": "complete_reply"}
+    parts = [*(json.dumps(part).encode() for part in (header, kernel.requests[-1][0], {})), b'{"matches": [1e999]}']
+    kernel.socket("shell").on_message([DELIMITER, sign(KEY, parts), *parts])
+    kernel.idle(kernel.requests[-1][0])
+    assert [answer["content"]["status"] for answer in asking.answers] == ["error"]
