@@ -140,6 +140,8 @@ class PoolService(MultiService):
         """Find the kernels of an earlier pool, then listen for zygotes and web roles."""
         super().startService()  # type: ignore[no-untyped-call]
         self._orphans = {record.slot: record for record in self._directories.load()}
+        for record in self._orphans.values():
+            self._pool.expect(self._kernel_of(record))
         if self._drain_mark.exists():
             self._pool.hold(on=True, now=self._now())
         self._zygotes.inherited = inherited_socket("zygote")
@@ -479,11 +481,11 @@ class PoolService(MultiService):
 
     def zygote_alive(self, link: ZygoteLink, slot: int, pidfd: int) -> None:
         """Take over a running kernel: one of ours, one of an earlier pool's, or one that nobody knows, which ends."""
-        process = self._processes.get(slot)
-        record = self._orphans.pop(slot, None)
-        if process is not None:
+        record = self._orphans.get(slot)
+        if self._knows(link, slot):
             os.close(pidfd)
-        elif record is not None and record.environment == link.environment:
+        elif slot not in self._processes and record is not None and record.environment == link.environment:
+            del self._orphans[slot]
             process = self._new_process(record)
             process.forked(pidfd)
             self._adopt(record)
@@ -497,6 +499,7 @@ class PoolService(MultiService):
         """Drop the records of kernels that no longer run, end again what should have ended, start what is missing."""
         for record in [record for record in self._orphans.values() if record.environment == link.environment]:
             del self._orphans[record.slot]
+            self._pool.gone(record.slot)
             self._directories.remove(record.kernel_id)
             self._answer_awaited(record.kernel_id)
         for kernel in self._pool.kernels:
@@ -512,7 +515,7 @@ class PoolService(MultiService):
     def zygote_forked(self, link: ZygoteLink, slot: int, pidfd: int) -> None:
         """Watch a new kernel; if it was given up meanwhile, end it."""
         process = self._processes.get(slot)
-        if process is None or process.pidfd >= 0:
+        if process is None or process.pidfd >= 0 or not self._knows(link, slot):
             link.signal(slot, signal.SIGKILL, pidfd)
             os.close(pidfd)
             return
@@ -523,6 +526,8 @@ class PoolService(MultiService):
 
     def zygote_failed(self, link: ZygoteLink, slot: int, why: str) -> None:
         """Note that a kernel could not be forked: there is no process that could end."""
+        if not self._knows(link, slot):
+            return
         log.error("kernel in slot {slot} could not be forked: {why}", slot=slot, why=why)
         self.metrics.failed(slot)
         now = self._now()
@@ -530,6 +535,8 @@ class PoolService(MultiService):
 
     def zygote_exited(self, link: ZygoteLink, slot: int, status: int, *, oom: bool) -> None:
         """Note how a kernel ended."""
+        if not self._knows(link, slot):
+            return
         reason, detail = explain(status, oom=oom, init=self._has_init(link.environment))
         self._perform(self._pool.died(slot, reason, detail, self._now()))
 
@@ -709,6 +716,11 @@ class PoolService(MultiService):
         settings = self._config.environment.get(environment)
         return settings is not None and bool(settings.kernelspec)
 
+    def _knows(self, link: ZygoteLink, slot: int) -> bool:
+        """Return whether the kernel in ``slot`` is of the zygote's environment: it speaks of no other."""
+        process = self._processes.get(slot)
+        return process is not None and process.record.environment == link.environment
+
     def _new_process(self, record: Record) -> KernelProcess:
         process = KernelProcess(
             self._reactor,
@@ -722,16 +734,21 @@ class PoolService(MultiService):
         return process
 
     def _adopt(self, record: Record) -> None:
+        kernel = self._kernel_of(record)
+        if record.known_as:
+            self._successors[record.known_as] = record.kernel_id
+        self._pool.adopt(kernel)
+        log.info("kernel in slot {slot} taken over, {state}", slot=record.slot, state=kernel.state.name.lower())
+
+    def _kernel_of(self, record: Record) -> Kernel:
+        """Return the kernel of an earlier pool, whose clocks begin anew."""
         now = self._now()
         state = State.LEASED if record.leased else State.READY
         kernel = Kernel(record.slot, record.kernel_id, record.environment, record.profile, state, now, idle_since=now)
         kernel.idle_limit = self._config.clocks.idle_seconds
         kernel.leased_at = now if record.leased else None
         kernel.page, kernel.address, kernel.single = record.page, record.address, record.single
-        if record.known_as:
-            self._successors[record.known_as] = record.kernel_id
-        self._pool.adopt(kernel)
-        log.info("kernel in slot {slot} taken over, {state}", slot=record.slot, state=state.name.lower())
+        return kernel
 
     def _schedule_tick(self) -> None:
         due = self._pool.next_event_at(self._now())

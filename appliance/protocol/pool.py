@@ -42,6 +42,10 @@ READY_HORIZON = 1.0
 #: Leases of the health check allowed beyond the limit, so that a full server is not an ill one.
 PROBE_RESERVE = 1
 
+#: Seconds for which kernels of an earlier pool count though no zygote has told of them: the longest imports last
+#: minutes, but an environment that stays away must not keep the room of all others.
+EXPECTED_SECONDS = 300.0
+
 KINDS = ("visitor", "service", "result", "probe")
 
 
@@ -85,6 +89,9 @@ class Pool:
         self._new_id = new_id
         self._kernels: dict[int, Kernel] = {}
         self._by_id: dict[str, Kernel] = {}
+        #: Kernels of an earlier pool that count though no zygote has told of them yet; the slots of all such kernels.
+        self._expected: dict[int, Kernel] = {}
+        self._reserved: set[int] = set()
         self._waiting: deque[_Waiting] = deque()
         self._arrivals: dict[str, Arrivals] = {}
         self._environments: set[str] = set()
@@ -182,8 +189,20 @@ class Pool:
                 effects += self._forget(kernel, DeathReason.CRASHED, "its zygote ended")
         return effects
 
+    def expect(self, kernel: Kernel) -> None:
+        """Keep the slot of an earlier pool's kernel, and count it, until its zygote tells whether it runs."""
+        self._reserved.add(kernel.slot)
+        if kernel.environment in self._settings.environments:
+            self._expected[kernel.slot] = kernel
+
+    def gone(self, slot: int) -> None:
+        """Note that an expected kernel does not run."""
+        self._expected.pop(slot, None)
+        self._reserved.discard(slot)
+
     def adopt(self, kernel: Kernel) -> None:
         """Take over a kernel that already runs, after a restart of the pool."""
+        self.gone(kernel.slot)
         self._add(kernel)
 
     def lease(self, request: LeaseRequest, now: float) -> list[Effect]:
@@ -340,6 +359,9 @@ class Pool:
             request = self._waiting.popleft().request
             connected = request.environment in self._environments
             effects.append(self._refusal(request, errors.KernelLate if connected else errors.EnvironmentUnavailable))
+        self._expected = {
+            slot: kernel for slot, kernel in self._expected.items() if kernel.since + EXPECTED_SECONDS > now
+        }
         for kernel in list(self._kernels.values()):
             if kernel.state is State.STARTING and kernel.since + self._settings.start_limit <= now:
                 effects += self.start_failed(kernel.slot, "it was not ready in time", now)
@@ -408,7 +430,11 @@ class Pool:
         check_kernels(self._settings.quota, page, address, self._settings.retry_after)
 
     def _holders(self) -> list[Kernel | LeaseRequest]:
-        return [kernel for kernel in self._kernels.values() if kernel.leased_at is not None]
+        return [kernel for kernel in self._living() if kernel.leased_at is not None]
+
+    def _living(self) -> list[Kernel]:
+        """Return every kernel that takes room."""
+        return [*self._kernels.values(), *self._expected.values()]
 
     def _limit(self, kind: str) -> int:
         return self._settings.max_kernels + (PROBE_RESERVE if kind == "probe" else 0)
@@ -419,7 +445,7 @@ class Pool:
         The reserve is the probes' alone: a probe under way takes nothing from visitors. A kernel that was ready and
         makes room for another is nobody's.
         """
-        kinds = [kernel.kind for kernel in self._kernels.values() if kernel.leased_at is not None]
+        kinds = [kernel.kind for kernel in self._living() if kernel.leased_at is not None]
         kinds += [waiting.request.kind for waiting in self._waiting]
         return len(kinds) - (0 if kind == "probe" else min(PROBE_RESERVE, kinds.count("probe")))
 
@@ -487,7 +513,7 @@ class Pool:
     def _room(self) -> int:
         limit = self._settings.max_kernels + PROBE_RESERVE
         starting = self.count(State.STARTING)
-        return min(limit - len(self._kernels), self._settings.max_starting - starting)
+        return min(limit - len(self._living()), self._settings.max_starting - starting)
 
     def _demand(self, now: float) -> Demand:
         """Return what is wanted of the environments in which a kernel can be started now."""
@@ -502,7 +528,7 @@ class Pool:
         """End ready kernels that nobody waits for when those that somebody waits for find no room beside them."""
         if not self._waiting or now < self._fill_due(now):
             return
-        room = self._settings.max_kernels + PROBE_RESERVE - len(self._kernels)
+        room = self._settings.max_kernels + PROBE_RESERVE - len(self._living())
         spare = self._demand(now).unserved - room - self.count(State.ENDING)
         for kernel in list(self._kernels.values()):
             if spare > 0 and kernel.state is State.READY:
@@ -521,7 +547,7 @@ class Pool:
         while True:
             slot = self._next_slot
             self._next_slot = slot + 1 if slot < self._settings.last_slot else self._settings.first_slot
-            if slot not in self._kernels:
+            if slot not in self._kernels and slot not in self._reserved:
                 return slot
 
     def _add(self, kernel: Kernel) -> None:

@@ -9,7 +9,7 @@ from appliance import errors
 from appliance.protocol.death import DeathReason
 from appliance.protocol.failed_starts import FAILED_START_PAUSE, MAX_FAILED_STARTS
 from appliance.protocol.kernel_life import Kernel, LeaseRequest, State
-from appliance.protocol.pool import Pool, Settings
+from appliance.protocol.pool import EXPECTED_SECONDS, Pool, Settings
 from appliance.protocol.pool_effects import Died, End, Grant, Queued, Refuse, Start
 from appliance.protocol.quota import QuotaLimits
 from appliance.protocol.waiting_line import LOST_SECONDS
@@ -311,6 +311,28 @@ def test_adopted_kernels_are_known_by_id():
     pool.adopt(Kernel(1005, "old", "python", "default", State.LEASED, 0.0, idle_limit=900.0, leased_at=0.0))
     assert pool.kernel("old").slot == 1005
     assert pool.release("old", DeathReason.STOPPED, 1.0) == [End(1005, "old")]
+
+
+def test_expected_kernels_keep_their_slots_and_take_room():
+    pool = make_pool(max_kernels=2, ready=1, quota=QuotaLimits(kernels_per_page=1))
+    for slot in (1000, 1001):
+        pool.expect(Kernel(slot, f"old-{slot}", "sage", "default", State.LEASED, 0.0, leased_at=0.0, page="p"))
+    assert [effect.slot for effect in pool.zygote_connected("python", 0.0)] == [1002]
+    assert pool.verified(1002, 0.1) == []
+    assert refused(pool.lease(request("a"), 0.2)) == [errors.PoolExhausted]
+    pool.gone(1000)
+    assert refused(pool.lease(request("b", page="p"), 0.3)) == [errors.QuotaExceeded]
+    assert pool.lease(request("c"), 0.4) == [Grant("c", "kernel-0")]
+
+
+def test_kernels_that_no_zygote_tells_of_keep_their_slots_alone():
+    pool = make_pool(max_kernels=1, ready=1)
+    pool.expect(Kernel(1000, "old", "sage", "default", State.LEASED, 0.0, leased_at=0.0))
+    pool.expect(Kernel(1001, "older", "removed", "default", State.LEASED, 0.0, leased_at=0.0))
+    assert refused(pool.lease(request("a"), 1.0)) == [errors.PoolExhausted]
+    pool.tick(EXPECTED_SECONDS)
+    assert refused(pool.lease(request("b"), EXPECTED_SECONDS)) == []
+    assert [effect.slot for effect in pool.zygote_connected("python", EXPECTED_SECONDS)] == [1002, 1003]
 
 
 def test_an_unknown_or_unleased_kernel_cannot_be_released():
