@@ -235,6 +235,9 @@ class KernelProcess:
                 data = self._birth.recv(MAX_LETTER_BYTES)
                 break
         self._close_birth()
+        if not data and self.pidfd < 0:
+            # not forked, or not yet known to be: its zygote tells of that, or ends
+            return
         try:
             message = json.loads(data)
             ready = message.get("ready") is True

@@ -514,6 +514,8 @@ class PoolService(MultiService):
 
     def zygote_forked(self, link: ZygoteLink, slot: int, pidfd: int) -> None:
         """Watch a new kernel; if it was given up meanwhile, end it."""
+        if slot == link.last_slot:
+            self._pool.zygote_spent(link.environment)
         process = self._processes.get(slot)
         if process is None or process.pidfd >= 0 or not self._knows(link, slot):
             link.signal(slot, signal.SIGKILL, pidfd)
@@ -552,8 +554,13 @@ class PoolService(MultiService):
             self._without_zygote(link.environment)
 
     def _without_zygote(self, environment: str) -> None:
-        self._missing_since[environment] = self._now()
+        now = self._now()
+        self._missing_since[environment] = now
         self._perform(self._pool.zygote_lost(environment))
+        # what was given up before it was forked has no process whose end would be noticed
+        for process in list(self._processes.values()):
+            if process.record.environment == environment and process.pidfd < 0:
+                self._perform(self._pool.died(process.record.slot, DeathReason.CRASHED, "its zygote ended", now))
 
     # -- what kernels tell ------------------------------------------------------------------------------------------
 

@@ -95,6 +95,7 @@ class Pool:
         self._waiting: deque[_Waiting] = deque()
         self._arrivals: dict[str, Arrivals] = {}
         self._environments: set[str] = set()
+        self._spent: set[str] = set()
         self._next_slot = settings.first_slot
         self._refill_at = 0.0
         self._memory_low = False
@@ -176,9 +177,14 @@ class Pool:
     def zygote_connected(self, environment: str, now: float) -> list[Effect]:
         """Note that kernels of ``environment`` can be started."""
         self._environments.add(environment)
+        self._spent.discard(environment)
         self._failures.forget(environment)
         self._refill_at = now
         return list(self._fill(now))
+
+    def zygote_spent(self, environment: str) -> None:
+        """Note that the zygote has made its last kernel: none can be started before the next zygote is there."""
+        self._spent.add(environment)
 
     def zygote_lost(self, environment: str) -> list[Effect]:
         """Note that no kernel of ``environment`` can be started; those that run go on, half-made ones do not."""
@@ -517,7 +523,7 @@ class Pool:
 
     def _demand(self, now: float) -> Demand:
         """Return what is wanted of the environments in which a kernel can be started now."""
-        startable = self._environments - self._failures.paused(now)
+        startable = self._environments - self._spent - self._failures.paused(now)
         targets = {name: self.ready_target(name, now) for name in startable}
         return Demand(targets, self._kernels.values(), [waiting.request for waiting in self._waiting])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from twisted.internet.task import Clock
 
@@ -18,6 +20,9 @@ class Owner:
 
     def kernel_unresponsive(self, slot):
         self.told.append("unresponsive")
+
+    def kernel_failed(self, slot, why):
+        self.told.append(why)
 
 
 class Heartbeat:
@@ -83,3 +88,35 @@ def test_a_probe_is_answered_by_the_next_beat_or_the_end():
     process._heartbeat = None
     process.close()
     assert last.called
+
+
+class Reactor(Clock):
+    """Watches nothing: a test calls what a readable socket would."""
+
+    def addReader(self, reader):  # noqa: N802 - Twisted
+        pass
+
+    def removeReader(self, reader):  # noqa: N802 - Twisted
+        pass
+
+
+@pytest.mark.parametrize(
+    ("letter", "forked", "told"),
+    [
+        # passed over by a zygote that ends
+        (b"", False, []),
+        (b"", True, ["the kernel ended while it set itself up"]),
+        (b'{"failed": "mounts", "error": "no space"}', False, ["mounts: no space"]),
+    ],
+)
+def test_only_a_kernel_that_was_forked_can_fail_without_a_word(letter, forked, told):
+    owner = Owner()
+    process = KernelProcess(Reactor(), None, "/nowhere", Record("id", 1000, "python", "default", b"key"), owner)
+    with process.expect() as theirs:
+        if letter:
+            theirs.send(letter)
+    if forked:
+        process.forked(os.pidfd_open(os.getpid()))
+    process._read_birth()
+    assert owner.told == told
+    process.close()

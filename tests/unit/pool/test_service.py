@@ -29,6 +29,7 @@ class FakeLink:
         self.environment = environment
         self.layers = {}
         self.retired = False
+        self.last_slot = None
         self.closed = False
         self.full = False
         self.forks = []
@@ -188,3 +189,30 @@ def test_a_zygote_speaks_of_kernels_of_its_own_environment_only(make):
     assert sage.signals == [(slot, signal.SIGKILL)] * 2
     pool.role.zygote_exited(python, slot, 9, oom=False)
     assert pool.state(slot) is None
+
+
+def test_what_was_given_up_before_it_was_forked_goes_with_its_zygote(make):
+    pool = make(start_seconds=5.0)
+    link = pool.connect("python")
+    (slot,) = link.forks
+    pool.reactor.advance(5.0)
+    assert pool.state(slot) is State.ENDING
+    pool.role.zygote_lost(link)
+    assert pool.state(slot) is None
+    assert os.listdir(pool.role._config.kernels_path) == []
+
+
+def test_a_zygote_is_asked_for_no_kernel_after_its_last(make):
+    pool = make()
+    link = pool.connect("python")
+    (slot,) = link.forks
+    link.last_slot = slot
+    pool.role.zygote_forked(link, slot, a_pidfd())
+    pool.lease()
+    pool.reactor.advance(1.0)
+    assert link.forks == [slot]
+    assert pool.state(slot) is State.STARTING
+    pool.role.kernel_verified(slot)
+    assert pool.state(slot) is State.LEASED
+    pool.role.zygote_lost(link)
+    assert len(pool.connect("python", alive=[slot]).forks) == 1
