@@ -329,6 +329,8 @@ class Zygote:
             linux.unshare(linux.CLONE_NEWPID)
             pid = os.fork()
         except (OSError, ValueError) as exc:
+            # Out of the new namespace, if there is one: from within it no other can be made.
+            linux.setns(self._pid_namespace, linux.CLONE_NEWPID)
             self._send({"failed": slot, "step": "fork", "error": str(exc)})
             return
         if pid == 0:
