@@ -3,8 +3,8 @@
 It moves into the staged root, starts zygotes (a new one whenever the last has ended) and reaps orphans: kernels of a
 zygote that has ended become its children and live on. A zygote keeps a spare, a fork of itself, that takes over within
 milliseconds and announces itself here; only when none does is a zygote started from nothing. A zygote that serves says
-so every few seconds in the same way; one that has fallen silent is killed. The keeper has no other duty, so that it
-never dies before the rest.
+so every few seconds in the same way; one that has fallen silent is killed. Of two that say so, as when a spare comes
+late on a busy host, one is killed with its spare. The keeper has no other duty, so that it never dies before the rest.
 """
 
 from __future__ import annotations
@@ -107,6 +107,7 @@ def _start_zygote(inheritance: Inheritance, lineage: int) -> int:
     pid = os.fork()
     if pid == 0:
         try:
+            os.setpgid(0, 0)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             linux.close_all_but(list(keep.values()))
             for fd in keep.values():
@@ -136,56 +137,101 @@ def _keep(inheritance: Inheritance) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT})
     lineage_read, lineage_write = os.pipe()
     delay = FIRST_DELAY
-    zygote, started = _start_zygote(inheritance, lineage_write), time.monotonic()
+    lineage = Lineage()
+    lineage.started(_start_zygote(inheritance, lineage_write))
+    started = time.monotonic()
     due: float | None = None
-    heard: float | None = None
     while True:
         timeout = LISTEN_SECONDS if due is None else max(0.0, due - time.monotonic())
         signal.sigtimedwait({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}, timeout)
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                if ended[0] != zygote:
+                if ended[0] != lineage.zygote:
                     continue
                 print(f"keeper: the zygote ended ({_describe(ended[1])})", file=sys.stderr, flush=True)
-                zygote, heard = _successor(lineage_read, zygote), None
-                if not zygote:
+                lineage.ended()
+                if not _has_successor(lineage, lineage_read):
                     # one that has ended as it was told has not failed
                     well = ended[1] == 0 or time.monotonic() - started > LONG_LIFE
                     delay = FIRST_DELAY if well else min(delay * 2, LAST_DELAY)
                     due = time.monotonic() + delay
-        if due is not None and time.monotonic() >= due:
-            zygote, started, due = _start_zygote(inheritance, lineage_write), time.monotonic(), None
         for pid in _heard(lineage_read, 0):
-            if pid == zygote:
-                heard = time.monotonic()
-            else:
-                _kill(pid, "took over too late")
-        if heard is not None and time.monotonic() - heard > SILENCE_SECONDS:
-            _kill(zygote, "hangs")
-            heard = None
+            lineage.heard(pid, time.monotonic())
+        if lineage.zygote:
+            due = None
+        elif due is not None and time.monotonic() >= due:
+            lineage.started(_start_zygote(inheritance, lineage_write))
+            started, due = time.monotonic(), None
+        lineage.end_silent(time.monotonic())
 
 
-def _successor(lineage: int, ended: int) -> int:
-    """Return the pid of the spare that has taken over from the zygote that ``ended``, or 0."""
+class Lineage:
+    """Which zygote of an environment serves, by what they say of themselves.
+
+    One that was started and the spares that follow it are a process group. Who is not to serve goes with its group: its
+    spare would take over from it.
+    """
+
+    def __init__(self) -> None:
+        #: Who serves or is being started, 0 when there is none.
+        self.zygote = 0
+        self._group = 0
+        self._heard_at: float | None = None
+
+    def started(self, pid: int) -> None:
+        """Note that a zygote was started from nothing."""
+        self.zygote = self._group = pid
+        self._heard_at = None
+
+    def ended(self) -> None:
+        """Note that the zygote has ended."""
+        self.zygote = 0
+        self._heard_at = None
+
+    def heard(self, pid: int, now: float) -> None:
+        """Note that ``pid`` says that it is the zygote: a spare does so when the one before it has ended."""
+        try:
+            group = os.getpgid(pid)
+        except ProcessLookupError:
+            # what it said was older than its end
+            return
+        if self.zygote and group != self._group:
+            if self._heard_at is not None:
+                _kill_group(group, f"the zygote {pid} took over too late")
+                return
+            # sooner than the one that only starts
+            _kill_group(self._group, f"the zygote {self.zygote} is not needed, {pid} took over")
+        self.zygote, self._group, self._heard_at = pid, group, now
+
+    def end_silent(self, now: float) -> None:
+        """Kill a zygote that has served and then fallen silent; its spare takes over."""
+        if self._heard_at is not None and now - self._heard_at > SILENCE_SECONDS:
+            print(f"keeper: the zygote {self.zygote} hangs: killed", file=sys.stderr, flush=True)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.zygote, signal.SIGKILL)
+            self._heard_at = None
+
+
+def _has_successor(lineage: Lineage, said: int) -> bool:
+    """Wait for a spare to take over from a zygote that has ended; return whether one has."""
     deadline = time.monotonic() + SUCCESSION_SECONDS
-    while (left := deadline - time.monotonic()) > 0:
-        for pid in reversed(_heard(lineage, left)):
-            if pid != ended:
-                return pid
-    return 0
+    while not lineage.zygote and (left := deadline - time.monotonic()) > 0:
+        for pid in _heard(said, left):
+            lineage.heard(pid, time.monotonic())
+    return bool(lineage.zygote)
 
 
 def _heard(lineage: int, seconds: float) -> list[int]:
-    """Return the pids that have been written, waiting for the first: each is one write of 4 bytes."""
+    """Return the pids that have been written, each once, waiting for the first: each is one write of 4 bytes."""
     readable, _, _ = select.select([lineage], [], [], seconds)
     data = os.read(lineage, 4096) if readable else b""
-    return [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
+    return list(dict.fromkeys(int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)))
 
 
-def _kill(pid: int, why: str) -> None:
-    print(f"keeper: the zygote {pid} {why}: killed", file=sys.stderr, flush=True)
+def _kill_group(group: int, why: str) -> None:
+    print(f"keeper: {why}: killed", file=sys.stderr, flush=True)
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.killpg(group, signal.SIGKILL)
 
 
 def _describe(status: int) -> str:

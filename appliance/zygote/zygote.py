@@ -37,6 +37,9 @@ BIRTH = 5
 #: Seconds between attempts to reach a pool that is not there.
 CONNECT_INTERVAL = 0.05
 
+#: Pause after the pool has closed the connection: another zygote may have taken this one's place.
+RECONNECT_SECONDS = 0.25
+
 #: Seconds between words to the keeper, who kills a zygote that says nothing for `keeper.SILENCE_SECONDS`.
 BEAT_SECONDS = 2
 
@@ -90,7 +93,11 @@ class Becoming(Protocol):
 
 
 class PoolGone(Exception):
-    """The connection to the pool ended, or was that of the process this one took over from."""
+    """The connection to the pool ended."""
+
+
+class TookOver(Exception):
+    """This process was the spare: the connection to the pool was that of the process it took over from."""
 
 
 def run(specification: Specification, descriptors: Descriptors) -> NoReturn:
@@ -100,9 +107,13 @@ def run(specification: Specification, descriptors: Descriptors) -> NoReturn:
     os.write(descriptors.ready, b"r")
     zygote.keep_spare()
     while True:
-        with contextlib.suppress(PoolGone, ConnectionError, TimeoutError):
+        try:
             zygote.connect()
             zygote.serve()
+        except TookOver:
+            pass
+        except (PoolGone, ConnectionError, TimeoutError):
+            time.sleep(RECONNECT_SECONDS)
         zygote.disconnect()
 
 
@@ -183,11 +194,12 @@ class Zygote:
             self.disconnect()
             while not select.select([alive_read], [], [])[0]:
                 continue
+            # Before anything that may take long: the keeper soon starts another.
+            self.tell_keeper()
             os.close(alive_read)
             self._slots.clear()
             self._watch_children()
             self._end_half_made_kernels()
-            self.tell_keeper()
             self._say("the spare took over")
             took_over = True
 
@@ -395,7 +407,7 @@ class Zygote:
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = ended
                 if pid == self._spare and self.keep_spare():
-                    raise PoolGone
+                    raise TookOver
                 slot = self._slots.pop(pid, None)
                 if slot is None:
                     continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,23 +12,29 @@ import psutil
 import pytest
 
 from appliance.web.kernel_connection import FIRST_REPLY_SECONDS
-from appliance.zygote.keeper import SILENCE_SECONDS
+from appliance.zygote.keeper import LISTEN_SECONDS, SILENCE_SECONDS
 from tests.integration.running import wait_for
 from tests.integration.sage_client import SageClient
 
 SLOW_CELL = "import time\nfor step in range(30):\n    print(step, flush=True); time.sleep(0.1)"
 
 
-def zygote_pid(appliance):
-    """Return the process that forks kernels: the one below the keeper whose command is the zygote's module."""
+def zygote_pids(appliance):
+    """Return the processes below the keeper whose command is the zygote's module: each before its spare."""
     base = appliance.config.ids.base
+    found = []
     for process in appliance.family():
         try:
             if process.uids().real == base and "appliance.zygote" in process.cmdline():
-                return process.pid
+                found.append(process.pid)
         except psutil.NoSuchProcess:
             continue
-    return None
+    return found
+
+
+def zygote_pid(appliance):
+    """Return the process that forks kernels."""
+    return next(iter(zygote_pids(appliance)), None)
 
 
 def kill(appliance, role):
@@ -126,3 +133,33 @@ def test_a_zygote_that_hangs_is_replaced_and_kernels_lived_on(appliance):
             wait_for("an evaluation", appliance.evaluates, 10)
             client.attend()
         assert client.run("print(kept)").stdout == "42\n"
+
+
+@pytest.mark.attack(39, "supervision; one zygote serves", "SIGSTOP of the spare, kill -9 of the zygote, SIGCONT")
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("meanwhile", ["another starts", "another serves"])
+def test_a_spare_that_comes_late_leaves_one_zygote(appliance, meanwhile):
+    wait_for("kernels can be leased", appliance.evaluates, 10)
+    zygote, spare = wait_for("one zygote and its spare", lambda: only_zygote_and_spare(appliance), 10)
+    os.kill(spare, signal.SIGSTOP)
+    os.kill(zygote, signal.SIGKILL)
+    count = 2 if meanwhile == "another starts" else 3
+    wait_for(meanwhile, lambda: len(set(zygote_pids(appliance)) - {zygote}) == count, 20)
+    if meanwhile == "another serves":
+        wait_for("an evaluation", appliance.evaluates, 10)
+    os.kill(spare, signal.SIGCONT)
+    left = wait_for("one zygote and its spare", lambda: only_zygote_and_spare(appliance), 10)
+    assert (left[0] == spare) is (meanwhile == "another starts")
+    time.sleep(3 * LISTEN_SECONDS)
+    assert wait_for("one zygote and its spare", lambda: only_zygote_and_spare(appliance), 10) == left
+    for _ in range(appliance.config.pool.ready + 2):
+        wait_for("an evaluation", appliance.evaluates, 10)
+
+
+def only_zygote_and_spare(appliance):
+    """Return the two, or None while there are more: kernels that are just being made look like them."""
+    pids = zygote_pids(appliance)
+    with contextlib.suppress(ProcessLookupError):
+        if len(pids) == 2 and len({os.getpgid(pid) for pid in pids}) == 1:
+            return pids
+    return None
