@@ -59,5 +59,9 @@ class Demand:
             seen[key] += 1
             if seen[key] > self._coming[key]:
                 return key
-        ready_sets = [(environment, DEFAULT_PROFILE) for environment in sorted(self._targets)]
-        return min(ready_sets, key=lambda key: self._coming[key] - self._targets[key[0]])
+        have: Counter[str] = Counter()
+        for (environment, _), number in self._coming.items():
+            have[environment] += number
+        # for who waits are some of those that come
+        have.subtract(environment for environment, _ in self._waiting)
+        return min(sorted(self._targets), key=lambda name: have[name] - self._targets[name]), DEFAULT_PROFILE

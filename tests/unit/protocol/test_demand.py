@@ -42,3 +42,10 @@ def test_whoever_waits_comes_before_the_ready_sets() -> None:
     served, unserved = wish(), wish(profile="exam")
     assert Demand(targets, [kernel(State.STARTING)], [served, unserved]).most_wanted == ("python", "exam")
     assert Demand(targets, [kernel(State.STARTING)], [served]).most_wanted == ("r", "default")
+
+
+def test_what_comes_for_who_waits_fills_no_ready_set() -> None:
+    kernels = [kernel(State.STARTING)] * 5 + [kernel(State.READY, "sage")]
+    demand = Demand({"python": 2, "sage": 1}, kernels, [wish()] * 5)
+    assert (demand.missing, demand.unserved) == (2, 0)
+    assert demand.most_wanted == ("python", "default")
