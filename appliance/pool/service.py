@@ -396,13 +396,18 @@ class PoolService(MultiService):
         """Send SIGINT to a leased kernel, as soon as there is a zygote. Raises `errors.UnknownKernel`."""
         kernel_id = self._successors.get(kernel_id, kernel_id)
         kernel = self._pool.kernel(kernel_id)
-        if not self._signal(kernel.slot, signal.SIGINT):
-            self._interrupts_due.add(kernel.slot)
         process = self._processes[kernel.slot]
         process.interrupted = True
         self._place(process, in_background=False)
-        self._pool.interrupted(kernel_id, self._now())
-        self._schedule_tick()
+        self._interrupts_due.add(kernel.slot)
+        self._interrupt_if_due(kernel)
+
+    def _interrupt_if_due(self, kernel: Kernel) -> None:
+        """Send an interrupt that has not been sent; the time in which it must be obeyed begins then."""
+        if kernel.slot in self._interrupts_due and self._signal(kernel.slot, signal.SIGINT):
+            self._interrupts_due.discard(kernel.slot)
+            self._pool.interrupted(kernel.kernel_id, self._now())
+            self._schedule_tick()
 
     # -- what the administrator asks (T3) -----------------------------------------------------------------------------
 
@@ -507,8 +512,8 @@ class PoolService(MultiService):
                 continue
             if kernel.state is State.ENDING:
                 self._signal(kernel.slot, signal.SIGKILL)
-            elif kernel.slot in self._interrupts_due and self._signal(kernel.slot, signal.SIGINT):
-                self._interrupts_due.discard(kernel.slot)
+            else:
+                self._interrupt_if_due(kernel)
         self._missing_since.pop(link.environment, None)
         self._perform(self._pool.zygote_connected(link.environment, self._now()))
 
@@ -580,6 +585,9 @@ class PoolService(MultiService):
         """Feed the clocks."""
         process = self._processes[slot]
         process.evaluation(running=busy)
+        if not busy:
+            # what was to be interrupted is over; a late signal would hit what comes next
+            self._interrupts_due.discard(slot)
         self._place(process, in_background=False)
         now = self._now()
         self._pool.status(slot, busy=busy, now=now)

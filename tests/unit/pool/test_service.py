@@ -18,6 +18,7 @@ from appliance.pool import service as module
 from appliance.pool.records import Directories, Record
 from appliance.pool.service import FIRST_SLOT, PoolService
 from appliance.protocol.kernel_life import LeaseRequest, State
+from appliance.protocol.pool import INTERRUPT_GRACE
 
 IDS = [f"00000000-0000-4000-8000-{number:012}" for number in range(9)]
 
@@ -216,3 +217,35 @@ def test_a_zygote_is_asked_for_no_kernel_after_its_last(make):
     assert pool.state(slot) is State.LEASED
     pool.role.zygote_lost(link)
     assert len(pool.connect("python", alive=[slot]).forks) == 1
+
+
+def computing(pool):
+    """Return a kernel that is leased and runs an evaluation, and its zygote."""
+    link = pool.connect("python")
+    pool.start(link, link.forks[0])
+    (record,) = pool.lease()
+    pool.role.kernel_status(record.slot, busy=True)
+    return record, link
+
+
+def test_an_interrupt_waits_for_a_zygote_and_must_be_obeyed_from_then_on(make):
+    pool = make()
+    record, link = computing(pool)
+    pool.role.zygote_lost(link)
+    pool.role.interrupt(record.kernel_id)
+    pool.reactor.advance(10.0)
+    assert pool.state(record.slot) is State.LEASED
+    link = pool.connect("python", alive=[record.slot])
+    assert link.signals == [(record.slot, signal.SIGINT)]
+    pool.reactor.advance(INTERRUPT_GRACE)
+    assert pool.state(record.slot) is State.ENDING
+
+
+def test_an_interrupt_of_what_is_over_is_not_sent(make):
+    pool = make()
+    record, link = computing(pool)
+    pool.role.zygote_lost(link)
+    pool.role.interrupt(record.kernel_id)
+    pool.role.kernel_status(record.slot, busy=False)
+    pool.role.kernel_status(record.slot, busy=True)
+    assert pool.connect("python", alive=[record.slot]).signals == []
