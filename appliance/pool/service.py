@@ -61,6 +61,9 @@ MAX_PROBED_KERNELS = 3
 #: Seconds between looks at the host's memory.
 MEMORY_LOOK_SECONDS = 5.0
 
+#: Seconds between looks at what zygotes were asked and have not done: a socket that was full has lost the request.
+REMIND_SECONDS = 5.0
+
 #: Seconds between looks at the processor time of busy kernels.
 CPU_LOOK_SECONDS = 1.0
 
@@ -127,6 +130,7 @@ class PoolService(MultiService):
         self._looks = [
             (LoopingCall(self._look_at_memory), MEMORY_LOOK_SECONDS),
             (LoopingCall(self._look_at_processor_time), CPU_LOOK_SECONDS),
+            (LoopingCall(self._remind_zygotes), REMIND_SECONDS),
         ]
         self.metrics = PoolMetrics(self._counts, config.pool.max_kernels, lambda: self._pool.in_line)
         self._leases = LeaseFactory(self)
@@ -227,6 +231,18 @@ class PoolService(MultiService):
                 log.info("the host has memory again")
         self._pool.memory(low=low)
         self._tick()
+
+    def _remind_zygotes(self) -> None:
+        """Ask again for the ends and interrupts that should long have come."""
+        for link in self._links.values():
+            if link.retired:
+                with contextlib.suppress(OSError):
+                    link.retire()
+        for kernel in self._pool.kernels:
+            if kernel.state is not State.ENDING:
+                self._interrupt_if_due(kernel)
+            elif kernel.since + REMIND_SECONDS <= self._now():
+                self._signal(kernel.slot, signal.SIGKILL)
 
     def _look_at_processor_time(self) -> None:
         limit, background = self._config.clocks.cpu_seconds, self._config.clocks.background_seconds
@@ -497,7 +513,17 @@ class PoolService(MultiService):
             process.connect()
             self._answer_awaited(record.kernel_id)
         else:
+            self._end_unknown(link, slot, pidfd)
+
+    def _end_unknown(self, link: ZygoteLink, slot: int, pidfd: int) -> None:
+        """End a kernel that is none of ours; a zygote that does not read starts over, and tells of it again."""
+        try:
             link.signal(slot, signal.SIGKILL, pidfd)
+        except OSError as exc:
+            log.error("zygote {environment} dropped: {why}", environment=link.environment, why=str(exc))
+            link.close()
+            self.zygote_lost(link)
+        finally:
             os.close(pidfd)
 
     def zygote_ready(self, link: ZygoteLink) -> None:
@@ -523,8 +549,7 @@ class PoolService(MultiService):
             self._pool.zygote_spent(link.environment)
         process = self._processes.get(slot)
         if process is None or process.pidfd >= 0 or not self._knows(link, slot):
-            link.signal(slot, signal.SIGKILL, pidfd)
-            os.close(pidfd)
+            self._end_unknown(link, slot, pidfd)
             return
         process.forked(pidfd)
         kernel = self._pool.in_slot(slot)

@@ -16,7 +16,7 @@ from appliance.config import Config, Environment, Users
 from appliance.config import Pool as PoolSettings
 from appliance.pool import service as module
 from appliance.pool.records import Directories, Record
-from appliance.pool.service import FIRST_SLOT, PoolService
+from appliance.pool.service import FIRST_SLOT, REMIND_SECONDS, PoolService
 from appliance.protocol.kernel_life import LeaseRequest, State
 from appliance.protocol.pool import INTERRUPT_GRACE
 
@@ -249,3 +249,27 @@ def test_an_interrupt_of_what_is_over_is_not_sent(make):
     pool.role.kernel_status(record.slot, busy=False)
     pool.role.kernel_status(record.slot, busy=True)
     assert pool.connect("python", alive=[record.slot]).signals == []
+
+
+def test_a_zygote_that_did_not_read_is_asked_again(make):
+    pool = make()
+    record, link = computing(pool)
+    link.full = True
+    pool.role.interrupt(record.kernel_id)
+    link.full = False
+    pool.reactor.advance(REMIND_SECONDS)
+    assert link.signals == [(record.slot, signal.SIGINT)]
+    link.full = True
+    pool.role.release(record.kernel_id, "stopped")
+    link.full = False
+    pool.reactor.advance(REMIND_SECONDS)
+    assert link.signals[1:] == [(record.slot, signal.SIGKILL)]
+
+
+def test_a_zygote_that_cannot_be_told_to_end_an_unknown_kernel_starts_over(make):
+    pool = make()
+    link = pool.connect("python")
+    link.full = True
+    pool.role.zygote_alive(link, FIRST_SLOT + 5, a_pidfd())
+    assert link.closed
+    assert pool.connect("python", alive=[FIRST_SLOT + 5]).signals == [(FIRST_SLOT + 5, signal.SIGKILL)]
