@@ -221,10 +221,14 @@ class Zygote:
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
 
     def connect(self) -> None:
-        """Wait for the pool's socket, connect, and tell which kernels run."""
+        """Wait for the pool's socket, connect, and tell which kernels run.
+
+        Raises `ConnectionError`, and `TimeoutError` when the pool does not read: it would wait for the rest for ever.
+        """
         if self._spent:
             self._retire()
         while True:
+            self.tell_keeper()
             pool = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             try:
                 pool.connect(f"/proc/self/fd/{self._descriptors.socket_directory}/zygote.sock")
@@ -232,16 +236,14 @@ class Zygote:
             except OSError:
                 pool.close()
                 self._reap()
-                self.tell_keeper()
                 time.sleep(CONNECT_INTERVAL)
         pool.settimeout(SEND_SECONDS)
         self._pool = pool
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            self._send({"hello": self._specification.environment, "layers": self._specification.layers})
-            for pid, slot in running_kernels():
-                with contextlib.suppress(ProcessLookupError):
-                    self._send_with_pidfd({"alive": slot}, pid)
-            self._send({"inventory": "end"})
+        self._send({"hello": self._specification.environment, "layers": self._specification.layers})
+        for pid, slot in running_kernels():
+            with contextlib.suppress(ProcessLookupError):
+                self._send_with_pidfd({"alive": slot}, pid)
+        self._send({"inventory": "end"})
 
     def disconnect(self) -> None:
         """Forget the pool; kernels go on."""

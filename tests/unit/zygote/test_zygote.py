@@ -57,3 +57,21 @@ def test_a_fork_that_fails_leaves_no_namespace_behind(zygote, monkeypatch):
     made._fork({"fork": FIRST_SLOT, "profile": LIMITS}, [0] * FORK_DESCRIPTORS)
     assert calls == ["unshare", "setns"]
     assert json.loads(pool.recv(1000))["failed"] == FIRST_SLOT
+
+
+class Enough(Exception):
+    """Ends a loop that only a pool would end."""
+
+
+def test_a_pool_that_does_not_read_the_inventory_is_given_up(zygote, monkeypatch):
+    made, lineage, _ = zygote
+    monkeypatch.setattr(module, "SEND_SECONDS", 0.01)
+    monkeypatch.setattr(module, "running_kernels", lambda: [(os.getpid(), FIRST_SLOT)] * 2000)
+    made.disconnect()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as pool:
+        pool.bind(f"/proc/self/fd/{made._descriptors.socket_directory}/zygote.sock")
+        pool.listen()
+        with pytest.raises(TimeoutError):
+            made.connect()
+    # alive, whether the pool reads or not
+    assert os.read(lineage, 100) == os.getpid().to_bytes(4, "little")
