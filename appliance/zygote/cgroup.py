@@ -124,6 +124,9 @@ class Subtree:
         """Let the kernel ``uid`` run only when no other wants the processor, or as all others do."""
         try:
             _write(f"{self._leaf(uid)}/cpu.idle", str(int(idle)))
+            if not idle:
+                # Linux gives what is idle no longer the default of 100, and takes no weight of what is idle.
+                _write(f"{self._leaf(uid)}/cpu.weight", str(CPU_WEIGHT))
         except (FileNotFoundError, PermissionError):
             # It has ended, or Linux is older than 5.15.
             return

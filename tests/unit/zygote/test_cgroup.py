@@ -64,6 +64,14 @@ def test_a_kernel_gives_way_and_no_longer(subtree, tmp_path):
     subtree.set_idle(1008, idle=True)
 
 
+def test_a_kernel_that_gives_way_no_longer_has_the_weight_that_it_had(subtree, monkeypatch):
+    order = []
+    monkeypatch.setattr(cgroup, "_write", lambda path, text: order.append((os.path.basename(path), text)))
+    subtree.set_idle(1007, idle=True)
+    subtree.set_idle(1007, idle=False)
+    assert order == [("cpu.idle", "1"), ("cpu.idle", "0"), ("cpu.weight", str(cgroup.CPU_WEIGHT))]
+
+
 def test_an_empty_leaf_that_was_left_is_replaced(subtree, tmp_path):
     (tmp_path / "kernel-1007").mkdir()
     subtree.join(1007, memory_bytes=1, processes=1, cpu_percent=1)
