@@ -236,6 +236,7 @@ class Zygote:
             except OSError:
                 pool.close()
                 self._reap()
+                self._look_at_memory(time.monotonic())
                 time.sleep(CONNECT_INTERVAL)
         pool.settimeout(SEND_SECONDS)
         self._pool = pool

@@ -75,3 +75,18 @@ def test_a_pool_that_does_not_read_the_inventory_is_given_up(zygote, monkeypatch
             made.connect()
     # alive, whether the pool reads or not
     assert os.read(lineage, 100) == os.getpid().to_bytes(4, "little")
+
+
+def test_memory_is_looked_at_while_there_is_no_pool(zygote, monkeypatch):
+    made, _, _ = zygote
+    looks = []
+
+    def enough(seconds):
+        raise Enough
+
+    monkeypatch.setattr(made._memory, "end_excessive", lambda: looks.append("look") or [])
+    monkeypatch.setattr(made, "_reap", lambda: None)
+    monkeypatch.setattr(module.time, "sleep", enough)
+    with pytest.raises(Enough):
+        made.connect()
+    assert looks == ["look"]
