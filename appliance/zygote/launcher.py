@@ -187,9 +187,16 @@ def _hold(keeper_pid: int, ready_fd: int, service_manager: ServiceManager) -> in
         signal.signal(handled, lambda *_: None)
     waiting = [wake_read, ready_fd]
     while True:
+        # in every turn: it may have ended before its end would wake anybody
+        pid, status = os.waitpid(keeper_pid, os.WNOHANG)
+        if pid == keeper_pid:
+            print(f"launcher: the keeper ended with status {status}", file=sys.stderr, flush=True)
+            return 1
         readable, _, _ = select.select(waiting, [], [])
         if ready_fd in readable:
-            service_manager.tell("READY=1\nSTATUS=zygote ready")
+            # the end of the pipe is that of the keeper
+            if os.read(ready_fd, 1):
+                service_manager.tell("READY=1\nSTATUS=zygote ready")
             waiting.remove(ready_fd)
         if wake_read in readable:
             for number in os.read(wake_read, 64):
@@ -198,10 +205,6 @@ def _hold(keeper_pid: int, ready_fd: int, service_manager: ServiceManager) -> in
                     os.kill(keeper_pid, signal.SIGKILL)
                     os.waitpid(keeper_pid, 0)
                     return 0
-            pid, status = os.waitpid(keeper_pid, os.WNOHANG)
-            if pid == keeper_pid:
-                print(f"launcher: the keeper ended with status {status}", file=sys.stderr, flush=True)
-                return 1
 
 
 def launch(config: configuration.Config, name: str) -> int:
