@@ -162,8 +162,8 @@ class PoolStatus(amp.Command):
     """Ask for the counts and layers, as JSON text.
 
     ``{"limit", "leased", "ready", "starting", "in_line", "draining", "environments", "missing", "last_failure",
-    "layers"}``. ``environments``: those with a zygote. ``missing``: for each of the others the seconds since it had
-    one, or since the pool started.
+    "layers", "connected"}``. ``environments``: those with a zygote. ``missing``: for each of the others the seconds
+    since it had one, or since the pool started. ``connected``: for each environment the seconds since its zygote came.
     """
 
     arguments: ClassVar[list[tuple[bytes, Any]]] = []
@@ -196,9 +196,12 @@ class Drain(amp.Command):
 
 
 class Renew(amp.Command):
-    """Start the zygotes anew, from what is installed now; kernels in use go on. For the administrator alone."""
+    """Start the zygotes anew, from what is installed now; kernels in use go on. For the administrator alone.
 
-    arguments: ClassVar[list[tuple[bytes, Any]]] = []
+    ``environment``: that of one environment only. (A pool of an earlier version takes it for all.)
+    """
+
+    arguments: ClassVar[list[tuple[bytes, Any]]] = [(b"environment", _Unicode(optional=True))]
     response: ClassVar[list[tuple[bytes, Any]]] = []
     errors: ClassVar[dict[type[Exception], bytes]] = ERRORS
 

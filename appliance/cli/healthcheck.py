@@ -4,7 +4,7 @@
 that came up a moment ago is not restarted again: when a restart did not help, another one will not. One that starts is
 left to systemd, whose TimeoutStartSec= tells how long it may take: imports last minutes on a slow machine. A zygote
 that its keeper starts anew, in a unit that has long been active, has less time: the keeper may hang. The pool tells
-since when there is none.
+since when there is none, and for how long there has been one: a zygote that came a moment ago is not renewed again.
 HAProxy and nginx have no watchdog of their own, so they are asked here, too; one that hangs does not end when told to:
 it is killed.
 """
@@ -50,13 +50,13 @@ _WRONG = ("timeout", "failed", "wrong_output")
 class Seen:
     """What was seen of the appliance. ``pool``: its own words, None when it did not answer.
 
-    ``edge``: None when HAProxy does not run.
+    ``environment``: what /healthz evaluates in, if it does not say so; ``edge``: None when HAProxy does not run.
     """
 
     web: Answer
     pool: Mapping[str, Any] | None
     services: Sequence[Unit]
-    environments: Sequence[str]
+    environment: str
     edge: Edge | None = None
 
     def named(self, role: str) -> list[Unit]:
@@ -68,12 +68,13 @@ class Seen:
 class Finding:
     """A part that is to blame, and why. ``unit`` empty: nothing that a restart could mend.
 
-    ``renew``: start the environment's zygotes anew and leave its kernels alone. ``hangs``: it will not end by itself.
+    ``renew``: the environment whose zygote is to be started anew while its kernels are left alone, or empty.
+    ``hangs``: it will not end by itself.
     """
 
     unit: str
     why: str
-    renew: bool = False
+    renew: str = ""
     hangs: bool = False
 
 
@@ -112,13 +113,20 @@ def _blame_edge(seen: Seen) -> list[Finding]:
 
 def _blame_kernels(seen: Seen, pool: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[Finding]:
     """Return why an evaluation failed although web role and pool answer."""
-    code, message = str(evaluation.get("status")), str(evaluation.get("message", ""))
+    environment = str(evaluation.get("environment") or seen.environment)
     missing = {name: float(seconds) for name, seconds in pool.get("missing", {}).items()}
-    if missing:
-        return [_blame_zygote(name, seconds) for name, seconds in missing.items()]
+    others = [_blame_zygote(name, seconds) for name, seconds in missing.items() if name != environment]
+    if environment in missing:
+        return [_blame_zygote(environment, missing[environment]), *others]
+    return [*_blame_evaluation(environment, pool, evaluation), *others]
+
+
+def _blame_evaluation(environment: str, pool: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[Finding]:
+    """Return why an evaluation failed although its environment has a zygote."""
+    code, message = str(evaluation.get("status")), str(evaluation.get("message", ""))
     if code in _WRONG or code == "environment_unavailable":
         why = f"kernels do not evaluate: {code} {message}".strip()
-        return [Finding(f"cell-zygote@{name}.service", why, renew=True) for name in seen.environments]
+        return [Finding(f"cell-zygote@{environment}.service", why, renew=environment)]
     if code == "pool_exhausted":
         return [Finding("", f"all {pool.get('limit')} kernels are in use")]
     if code == "kernel_late":
@@ -147,7 +155,7 @@ def look(config: Config) -> Seen:
         pool = None
     services = units.services()
     proxied = any(unit.role == "haproxy" and unit.active == "active" for unit in services)
-    return Seen(answer, pool, services, tuple(config.environment), edge_question.look() if proxied else None)
+    return Seen(answer, pool, services, config.default_environment, edge_question.look() if proxied else None)
 
 
 def pool_status(config: Config) -> Mapping[str, Any]:
@@ -167,8 +175,11 @@ def act(config: Config, finding: Finding, seen: Seen, now: float) -> str:
     if age < YOUNG_SECONDS:
         return f"{finding.unit} runs for {age:.0f} s only: not restarted"
     if finding.renew:
-        pool_question.ask(config, Renew)
-        return "zygotes started anew"
+        connected = (seen.pool or {}).get("connected", {}).get(finding.renew)
+        if connected is not None and connected < YOUNG_SECONDS:
+            return f"the zygote of {finding.renew} is there for {connected:.0f} s only: not started anew"
+        pool_question.ask(config, Renew, environment=finding.renew)
+        return f"zygote of {finding.renew} started anew"
     if finding.hangs:
         units.kill(finding.unit)
     units.restart(finding.unit)

@@ -195,10 +195,10 @@ class LeaseConnection(amp.AMP):
         return {}
 
     @Renew.responder
-    def renew(self) -> dict[str, Any]:
+    def renew(self, environment: str | None = None) -> dict[str, Any]:
         """Answer `Renew`."""
         self._require_administrator()
-        self._pool.renew()
+        self._pool.renew(_short(environment or ""))
         return {}
 
     @Overview.responder

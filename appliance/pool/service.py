@@ -115,6 +115,8 @@ class PoolService(MultiService):
         self._greeting: set[ZygoteLink] = set()
         #: When an environment was last seen to have no zygote.
         self._missing_since = dict.fromkeys(config.environment, self._now())
+        #: When the zygote of an environment came.
+        self._connected_at: dict[str, float] = {}
         self._orphans: dict[int, Record] = {}
         self._awaited: dict[str, list[Deferred[Record]]] = {}
         self._interrupts_due: set[int] = set()
@@ -437,9 +439,14 @@ class PoolService(MultiService):
         log.info("draining: no kernel is dealt to visitors" if on else "no longer draining")
         self._perform(self._pool.hold(on=on, now=self._now()))
 
-    def renew(self) -> None:
-        """Have each zygote end, so that its keeper starts one from what is installed now, and replace what is ready."""
+    def renew(self, only: str = "") -> None:
+        """Have zygotes end, so that keepers start others from what is installed now, and replace what is ready.
+
+        ``only``: the environment whose zygote is meant, empty for all.
+        """
         for environment, link in list(self._links.items()):
+            if only not in ("", environment):
+                continue
             log.info("zygote {environment} is started anew", environment=environment)
             try:
                 link.retire()
@@ -478,6 +485,7 @@ class PoolService(MultiService):
                 "missing": {name: round(now - since, 1) for name, since in self._missing_since.items()},
                 "last_failure": self._pool.last_failure,
                 "layers": layers,
+                "connected": {name: round(now - since, 1) for name, since in self._connected_at.items()},
             }
         )
 
@@ -541,6 +549,7 @@ class PoolService(MultiService):
             else:
                 self._interrupt_if_due(kernel)
         self._missing_since.pop(link.environment, None)
+        self._connected_at[link.environment] = self._now()
         self._perform(self._pool.zygote_connected(link.environment, self._now()))
 
     def zygote_forked(self, link: ZygoteLink, slot: int, pidfd: int) -> None:
@@ -586,6 +595,7 @@ class PoolService(MultiService):
     def _without_zygote(self, environment: str) -> None:
         now = self._now()
         self._missing_since[environment] = now
+        self._connected_at.pop(environment, None)
         self._perform(self._pool.zygote_lost(environment))
         # what was given up before it was forked has no process whose end would be noticed
         for process in list(self._processes.values()):

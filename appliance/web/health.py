@@ -43,6 +43,7 @@ class Health:
         now: Callable[[], str],
     ) -> None:
         self._config = config.web
+        self._environment = config.default_environment
         self._retry_after_seconds = config.pool.retry_after_seconds
         self._kernels = kernels
         self._pool = pool
@@ -112,6 +113,9 @@ class Health:
         return json_response(document, 503, headers)
 
     async def _evaluation(self) -> dict[str, Any]:
+        return {"environment": self._environment, **await self._evaluate()}
+
+    async def _evaluate(self) -> dict[str, Any]:
         first, second = self._random_factor(), self._random_factor()
         started = self._clock.seconds()
         try:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from appliance.cli import healthcheck, units
+from appliance.cli import healthcheck, pool_question, units
 from appliance.cli.edge_question import Edge
 from appliance.cli.health_question import Answer
 from appliance.cli.healthcheck import YOUNG_SECONDS, ZYGOTE_SECONDS, Finding, Seen, act, diagnose
 from appliance.cli.units import Unit
 from appliance.config import Config
+from appliance.pool_commands import Renew
 
 RIGHT = {"evaluation": {"status": "ok"}, "permalinks": {"status": "ok"}}
 POOL = {"environments": ["python"], "missing": {}, "limit": 40}
@@ -32,7 +33,7 @@ SERVICES = [
 
 
 def seen(web: Answer, pool: dict[str, object] | None = POOL, services: list[Unit] | None = None) -> Seen:
-    return Seen(web, pool, services or SERVICES, ["python"])
+    return Seen(web, pool, services or SERVICES, "python")
 
 
 def document(**parts: object) -> Answer:
@@ -85,7 +86,35 @@ def test_a_zygote_that_starts_in_an_active_unit_is_left_to_its_keeper() -> None:
 @pytest.mark.parametrize("status", ["timeout", "failed", "wrong_output", "environment_unavailable"])
 def test_kernels_that_do_not_evaluate_are_renewed_not_ended(status: str) -> None:
     (finding,) = diagnose(seen(document(evaluation={"status": status})))
-    assert (finding.unit, finding.renew) == ("cell-zygote@python.service", True)
+    assert (finding.unit, finding.renew) == ("cell-zygote@python.service", "python")
+
+
+def test_the_environment_that_was_evaluated_is_to_blame_and_others_that_have_no_zygote() -> None:
+    answer = document(evaluation={"status": "failed", "environment": "sage"})
+    pool = {**POOL, "missing": {"r": ZYGOTE_SECONDS}}
+    assert [(finding.unit, finding.renew) for finding in diagnose(seen(answer, pool))] == [
+        ("cell-zygote@sage.service", "sage"),
+        ("cell-zygote@r.service", ""),
+    ]
+
+
+def test_without_a_zygote_its_evaluation_is_no_other_finding() -> None:
+    answer = document(evaluation={"status": "environment_unavailable", "environment": "python"})
+    pool = {**POOL, "missing": {"sage": ZYGOTE_SECONDS, "python": ZYGOTE_SECONDS}}
+    assert blamed(diagnose(seen(answer, pool))) == ["cell-zygote@python.service", "cell-zygote@sage.service"]
+
+
+def test_a_zygote_that_came_a_moment_ago_is_not_renewed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(pool_question, "ask", lambda config, command, **arguments: asked.append((command, arguments)))
+    answer = document(evaluation={"status": "timeout", "environment": "python"})
+    for connected in ({"python": YOUNG_SECONDS - 1}, {"python": YOUNG_SECONDS}, None):
+        state = seen(answer, POOL if connected is None else {**POOL, "connected": connected})
+        (finding,) = diagnose(state)
+        act(Config(), finding, state, YOUNG_SECONDS)
+        # a pool of an earlier version does not tell
+        assert asked == ([] if connected == {"python": YOUNG_SECONDS - 1} else [(Renew, {"environment": "python"})])
+        asked.clear()
 
 
 def test_a_full_server_is_nobodys_fault() -> None:

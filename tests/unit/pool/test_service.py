@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import signal
@@ -273,3 +274,17 @@ def test_a_zygote_that_cannot_be_told_to_end_an_unknown_kernel_starts_over(make)
     pool.role.zygote_alive(link, FIRST_SLOT + 5, a_pidfd())
     assert link.closed
     assert pool.connect("python", alive=[FIRST_SLOT + 5]).signals == [(FIRST_SLOT + 5, signal.SIGKILL)]
+
+
+def test_one_environment_is_renewed_and_the_pool_tells_since_when_each_has_its_zygote(make):
+    pool = make()
+    python = pool.connect("python")
+    pool.reactor.advance(2.0)
+    sage = pool.connect("sage")
+    assert json.loads(pool.role.status_document())["connected"] == {"python": 2.0, "sage": 0.0}
+    pool.role.renew("sage")
+    assert (python.retired, sage.retired) == (False, True)
+    pool.role.zygote_lost(sage)
+    assert json.loads(pool.role.status_document())["connected"] == {"python": 2.0}
+    pool.role.renew()
+    assert python.retired

@@ -55,7 +55,7 @@ def test_health_is_an_evaluation_in_the_slot_for_probes(probing):
     assert status == 200
     assert document == {
         "status": "ok",
-        "evaluation": {"status": "ok", "seconds": 0.25},
+        "evaluation": {"environment": "python", "status": "ok", "seconds": 0.25},
         "pool": {"status": "ok", "leased": 1},
         "permalinks": {"status": "ok"},
     }
