@@ -36,4 +36,3 @@ class DeathReason(enum.Enum):
     EXITED = "exited", "The kernel was ended by its own program."
     CRASHED = "crashed", "The kernel crashed."
     UNRESPONSIVE = "unresponsive", "The kernel was stopped because it no longer answered."
-    DRAINING = "draining", "The kernel was stopped because the server is shutting down."

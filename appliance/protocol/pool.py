@@ -101,7 +101,6 @@ class Pool:
         self._memory_low = False
         self._failures = FailedStarts()
         self._held = False
-        self._draining = False
         self._cpu = CpuLedger()
         self._line: WaitingLine[LeaseRequest] = WaitingLine(settings.queue_length, settings.queue_seconds)
 
@@ -222,8 +221,6 @@ class Pool:
             self._check_quota(request, now)
         except errors.QuotaExceeded as exc:
             return [Refuse(request.token, exc)]
-        if self._draining:
-            return [self._refusal(request, errors.Draining)]
         if self._held and request.kind != "probe":
             return [self._refusal(request, errors.Draining)]
         # whoever stands in the line comes first; the probe has a kernel of its own
@@ -382,18 +379,6 @@ class Pool:
         effects += self._fill(now)
         return effects
 
-    def drain(self, now: float) -> list[Effect]:
-        """Refuse new leases and end every kernel."""
-        self._draining = True
-        effects: list[Effect] = []
-        while self._waiting:
-            effects.append(self._refusal(self._waiting.popleft().request, errors.Draining))
-        self._line = WaitingLine(0, 0.0)
-        for kernel in list(self._kernels.values()):
-            if kernel.state is not State.ENDING:
-                effects += self._end(kernel, DeathReason.DRAINING, "", now)
-        return effects
-
     def hold(self, *, on: bool, now: float) -> list[Effect]:
         """Deal no kernel to visitors while ``on``; those in use live on, and who stands in line is sent away."""
         self._held = on
@@ -514,7 +499,7 @@ class Pool:
                     yield from self._end(kernel, DeathReason.RELEASED, "", now)
 
     def _wants_more(self, now: float) -> bool:
-        return not self._draining and self._room() > 0 and self._demand(now).missing > 0
+        return self._room() > 0 and self._demand(now).missing > 0
 
     def _room(self) -> int:
         limit = self._settings.max_kernels + PROBE_RESERVE

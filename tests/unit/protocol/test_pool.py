@@ -264,14 +264,6 @@ def test_short_memory_stops_starting_ahead_but_not_on_demand():
     assert kinds(pool.lease(request("a"), 1.0)) == [Start]
 
 
-def test_draining_ends_everything_and_refuses():
-    pool = warm_pool()
-    pool.lease(request("a"), 1.0)
-    assert kinds(pool.drain(2.0)) == [End, End]
-    assert refused(pool.lease(request("b"), 2.0)) == [errors.Draining]
-    assert pool.died(1000, DeathReason.CRASHED, "", 2.1)[0].reason is DeathReason.DRAINING
-
-
 def test_a_held_pool_deals_to_the_probe_alone_and_ends_nothing():
     pool = warm_pool()
     pool.lease(request("a"), 1.0)
@@ -597,14 +589,6 @@ def test_places_in_line_count_for_quotas():
     pool._cpu.charge("192.0.2.7", 11.0, 3.0)
     end(pool, kernel, 4.0)
     assert refused(pool.claim(ticket, "a2", 4.1)) == [errors.QuotaExceeded]
-
-
-def test_a_pool_that_drains_has_no_line():
-    pool, _ = full_pool()
-    ticket = wait(pool, "a", 3.0).ticket
-    pool.drain(3.1)
-    assert refused(pool.claim(ticket, "a2", 3.2)) == [errors.UnknownTicket]
-    assert refused(pool.lease(request("b", queue=True), 3.2)) == [errors.Draining]
 
 
 def test_a_probe_under_way_takes_no_kernel_from_visitors():

@@ -137,7 +137,6 @@ export const de: Strings = {
     exited: "Das Programm hat den Kernel selbst beendet.",
     crashed: "Der Kernel ist abgestürzt.",
     unresponsive: "Der Kernel wurde beendet, weil er nicht mehr antwortete.",
-    draining: "Der Kernel wurde beendet, weil der Server herunterfährt.",
     unknown_kernel: "Der Kernel endete, während die Verbindung unterbrochen war. Führen Sie die Zelle noch einmal aus.",
   },
   errors: {

@@ -137,7 +137,6 @@ export const es: Strings = {
     exited: "El propio programa terminó el núcleo.",
     crashed: "El núcleo falló.",
     unresponsive: "El núcleo se detuvo porque ya no respondía.",
-    draining: "El núcleo se detuvo porque el servidor se está apagando.",
     unknown_kernel: "El núcleo terminó mientras no había conexión. Evalúe de nuevo para iniciar otro.",
   },
   errors: {

@@ -137,7 +137,6 @@ export const fr: Strings = {
     exited: "Le programme a lui-même mis fin au noyau.",
     crashed: "Le noyau s’est effondré.",
     unresponsive: "Le noyau a été arrêté parce qu’il ne répondait plus.",
-    draining: "Le noyau a été arrêté parce que le serveur s’éteint.",
     unknown_kernel: "Le noyau s’est terminé pendant la coupure. Évaluez à nouveau pour en démarrer un autre.",
   },
   errors: {

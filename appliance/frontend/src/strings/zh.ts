@@ -136,7 +136,6 @@ export const zh: Strings = {
     exited: "程序自己结束了内核。",
     crashed: "内核崩溃了。",
     unresponsive: "内核不再响应,已停止。",
-    draining: "服务器正在关闭,内核已停止。",
     unknown_kernel: "内核在连接中断期间结束了。请重新运行以启动新的内核。",
   },
   errors: {
