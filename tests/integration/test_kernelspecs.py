@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import glob
 import importlib.util
 import json
 import os
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from appliance.zygote.zygote import FIRST_SLOT
 from tests.escape.test_confinement import LOOK
 from tests.integration.kernelspecs import BASH, kernelspec, make_prefix
 from tests.integration.result_client import shown
@@ -262,6 +264,33 @@ def test_a_kernel_outlives_its_pool_and_is_watched_by_the_next(appliance: Applia
         wait_for("another pool runs", lambda: appliance.find("pool") not in (None, earlier), 10)
         assert client.run("echo $z").stdout == "9\n"
         wait_for("the next pool answers", appliance.evaluates, 20)
+        assert death(client, "while :; do :; done")["reason"] == "cpu_limit"
+
+
+def test_a_kernel_keeps_its_account_while_the_next_pool_waits_for_its_zygote(appliance: Appliance) -> None:
+    with SageClient(appliance.url, environment="bash") as client:
+        client.run("z=9")
+        records = appliance.config.kernels_path
+        slot = json.loads((records / client.kernel_id / "record.json").read_text())["slot"]
+        launcher = psutil.Process(appliance.find("zygote-bash"))
+        zygote = next(one for one in launcher.children(recursive=True) if "appliance.zygote" in one.cmdline())
+        zygote.suspend()
+        try:
+            earlier = appliance.pid_of("pool")
+            psutil.Process(earlier).kill()
+            wait_for("another pool runs", lambda: appliance.find("pool") not in (None, earlier), 10)
+            for _ in range(min(slot - FIRST_SLOT, 20) + 2):
+                wait_for("an evaluation of the other environment", appliance.evaluates, 10)
+            taken = []
+            for name in glob.glob(f"{records}/*/record.json"):
+                with contextlib.suppress(FileNotFoundError):
+                    taken.append(json.loads(pathlib.Path(name).read_text())["slot"])
+            assert len(set(taken)) == len(taken)
+        finally:
+            zygote.resume()
+        assert client.run("echo $z").stdout == "9\n"
+        told = f"kernel in slot {slot} taken over, leased"
+        wait_for("the zygote has told of it", lambda: told in appliance.text(), 10)
         assert death(client, "while :; do :; done")["reason"] == "cpu_limit"
 
 
