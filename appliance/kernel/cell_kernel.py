@@ -445,13 +445,17 @@ class CellKernel(IPythonKernel):
 
     @contextlib.contextmanager
     def _cancel_on_interrupt(self, task: asyncio.Future[Any]) -> Iterator[None]:
-        """While awaiting, SIGINT cancels the cell's task instead of raising inside the event loop."""
+        """While awaiting, SIGINT cancels the cell's task instead of raising inside the event loop.
+
+        A step that another task is just taking is interrupted as well: it may never come to an end.
+        """
 
         def cancel(*_: object) -> None:
-            if asyncio.current_task(self._loop) is not None:
-                self.publisher.on_interrupt(signal.SIGINT, None)
-            else:
+            current = asyncio.current_task(self._loop)
+            if current is not task:
                 self._loop.call_soon_threadsafe(task.cancel)
+            if current is not None:
+                self.publisher.on_interrupt(signal.SIGINT, None)
 
         signal.signal(signal.SIGINT, cancel)
         try:
