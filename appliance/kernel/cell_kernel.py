@@ -144,8 +144,10 @@ class CellKernel(IPythonKernel):
         self._files = SessionFiles(sandbox.HOME)
         self.session.prepare_display = self._with_files
         self._ticker = Ticker(self.flush_streams)
-        self.stdout = Stream("stdout", 1, self._publish_stream, self._ticker.wake)
-        self.stderr = Stream("stderr", 2, self._publish_stream, self._ticker.wake)
+        self.stdout, self.stderr = (
+            Stream(name, descriptor, self._publish_stream, self._ticker.wake, self.publisher.uninterrupted)
+            for name, descriptor in (("stdout", 1), ("stderr", 2))
+        )
         # A process that visitor's code forks must not say again what this one has still to say.
         os.register_at_fork(before=self.flush_streams, after_in_child=self._forget_streams)
 

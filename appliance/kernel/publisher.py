@@ -32,8 +32,8 @@ class Publisher:
         self._socket: Any = None
         self._lock = threading.RLock()
         self._pid = 0
-        self._main_is_sending = False
-        self._interrupted: BaseException | None = None
+        #: While it lasts in the main thread, an interruption waits for its end; may be nested.
+        self.uninterrupted = _Uninterrupted()
         #: What was sent last; None before `attach`.
         self.memory: Memory | None = None
         #: True while visitor's code may be interrupted.
@@ -70,23 +70,13 @@ class Publisher:
         """Send one message whole, as jupyter_client's Session expects of a socket."""
         if not self.attached:
             return
-        main = threading.current_thread() is threading.main_thread()
-        if main:
-            self._main_is_sending = True
-        try:
-            with self._lock:
-                if remember and self.memory is not None:
-                    self.memory.keep("iopub", parts)
-                send = self._socket.send
-                for part in parts[:-1]:
-                    send(part, flags | _SNDMORE)
-                send(parts[-1], flags)
-        finally:
-            if main:
-                self._main_is_sending = False
-        if main and self._interrupted is not None:
-            interruption, self._interrupted = self._interrupted, None
-            raise interruption
+        with self.uninterrupted, self._lock:
+            if remember and self.memory is not None:
+                self.memory.keep("iopub", parts)
+            send = self._socket.send
+            for part in parts[:-1]:
+                send(part, flags | _SNDMORE)
+            send(parts[-1], flags)
 
     def on_interrupt(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGINT: interrupt visitor's code, but never in the middle of a message."""
@@ -95,11 +85,8 @@ class Publisher:
         self.raise_between_messages(KeyboardInterrupt())
 
     def raise_between_messages(self, interruption: BaseException) -> None:
-        """In a signal handler: raise now, or when the message is out that is just being sent."""
-        if self._main_is_sending:
-            self._interrupted = interruption
-        else:
-            raise interruption
+        """In a signal handler: raise now, or when the message is out that is just being made or sent."""
+        self.uninterrupted.interrupt(interruption)
 
     def install_interrupt_handler(self) -> None:
         """Make `on_interrupt` the handler of SIGINT."""
@@ -107,6 +94,34 @@ class Publisher:
             signal.signal(signal.SIGINT, self.on_interrupt)
         else:
             self.native_handler.install(self.on_interrupt)
+
+
+class _Uninterrupted:
+    """A context in which the main thread is not interrupted."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._waiting: BaseException | None = None
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._depth -= 1
+        if not self._depth and self._waiting is not None:
+            interruption, self._waiting = self._waiting, None
+            raise interruption
+
+    def interrupt(self, interruption: BaseException) -> None:
+        """In a signal handler, which the main thread runs: raise ``interruption`` now or when the context ends."""
+        if self._depth:
+            self._waiting = interruption
+        else:
+            self._waiting = None
+            raise interruption
 
 
 class _Forgetful:

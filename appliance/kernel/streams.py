@@ -31,13 +31,22 @@ class Stream(io.TextIOBase):
     """A text stream that publishes what is written to it."""
 
     def __init__(
-        self, name: str, descriptor: int, publish: Callable[[str, str], None], dirty: Callable[[], None]
+        self,
+        name: str,
+        descriptor: int,
+        publish: Callable[[str, str], None],
+        dirty: Callable[[], None],
+        uninterrupted: contextlib.AbstractContextManager[object] | None = None,
     ) -> None:
-        """``publish(name, text)`` sends; ``dirty()`` asks for a flush within a tick. Both do nothing in a zygote."""
+        """``publish(name, text)`` sends; ``dirty()`` asks for a flush within a tick. Both do nothing in a zygote.
+
+        ``uninterrupted``: a context, which may be nested, in which no signal handler raises.
+        """
         self._name = name
         self._descriptor = descriptor
         self._publish = publish
         self._dirty = dirty
+        self._uninterrupted = uninterrupted or contextlib.nullcontext()
         self._parts: list[str] = []
         self._size = 0
         self._lock = threading.RLock()
@@ -112,8 +121,9 @@ class Stream(io.TextIOBase):
             self._flush_in_fork()
             return
         # Taken and published under the lock: two threads that flush must not swap their texts, and one that finds
-        # nothing may say that the cell has ended only when what the other took is on its way.
-        with self._lock:
+        # nothing may say that the cell has ended only when what the other took is on its way. An interruption between
+        # the two would lose the text.
+        with self._uninterrupted, self._lock:
             if self._pipe >= 0:
                 self._drain()
             text = fitting_text("".join(self._take())) if self._parts else ""

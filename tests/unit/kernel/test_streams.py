@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 
 import pytest
 
 from appliance.kernel import streams
+from appliance.kernel.publisher import Publisher
 from appliance.kernel.streams import Stream
 
 
@@ -91,6 +93,22 @@ def test_a_flush_waits_for_what_another_thread_is_publishing():
     stream.flush()
     assert published == ["last"]
     ticker.join()
+
+
+def test_an_interrupt_while_text_is_made_ready_loses_none_of_it(monkeypatch):
+    publisher, published = Publisher(), []
+    publisher.interruptible = True
+
+    def interrupted(text):
+        publisher.on_interrupt(signal.SIGINT, None)
+        return text
+
+    monkeypatch.setattr(streams, "fitting_text", interrupted)
+    stream = Stream("stdout", 1, lambda _, text: published.append(text), lambda: None, publisher.uninterrupted)
+    stream.write("last words")
+    with pytest.raises(KeyboardInterrupt):
+        stream.flush()
+    assert published == ["last words"]
 
 
 @pytest.mark.parametrize("wrong", [b"bytes", 1, None])
