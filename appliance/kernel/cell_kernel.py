@@ -224,22 +224,29 @@ class CellKernel(IPythonKernel):
         else:
             handler = self.shell_handlers.get(kind)
             if handler is not None:
-                try:
+                with self._outlived(kind):
                     result = handler(self._shell_socket, idents, message)
                     if isinstance(result, Coroutine):
                         await result
-                except KeyboardInterrupt:
-                    pass
-                except Exception as exc:  # noqa: BLE001 - a kernel outlives a broken request
-                    print(f"{kind}: {exc!r}", file=self.stderr)
         if self.runs is not None:
-            self.runs.settle()
+            with self._outlived("interact"):
+                self.runs.settle()
         self.flush_streams()
         self._publish_status("idle", "shell")
         if self._abort and not self._queue:
             self._abort = False
         if self.shell.exit_now:
             os._exit(0)
+
+    @contextlib.contextmanager
+    def _outlived(self, what: str) -> Iterator[None]:
+        """Tell of what goes wrong with a request, and go on: a kernel outlives it."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            pass
+        except Exception as exc:  # noqa: BLE001 - whatever it is
+            print(f"{what}: {exc!r}", file=self.stderr)
 
     # -- requests ---------------------------------------------------------------------------------------------
 

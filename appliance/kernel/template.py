@@ -75,8 +75,8 @@ class Template:
         birth.send(b'{"ready": true}')
         birth.close()
         while True:
-            # a task passes what interrupted it on through the loop (asyncio.Task), which goes on where it was
-            with contextlib.suppress(KeyboardInterrupt):
+            # a task passes what interrupted or left it on through the loop (asyncio.Task), which goes on where it was
+            with contextlib.suppress(KeyboardInterrupt, SystemExit):
                 loop.run_forever()
 
 

@@ -213,6 +213,40 @@ def test_stop_ends_a_run_and_shows_it_in_the_interact(visitor):
     assert [error["ename"] for error in visitor.until_idle(msg_id).contents("error")] == ["KeyboardInterrupt"]
 
 
+@pytest.mark.parametrize("modern", [True, False])
+def test_an_exit_ends_a_run_and_not_the_kernel(visitor, modern):
+    answer = visitor.evaluate("import sys\n@interact\ndef f(n=False):\n    n and sys.exit()", modern=modern)
+    if modern:
+        changed = visitor.until_idle(visitor.set_widget(model(answer, "CheckboxModel"), {"value": True}))
+    else:
+        changed = visitor.update(data_of(answer, "application/sage-interact")["new_interact_id"], {"n": True})
+    assert [error["ename"] for error in changed.contents("error")] == ["SystemExit"]
+    assert visitor.evaluate("f.n", modern=modern).result == "True"
+
+
+def test_an_interact_whose_error_cannot_be_shown_leaves_the_kernel_idle(visitor):
+    answer = visitor.evaluate(
+        "import ipywidgets, traitlets\nclass Bad:\n    def __repr__(self):\n        raise ValueError('no repr')\n"
+        "class Held(ipywidgets.DOMWidget):\n    value = traitlets.Any()\n"
+        "@interact\ndef f(held=Held(value=Bad()), n=False):\n    if n: 1/0",
+        modern=True,
+    )
+    changed = visitor.until_idle(visitor.set_widget(model(answer, "CheckboxModel"), {"value": True}))
+    assert "no repr" in changed.stderr
+    assert visitor.evaluate("f.n", modern=True).result == "True"
+
+
+@pytest.mark.parametrize("ending", ["import sys; sys.exit()", "raise KeyboardInterrupt"])
+def test_a_callback_of_a_widget_that_exits_leaves_the_kernel(visitor, ending):
+    answer = visitor.evaluate(
+        f"import ipywidgets\nbox = ipywidgets.Checkbox()\ndef ticked(change):\n    {ending}\n"
+        "box.observe(ticked, 'value')\nbox",
+        modern=True,
+    )
+    visitor.until_idle(visitor.set_widget(model(answer, "CheckboxModel"), {"value": True}))
+    assert visitor.evaluate("box.value", modern=True).result == "True"
+
+
 def test_inner_interacts_go_with_the_run_that_made_them(visitor):
     answer = visitor.evaluate(
         "@interact\ndef f(n=[1, 2]):\n    @interact\n    def g(m=(0, n)):\n        print(n, m)", modern=True

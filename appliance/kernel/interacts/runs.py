@@ -139,7 +139,8 @@ class Runs:
                 raise
             self.changed(interact)
             return False
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
+            # in a cell they end the cell, which shows them
             if not settling:
                 raise
             self._show_error(interact)
