@@ -140,6 +140,8 @@ class CellKernel(IPythonKernel):
         #: The interacts of visitors' programs; set when the kernel is built.
         self.runs: Any = None
         self.shell_handlers[UPDATE] = self.update_interact
+        for kind in ("comm_open", "comm_msg", "comm_close"):
+            self.shell_handlers[kind] = functools.partial(self._call_back, self.shell_handlers[kind])
         self._aids = StudyAids(self)
         self._files = SessionFiles(sandbox.HOME)
         self.session.prepare_display = self._with_files
@@ -301,6 +303,15 @@ class CellKernel(IPythonKernel):
         while len(self._queue) < MAX_QUEUED_MESSAGES and self._shell_socket.EVENTS & zmq.POLLIN:
             self._enqueue(self._shell_socket.recv_multipart(zmq.NOBLOCK))
 
+    def _call_back(self, handler: Callable[..., object], *arguments: Any) -> None:
+        """Handle a message of a comm, whose callbacks are visitors' code; show what ends them."""
+        try:
+            with self._interruptible():
+                handler(*arguments)
+        except (KeyboardInterrupt, SystemExit):
+            # widgets show other errors themselves, in this way
+            self.shell.showtraceback()
+
     def update_interact(self, stream: Any, ident: list[bytes], parent: dict[str, Any]) -> None:
         """Take what a client of SageMathCell says of an interact, run that, and reply."""
         reply: dict[str, Any] = {"status": "ok"}
@@ -446,11 +457,12 @@ class CellKernel(IPythonKernel):
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
-        self.publisher.interruptible = True
+        before = self.publisher.interruptible
         try:
+            self.publisher.interruptible = True
             yield
         finally:
-            self.publisher.interruptible = False
+            self.publisher.interruptible = before
 
     @contextlib.contextmanager
     def _cancel_on_interrupt(self, task: asyncio.Future[Any]) -> Iterator[None]:

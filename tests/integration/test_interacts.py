@@ -236,15 +236,41 @@ def test_an_interact_whose_error_cannot_be_shown_leaves_the_kernel_idle(visitor)
     assert visitor.evaluate("f.n", modern=True).result == "True"
 
 
-@pytest.mark.parametrize("ending", ["import sys; sys.exit()", "raise KeyboardInterrupt"])
+@pytest.mark.parametrize("ending", ["SystemExit", "KeyboardInterrupt"])
 def test_a_callback_of_a_widget_that_exits_leaves_the_kernel(visitor, ending):
     answer = visitor.evaluate(
-        f"import ipywidgets\nbox = ipywidgets.Checkbox()\ndef ticked(change):\n    {ending}\n"
+        f"import ipywidgets\nbox = ipywidgets.Checkbox()\ndef ticked(change):\n    raise {ending}\n"
         "box.observe(ticked, 'value')\nbox",
         modern=True,
     )
-    visitor.until_idle(visitor.set_widget(model(answer, "CheckboxModel"), {"value": True}))
+    changed = visitor.until_idle(visitor.set_widget(model(answer, "CheckboxModel"), {"value": True}))
+    assert [error["ename"] for error in changed.contents("error")] == [ending]
     assert visitor.evaluate("box.value", modern=True).result == "True"
+
+
+def test_stop_ends_a_callback_of_a_widget(visitor):
+    answer = visitor.evaluate(
+        "import ipywidgets, time\nbox = ipywidgets.Checkbox()\n"
+        "box.observe(lambda change: (print('on', flush=True), time.sleep(60)), 'value')\nbox",
+        modern=True,
+    )
+    msg_id = visitor.set_widget(model(answer, "CheckboxModel"), {"value": True})
+    while visitor.receive()["msg_type"] != "stream":
+        continue
+    visitor.send("interrupt_request", {}, channel="control")
+    assert [error["ename"] for error in visitor.until_idle(msg_id).contents("error")] == ["KeyboardInterrupt"]
+    assert visitor.evaluate("box.value", modern=True).result == "True"
+
+
+def test_stop_ends_a_cell_that_has_run_an_interact(visitor):
+    answer = visitor.evaluate("@interact\ndef f(n=(0, 10)):\n    pass", modern=False)
+    interact_id = data_of(answer, "application/sage-interact")["new_interact_id"]
+    code = f"sys._sage_.update_interact({interact_id!r}, 'n', 3)\nimport time\nprint('on', flush=True)\ntime.sleep(60)"
+    running = visitor.start(code)
+    while visitor.receive()["msg_type"] != "stream":
+        continue
+    visitor.send("interrupt_request", {}, channel="control")
+    assert visitor.finish(running).reply["ename"] == "KeyboardInterrupt"
 
 
 def test_inner_interacts_go_with_the_run_that_made_them(visitor):
