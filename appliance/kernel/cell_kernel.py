@@ -308,9 +308,10 @@ class CellKernel(IPythonKernel):
         try:
             with self._interruptible():
                 handler(*arguments)
-        except (KeyboardInterrupt, SystemExit):
-            # widgets show other errors themselves, in this way
-            self.shell.showtraceback()
+        except (KeyboardInterrupt, SystemExit) as exc:
+            # widgets show other errors themselves
+            lines = self.shell._next_of_visitor(exc.__traceback__)
+            self.shell.showtraceback((type(exc), exc, lines), exception_only=lines is None)
 
     def update_interact(self, stream: Any, ident: list[bytes], parent: dict[str, Any]) -> None:
         """Take what a client of SageMathCell says of an interact, run that, and reply."""
@@ -344,6 +345,7 @@ class CellKernel(IPythonKernel):
         self._forward_input(allow_stdin)
         shell._last_traceback = None
         shell._last_traceback_during_displayhook = False
+        error: BaseException | None
         try:
             with self._interruptible():
                 result = await self._run_cell(code, silent, store_history)
@@ -351,9 +353,13 @@ class CellKernel(IPythonKernel):
                     self._run_checks()
                 error = result.error_before_exec or result.error_in_exec
                 self._aids.tell(code, error)
+            failed = not result.success or getattr(shell, "_last_traceback_during_displayhook", False)
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            # it met what is done before or after the visitor's code, of which the shell tells nothing
+            failed, error = True, KeyboardInterrupt()
+            shell.showtraceback((KeyboardInterrupt, error, None), exception_only=True)
         finally:
             self._restore_input()
-        failed = not result.success or getattr(shell, "_last_traceback_during_displayhook", False)
         reply: dict[str, Any] = {"status": "error" if failed else "ok", "execution_count": shell.execution_count - 1}
         if failed:
             reply["ename"] = type(error).__name__

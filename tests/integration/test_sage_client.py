@@ -112,6 +112,20 @@ def test_an_interrupt_stops_the_other_tasks_of_an_awaiting_cell(client, wait):
     assert client.run("kept").result == "42"
 
 
+@pytest.mark.parametrize("prefix", ["", "import asyncio; await asyncio.sleep(0)\n"])
+def test_an_interrupt_before_a_cell_runs_is_an_error_of_the_cell(client, prefix):
+    # a second of work for the compiler
+    running = client.start(f"{prefix}x = [{','.join(['1+1'] * 200_000)}]")
+    while client.receive()["msg_type"] != "execute_input":
+        continue
+    time.sleep(0.2)
+    client.send("interrupt_request", {}, channel="control")
+    answer = client.finish(running)
+    assert answer.reply["ename"] == "KeyboardInterrupt"
+    assert [error["ename"] for error in answer.contents("error")] == ["KeyboardInterrupt"]
+    assert "appliance" not in "".join(answer.reply["traceback"])
+
+
 @pytest.mark.parametrize(
     ("code", "reason"), [("import os; os._exit(3)", "exited"), ("import ctypes; ctypes.string_at(0)", "crashed")]
 )
