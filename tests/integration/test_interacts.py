@@ -205,6 +205,36 @@ def test_a_long_run_ends_for_old_clients_as_well(visitor):
     assert visitor.update(interact_id, {"n": 0}).stdout == "0.0\n"
 
 
+LONG = "    print('begin', n, flush=True)\n    for _ in range(100 * bool(n)): time.sleep(0.01)\n    print('end', n)"
+
+
+def until_printed(visitor, text):
+    while visitor.receive()["content"].get("text") != text:
+        continue
+    # longer than a run that is overtaken would go on
+    time.sleep(0.4)
+
+
+def test_a_change_that_runs_nothing_leaves_a_long_run_alone(visitor):
+    code = f"import time\n@interact\ndef f(n='', go=UpdateButton()):\n{LONG}"
+    interact_id = data_of(visitor.evaluate(code, modern=False), "application/sage-interact")["new_interact_id"]
+    visitor.update(interact_id, {"n": "b"})
+    running = visitor.say(UPDATE, {"interact_id": interact_id, "values": {"go": True}, "update_last": False})
+    until_printed(visitor, "begin b\n")
+    moved = visitor.say(UPDATE, {"interact_id": interact_id, "values": {"n": "c"}, "update_last": False})
+    assert visitor.until_idle(running).stdout == "end b\n"
+    assert visitor.until_idle(moved).stdout == ""
+
+
+def test_a_run_that_a_message_without_a_change_has_ended_is_made_again(visitor):
+    answer = visitor.evaluate(f"import time\n@interact\ndef f(n=''):\n{LONG}", modern=True)
+    box = model(answer, "TextModel")
+    visitor.set_widget(box, {"value": "b"})
+    until_printed(visitor, "begin b\n")
+    entered = visitor.say("comm_msg", {"comm_id": box, "data": {"method": "custom", "content": {"event": "submit"}}})
+    assert visitor.until_idle(entered).stdout.endswith("end b\n")
+
+
 def test_stop_ends_a_run_and_shows_it_in_the_interact(visitor):
     answer = visitor.evaluate("import time\n@interact\ndef f(n=False):\n    n and time.sleep(60)", modern=True)
     msg_id = visitor.set_widget(model(answer, "CheckboxModel"), {"value": True})

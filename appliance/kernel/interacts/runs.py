@@ -98,12 +98,18 @@ class Runs:
 
     def settle(self) -> None:
         """Run what is due and not overtaken; called when a message is handled."""
+        overtaken: dict[str, Interact] = {}
         while self._due:
             interact = self._due.pop(next(iter(self._due)))
-            if interact.id not in self.known or self._is_overtaken(interact):
+            if interact.id not in self.known:
+                continue
+            if self._is_overtaken(interact):
+                overtaken[interact.id] = interact
                 continue
             with contextlib.suppress(Superseded, KeyboardInterrupt), self.kernel._interruptible():
                 self.run(interact, settling=True)
+        # what waits may turn out to change nothing: these are due until it is handled
+        self._due.update(overtaken)
         with contextlib.suppress(KeyboardInterrupt), self.kernel._interruptible():
             self.dynamics.settle()
 

@@ -83,9 +83,13 @@ class SageFace:
         self._say("-bookmark", f"Creating bookmark {name}", {"name": name, "values": values})
 
     def concerns(self, message: dict[str, Any]) -> bool:
-        """Return whether this is a change of the interact."""
-        header, content = message["header"], message["content"]
-        return bool(header["msg_type"] == UPDATE and content.get("interact_id") == self._interact.id)
+        """Return whether this is a change of a control that runs the function."""
+        content = message["content"]
+        if message["header"]["msg_type"] != UPDATE or content.get("interact_id") != self._interact.id:
+            return False
+        values, controls = content.get("values"), self._interact.controls
+        named = values if isinstance(values, dict) else {}
+        return content.get("update_last") is True or any(name in controls and controls[name].update for name in named)
 
     def close(self) -> None:
         """Leave it to the client, which forgets interacts with the output that they stand in."""
