@@ -6,6 +6,7 @@ times for each cell; this is where most of the time of a short cell went.
 
 from __future__ import annotations
 
+import collections
 import os
 import signal
 import threading
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from appliance.kernel.memory import Memory
+from appliance.kernel.uninterrupted import Uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +34,10 @@ class Publisher:
         self._socket: Any = None
         self._lock = threading.RLock()
         self._pid = 0
-        #: While it lasts in the main thread, an interruption waits for its end; may be nested.
-        self.uninterrupted = _Uninterrupted()
+        self._main_is_sending = False
+        self._waiting: collections.deque[tuple[Sequence[Any], int, bool]] = collections.deque()
+        #: Where visitor's code is not interrupted.
+        self.uninterrupted = Uninterrupted()
         #: What was sent last; None before `attach`.
         self.memory: Memory | None = None
         #: True while visitor's code may be interrupted.
@@ -70,7 +74,22 @@ class Publisher:
         """Send one message whole, as jupyter_client's Session expects of a socket."""
         if not self.attached:
             return
-        with self.uninterrupted, self._lock:
+        if threading.current_thread() is not threading.main_thread():
+            self._send(parts, flags, remember)
+            return
+        with self.uninterrupted:
+            self._waiting.append((parts, flags, remember))
+            # a visitor's signal handler may come between any two steps of this, and have something to say
+            while self._waiting and not self._main_is_sending:
+                self._main_is_sending = True
+                try:
+                    if self._waiting:
+                        self._send(*self._waiting.popleft())
+                finally:
+                    self._main_is_sending = False
+
+    def _send(self, parts: Sequence[Any], flags: int, remember: bool) -> None:
+        with self._lock:
             if remember and self.memory is not None:
                 self.memory.keep("iopub", parts)
             send = self._socket.send
@@ -94,34 +113,6 @@ class Publisher:
             signal.signal(signal.SIGINT, self.on_interrupt)
         else:
             self.native_handler.install(self.on_interrupt)
-
-
-class _Uninterrupted:
-    """A context in which the main thread is not interrupted."""
-
-    def __init__(self) -> None:
-        self._depth = 0
-        self._waiting: BaseException | None = None
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            self._depth += 1
-
-    def __exit__(self, *_: object) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        self._depth -= 1
-        if not self._depth and self._waiting is not None:
-            interruption, self._waiting = self._waiting, None
-            raise interruption
-
-    def interrupt(self, interruption: BaseException) -> None:
-        """In a signal handler, which the main thread runs: raise ``interruption`` now or when the context ends."""
-        if self._depth:
-            self._waiting = interruption
-        else:
-            self._waiting = None
-            raise interruption
 
 
 class _Forgetful:

@@ -15,6 +15,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from appliance.kernel.bounds import fitting_text
+from appliance.kernel.uninterrupted import Uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,17 +37,17 @@ class Stream(io.TextIOBase):
         descriptor: int,
         publish: Callable[[str, str], None],
         dirty: Callable[[], None],
-        uninterrupted: contextlib.AbstractContextManager[object] | None = None,
+        uninterrupted: Uninterrupted | None = None,
     ) -> None:
         """``publish(name, text)`` sends; ``dirty()`` asks for a flush within a tick. Both do nothing in a zygote.
 
-        ``uninterrupted``: a context, which may be nested, in which no signal handler raises.
+        ``uninterrupted``: what lasts while messages are sent.
         """
         self._name = name
         self._descriptor = descriptor
         self._publish = publish
         self._dirty = dirty
-        self._uninterrupted = uninterrupted or contextlib.nullcontext()
+        self._uninterrupted = uninterrupted or Uninterrupted()
         self._parts: list[str] = []
         self._size = 0
         self._lock = threading.RLock()
@@ -119,6 +120,10 @@ class Stream(io.TextIOBase):
         """Publish what has gathered."""
         if self._pid != os.getpid():
             self._flush_in_fork()
+            return
+        if self._uninterrupted.entered:
+            # In a signal handler, amid a message or a flush. The ticker may hold the lock and wait for that message.
+            self._dirty()
             return
         # Taken and published under the lock: two threads that flush must not swap their texts, and one that finds
         # nothing may say that the cell has ended only when what the other took is on its way. An interruption between

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 
 import pytest
 import zmq
@@ -65,35 +64,18 @@ def test_an_interrupt_in_the_middle_of_a_message_comes_after_it():
     assert socket.sent == [[b"the", b"whole"], [b"next"]]
 
 
-def test_an_interrupt_waits_for_all_that_must_be_whole():
-    publisher, after = Publisher(), []
-    publisher.attach(Socket())
-    publisher.interruptible = True
-    with pytest.raises(KeyboardInterrupt), publisher.uninterrupted:  # noqa: PT012 - it comes at the end
-        publisher.on_interrupt(signal.SIGINT, None)
-        publisher.send_multipart([b"a message within"])
-        after.append("the rest")
-    assert after == ["the rest"]
-    with publisher.uninterrupted:
-        after.append("raised once")
+def test_a_message_of_a_signal_handler_amid_another_comes_after_it():
+    publisher, spoken = Publisher(), []
 
+    def handler():
+        if len(spoken) < 2:
+            spoken.append(True)
+            publisher.send_multipart([b"from", b"handler"])
 
-def test_only_the_main_thread_makes_an_interrupt_wait():
-    publisher, entered, leave = Publisher(), threading.Event(), threading.Event()
-    publisher.interruptible = True
-
-    def hold():
-        with publisher.uninterrupted:
-            entered.set()
-            leave.wait(10)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert entered.wait(10)
-    with pytest.raises(KeyboardInterrupt):
-        publisher.on_interrupt(signal.SIGINT, None)
-    leave.set()
-    thread.join()
+    socket = Socket(during=handler)
+    publisher.attach(socket)
+    publisher.send_multipart([b"the", b"whole"])
+    assert socket.sent == [[b"the", b"whole"], [b"from", b"handler"], [b"from", b"handler"]]
 
 
 def test_what_is_forgotten_goes_out_all_the_same():

@@ -11,6 +11,7 @@ import pytest
 from appliance.kernel import streams
 from appliance.kernel.publisher import Publisher
 from appliance.kernel.streams import Stream
+from appliance.kernel.uninterrupted import Uninterrupted
 
 
 @pytest.fixture
@@ -109,6 +110,17 @@ def test_an_interrupt_while_text_is_made_ready_loses_none_of_it(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         stream.flush()
     assert published == ["last words"]
+
+
+def test_a_flush_in_a_signal_handler_amid_a_message_is_left_to_the_ticker():
+    uninterrupted, published, woken = Uninterrupted(), [], []
+    stream = Stream("stdout", 1, lambda _, text: published.append(text), lambda: woken.append(True), uninterrupted)
+    with uninterrupted:
+        stream.write("from a handler")
+        stream.flush()
+    assert (published, woken) == ([], [True, True])
+    stream.flush()
+    assert published == ["from a handler"]
 
 
 @pytest.mark.parametrize("wrong", [b"bytes", 1, None])
