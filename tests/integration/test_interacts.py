@@ -75,6 +75,16 @@ def model(answer: Answer, name: str) -> str:
     return found
 
 
+LONG = "    print('begin', n, flush=True)\n    for _ in range(100 * bool(n)): time.sleep(0.01)\n    print('end', n)"
+
+
+def until_printed(visitor, text):
+    while visitor.receive()["content"].get("text") != text:
+        continue
+    # longer than a run that is overtaken would go on
+    time.sleep(0.4)
+
+
 def test_old_clients_get_the_messages_of_sagemathcell(visitor):
     answer = visitor.evaluate("@interact\ndef f(n=(0, 10), s='text'):\n    print(n, s)", modern=False)
     assert answer.reply["status"] == "ok"
@@ -164,6 +174,38 @@ def test_saved_values_are_there_in_the_first_run(visitor):
     assert visitor.evaluate("@interact\ndef f(n=(0, 10)):\n    print(n)", modern=True).stdout == "0.0\n"
 
 
+def test_a_widget_of_the_author_begins_with_what_was_saved_and_bookmarks_leave_it(visitor):
+    answer = visitor.evaluate(
+        "import ipywidgets\n@interact\ndef f(w=ipywidgets.IntSlider()):\n    print(w)",
+        modern=True,
+        interacts=[{"state": {"w": 7}, "bookmarks": [{"name": "later", "state": {"w": 50}}]}],
+    )
+    assert answer.stdout == "7\n"
+    pressed = {"method": "custom", "content": {"event": "click"}}
+    button = visitor.say("comm_msg", {"comm_id": model(answer, "ButtonModel"), "data": pressed})
+    assert visitor.until_idle(button).stdout == "50\n"
+
+
+def test_a_program_sets_a_widget_of_its_author_without_running_again(visitor):
+    code = "import ipywidgets\n@interact\ndef f(self, w=ipywidgets.IntSlider()):\n    print(self.w); self.w += 1"
+    answer = visitor.evaluate(code, modern=True)
+    assert answer.stdout == "0\n"
+    assert visitor.until_idle(visitor.set_widget(model(answer, "IntSliderModel"), {"value": 5})).stdout == "5\n"
+
+
+def test_stop_ends_what_runs_itself_again_and_again(visitor):
+    code = (
+        "import ipywidgets, time\nw = ipywidgets.IntSlider(max=10**9)\n@interact\ndef f(n=w):\n"
+        "    w.value += 1; print(n, flush=True); time.sleep(1)"
+    )
+    running = visitor.say("execute_request", {"code": code}, {"widgets": True})
+    until_printed(visitor, "1\n")
+    visitor.send("interrupt_request", {}, channel="control")
+    assert [error["ename"] for error in visitor.until_idle(running).contents("error")] == ["KeyboardInterrupt"]
+    # by an end of the run, and not by that of a kernel that does not heed it
+    assert visitor.evaluate("w.value", modern=True).result == "2"
+
+
 def test_fifty_values_end_with_the_last_and_skip_those_overtaken(visitor):
     answer = visitor.evaluate(
         "import time\nseen = []\n@interact\ndef f(n=(0, 50)):\n    time.sleep(0.03); seen.append(n); print(n)",
@@ -203,16 +245,6 @@ def test_a_long_run_ends_for_old_clients_as_well(visitor):
     visitor.say(UPDATE, content)
     time.sleep(0.5)
     assert visitor.update(interact_id, {"n": 0}).stdout == "0.0\n"
-
-
-LONG = "    print('begin', n, flush=True)\n    for _ in range(100 * bool(n)): time.sleep(0.01)\n    print('end', n)"
-
-
-def until_printed(visitor, text):
-    while visitor.receive()["content"].get("text") != text:
-        continue
-    # longer than a run that is overtaken would go on
-    time.sleep(0.4)
 
 
 def test_a_change_that_runs_nothing_leaves_a_long_run_alone(visitor):

@@ -106,8 +106,11 @@ class Runs:
             if self._is_overtaken(interact):
                 overtaken[interact.id] = interact
                 continue
-            with contextlib.suppress(Superseded, KeyboardInterrupt), self.kernel._interruptible():
-                self.run(interact, settling=True)
+            try:
+                with contextlib.suppress(Superseded), self.kernel._interruptible():
+                    self.run(interact, settling=True)
+            except KeyboardInterrupt:
+                self._due.clear()
         # what waits may turn out to change nothing: these are due until it is handled
         self._due.update(overtaken)
         with contextlib.suppress(KeyboardInterrupt), self.kernel._interruptible():
@@ -149,6 +152,8 @@ class Runs:
             # in a cell they end the cell, which shows them
             if not settling:
                 raise
+            # Stop ends also what this run, or one before, has asked for
+            self._due.clear()
             self._show_error(interact)
         except Exception:  # noqa: BLE001 - shown to the visitor
             self._show_error(interact)
