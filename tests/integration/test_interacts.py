@@ -116,6 +116,13 @@ def test_old_clients_get_the_messages_of_sagemathcell(visitor):
     assert printed["metadata"] == {}
 
 
+def test_several_values_of_an_old_client_run_it_for_each_or_once(visitor):
+    answer = visitor.evaluate("@interact\ndef f(n='a', s='b'):\n    print(n, s)", modern=False)
+    interact_id = data_of(answer, "application/sage-interact")["new_interact_id"]
+    assert visitor.update(interact_id, {"n": "c", "s": "d"}).stdout == "c b\nc d\n"
+    assert visitor.update(interact_id, {"n": "e", "s": "f"}, last=True).stdout == "e f\n"
+
+
 def test_an_error_stays_in_its_interact_for_old_clients(visitor):
     answer = visitor.evaluate("@interact\ndef f(n=(0, 10)):\n    1 / n", modern=False)
     assert answer.reply["status"] == "ok"

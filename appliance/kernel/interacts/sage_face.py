@@ -107,7 +107,7 @@ class SageFace:
 
 
 def update(runs: Runs, content: dict[str, Any]) -> None:
-    """Do what a client's message says: ``values`` one by one, or all at once with ``update_last``.
+    """Do what a client's message says: run for each of ``values``, or once for all with ``update_last``.
 
     Raises `ValueError` for an interact that is not there and for values that a control cannot hold.
     """
@@ -117,7 +117,10 @@ def update(runs: Runs, content: dict[str, Any]) -> None:
         raise ValueError(f"there is no interact {interact_id!r} in this kernel")
     if not isinstance(values, dict):
         raise ValueError(f"values must be an object of names and values, not {values!r}")
-    at_once = content.get("update_last") is True
-    interact.receive(values, run=not at_once)
-    if at_once:
+    if content.get("update_last") is True:
+        interact.receive(values, run=False)
         runs.changed(interact)
+        return
+    for name, value in values.items():
+        interact.receive({name: value})
+        runs.settle()
