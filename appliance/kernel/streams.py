@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 0.1
 FLUSH_CHARACTERS = 65_536
-#: Characters of one message.
-MESSAGE_CHARACTERS = 131_072
+#: Bytes of one message's text. ZeroMQ counts messages, and keeps `channels.IOPUB_HIGH_WATER_MARK` of them for a reader
+#: that pauses: together they must leave room in a kernel's memory.
+MESSAGE_BYTES = 32_768
+#: Bytes of a character in UTF-8, at most.
+_CHARACTER_BYTES = 4
 #: Bytes taken from a captured descriptor at once.
 READ_BYTES = 65_536
 
@@ -132,8 +135,9 @@ class Stream(io.TextIOBase):
             if self._pipe >= 0:
                 self._drain()
             text = fitting_text("".join(self._take())) if self._parts else ""
-            for start in range(0, len(text), MESSAGE_CHARACTERS):
-                self._publish(self._name, text[start : start + MESSAGE_CHARACTERS])
+            size = MESSAGE_BYTES if text.isascii() else MESSAGE_BYTES // _CHARACTER_BYTES
+            for start in range(0, len(text), size):
+                self._publish(self._name, text[start : start + size])
         if self._parts:
             # another thread wrote meanwhile, and found that somebody had asked for a flush: for this one
             self._dirty()

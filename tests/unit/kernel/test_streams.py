@@ -173,11 +173,14 @@ def test_a_forked_process_writes_to_the_descriptor(made):
 
 
 def test_a_long_text_goes_out_in_several_messages(made, monkeypatch):
-    monkeypatch.setattr(streams, "MESSAGE_CHARACTERS", 4)
+    monkeypatch.setattr(streams, "MESSAGE_BYTES", 8)
     stream, published, _ = made
     stream.write("123456789")
     stream.flush()
-    assert published == [("stdout", "1234"), ("stdout", "5678"), ("stdout", "9")]
+    assert published == [("stdout", "12345678"), ("stdout", "9")]
+    stream.write("漢字が")
+    stream.flush()
+    assert published[2:] == [("stdout", "漢字"), ("stdout", "が")]
 
 
 def test_a_huge_text_keeps_its_ends(made):
