@@ -140,12 +140,16 @@ class CellKernel(IPythonKernel):
         #: The interacts of visitors' programs; set when the kernel is built.
         self.runs: Any = None
         self.shell_handlers[UPDATE] = self.update_interact
+        for kind in ("comm_open", "comm_msg", "comm_close"):
+            self.shell_handlers[kind] = functools.partial(self._call_back, self.shell_handlers[kind])
         self._aids = StudyAids(self)
         self._files = SessionFiles(sandbox.HOME)
         self.session.prepare_display = self._with_files
         self._ticker = Ticker(self.flush_streams)
-        self.stdout = Stream("stdout", 1, self._publish_stream, self._ticker.wake)
-        self.stderr = Stream("stderr", 2, self._publish_stream, self._ticker.wake)
+        self.stdout, self.stderr = (
+            Stream(name, descriptor, self._publish_stream, self._ticker.wake, self.publisher.uninterrupted)
+            for name, descriptor in (("stdout", 1), ("stderr", 2))
+        )
         # A process that visitor's code forks must not say again what this one has still to say.
         os.register_at_fork(before=self.flush_streams, after_in_child=self._forget_streams)
 
@@ -222,22 +226,29 @@ class CellKernel(IPythonKernel):
         else:
             handler = self.shell_handlers.get(kind)
             if handler is not None:
-                try:
+                with self._outlived(kind):
                     result = handler(self._shell_socket, idents, message)
                     if isinstance(result, Coroutine):
                         await result
-                except KeyboardInterrupt:
-                    pass
-                except Exception as exc:  # noqa: BLE001 - a kernel outlives a broken request
-                    print(f"{kind}: {exc!r}", file=self.stderr)
         if self.runs is not None:
-            self.runs.settle()
+            with self._outlived("interact"):
+                self.runs.settle()
         self.flush_streams()
         self._publish_status("idle", "shell")
         if self._abort and not self._queue:
             self._abort = False
         if self.shell.exit_now:
             os._exit(0)
+
+    @contextlib.contextmanager
+    def _outlived(self, what: str) -> Iterator[None]:
+        """Tell of what goes wrong with a request, and go on: a kernel outlives it."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            pass
+        except Exception as exc:  # noqa: BLE001 - whatever it is
+            print(f"{what}: {exc!r}", file=self.stderr)
 
     # -- requests ---------------------------------------------------------------------------------------------
 
@@ -292,6 +303,16 @@ class CellKernel(IPythonKernel):
         while len(self._queue) < MAX_QUEUED_MESSAGES and self._shell_socket.EVENTS & zmq.POLLIN:
             self._enqueue(self._shell_socket.recv_multipart(zmq.NOBLOCK))
 
+    def _call_back(self, handler: Callable[..., object], *arguments: Any) -> None:
+        """Handle a message of a comm, whose callbacks are visitors' code; show what ends them."""
+        try:
+            with self._interruptible():
+                handler(*arguments)
+        except (KeyboardInterrupt, SystemExit) as exc:
+            # widgets show other errors themselves
+            lines = self.shell._next_of_visitor(exc.__traceback__)
+            self.shell.showtraceback((type(exc), exc, lines), exception_only=lines is None)
+
     def update_interact(self, stream: Any, ident: list[bytes], parent: dict[str, Any]) -> None:
         """Take what a client of SageMathCell says of an interact, run that, and reply."""
         reply: dict[str, Any] = {"status": "ok"}
@@ -324,6 +345,7 @@ class CellKernel(IPythonKernel):
         self._forward_input(allow_stdin)
         shell._last_traceback = None
         shell._last_traceback_during_displayhook = False
+        error: BaseException | None
         try:
             with self._interruptible():
                 result = await self._run_cell(code, silent, store_history)
@@ -331,9 +353,13 @@ class CellKernel(IPythonKernel):
                     self._run_checks()
                 error = result.error_before_exec or result.error_in_exec
                 self._aids.tell(code, error)
+            failed = not result.success or getattr(shell, "_last_traceback_during_displayhook", False)
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            # it met what is done before or after the visitor's code, of which the shell tells nothing
+            failed, error = True, KeyboardInterrupt()
+            shell.showtraceback((KeyboardInterrupt, error, None), exception_only=True)
         finally:
             self._restore_input()
-        failed = not result.success or getattr(shell, "_last_traceback_during_displayhook", False)
         reply: dict[str, Any] = {"status": "error" if failed else "ok", "execution_count": shell.execution_count - 1}
         if failed:
             reply["ename"] = type(error).__name__
@@ -437,21 +463,26 @@ class CellKernel(IPythonKernel):
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
-        self.publisher.interruptible = True
+        before = self.publisher.interruptible
         try:
+            self.publisher.interruptible = True
             yield
         finally:
-            self.publisher.interruptible = False
+            self.publisher.interruptible = before
 
     @contextlib.contextmanager
     def _cancel_on_interrupt(self, task: asyncio.Future[Any]) -> Iterator[None]:
-        """While awaiting, SIGINT cancels the cell's task instead of raising inside the event loop."""
+        """While awaiting, SIGINT cancels the cell's task instead of raising inside the event loop.
+
+        A step that another task is just taking is interrupted as well: it may never come to an end.
+        """
 
         def cancel(*_: object) -> None:
-            if asyncio.current_task(self._loop) is not None:
-                self.publisher.on_interrupt(signal.SIGINT, None)
-            else:
+            current = asyncio.current_task(self._loop)
+            if current is not task:
                 self._loop.call_soon_threadsafe(task.cancel)
+            if current is not None:
+                self.publisher.on_interrupt(signal.SIGINT, None)
 
         signal.signal(signal.SIGINT, cancel)
         try:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from appliance.kernel.streams import Stream
 
-#: Messages a browser may be behind before this kernel drops output, so that memory stays bounded.
+#: Messages a browser may be behind before this kernel drops output, so that memory stays bounded: those of a second or
+#: two. With fewer, programs that say much in small pieces lose some as soon as the web role has several to read.
 IOPUB_HIGH_WATER_MARK = 10_000
 #: Largest message a client may send.
 MAX_MESSAGE_BYTES = 16 << 20

@@ -6,6 +6,7 @@ times for each cell; this is where most of the time of a short cell went.
 
 from __future__ import annotations
 
+import collections
 import os
 import signal
 import threading
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from appliance.kernel.memory import Memory
+from appliance.kernel.uninterrupted import Uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +35,9 @@ class Publisher:
         self._lock = threading.RLock()
         self._pid = 0
         self._main_is_sending = False
-        self._interrupted: BaseException | None = None
+        self._waiting: collections.deque[tuple[Sequence[Any], int, bool]] = collections.deque()
+        #: Where visitor's code is not interrupted.
+        self.uninterrupted = Uninterrupted()
         #: What was sent last; None before `attach`.
         self.memory: Memory | None = None
         #: True while visitor's code may be interrupted.
@@ -70,23 +74,28 @@ class Publisher:
         """Send one message whole, as jupyter_client's Session expects of a socket."""
         if not self.attached:
             return
-        main = threading.current_thread() is threading.main_thread()
-        if main:
-            self._main_is_sending = True
-        try:
-            with self._lock:
-                if remember and self.memory is not None:
-                    self.memory.keep("iopub", parts)
-                send = self._socket.send
-                for part in parts[:-1]:
-                    send(part, flags | _SNDMORE)
-                send(parts[-1], flags)
-        finally:
-            if main:
-                self._main_is_sending = False
-        if main and self._interrupted is not None:
-            interruption, self._interrupted = self._interrupted, None
-            raise interruption
+        if threading.current_thread() is not threading.main_thread():
+            self._send(parts, flags, remember)
+            return
+        with self.uninterrupted:
+            self._waiting.append((parts, flags, remember))
+            # a visitor's signal handler may come between any two steps of this, and have something to say
+            while self._waiting and not self._main_is_sending:
+                self._main_is_sending = True
+                try:
+                    if self._waiting:
+                        self._send(*self._waiting.popleft())
+                finally:
+                    self._main_is_sending = False
+
+    def _send(self, parts: Sequence[Any], flags: int, remember: bool) -> None:
+        with self._lock:
+            if remember and self.memory is not None:
+                self.memory.keep("iopub", parts)
+            send = self._socket.send
+            for part in parts[:-1]:
+                send(part, flags | _SNDMORE)
+            send(parts[-1], flags)
 
     def on_interrupt(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGINT: interrupt visitor's code, but never in the middle of a message."""
@@ -95,11 +104,8 @@ class Publisher:
         self.raise_between_messages(KeyboardInterrupt())
 
     def raise_between_messages(self, interruption: BaseException) -> None:
-        """In a signal handler: raise now, or when the message is out that is just being sent."""
-        if self._main_is_sending:
-            self._interrupted = interruption
-        else:
-            raise interruption
+        """In a signal handler: raise now, or when the message is out that is just being made or sent."""
+        self.uninterrupted.interrupt(interruption)
 
     def install_interrupt_handler(self) -> None:
         """Make `on_interrupt` the handler of SIGINT."""

@@ -11,6 +11,7 @@ import contextlib
 import mimetypes
 import os
 import re
+import threading
 import urllib.parse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -72,9 +73,14 @@ class SessionFiles:
     def __init__(self, home: str) -> None:
         self._home = home
         self._told: dict[str, tuple[int, int]] = {}
+        #: Noted since the present look began.
+        self._noted: dict[str, tuple[int, int]] = {}
+        self._lock = threading.Lock()
 
     def changed(self) -> list[SessionFile]:
         """Return what is new or changed since the last call, by name."""
+        with self._lock:
+            self._noted = {}
         present: dict[str, tuple[int, int]] = {}
         waiting, looked_at = [""], 0
         while waiting and looked_at < MAX_LOOKED_AT:
@@ -93,21 +99,26 @@ class SessionFiles:
                         # no address names it, and the way down would be gone anew for each step of it
                         if len(os.fsencode(name)) > MAX_NAME_BYTES:
                             continue
-                        if entry.is_dir(follow_symlinks=False):
-                            waiting.append(name)
-                        elif entry.is_file(follow_symlinks=False):
-                            status = entry.stat(follow_symlinks=False)
-                            present[name] = (status.st_mtime_ns, status.st_size)
+                        # a file that is gone by now says nothing of the others
+                        with contextlib.suppress(OSError):
+                            if entry.is_dir(follow_symlinks=False):
+                                waiting.append(name)
+                            elif entry.is_file(follow_symlinks=False):
+                                status = entry.stat(follow_symlinks=False)
+                                present[name] = (status.st_mtime_ns, status.st_size)
             except OSError:
                 continue
             finally:
                 os.close(directory)
-        changed = [name for name, state in present.items() if self._told.get(name) != state]
-        self._told = present
+        with self._lock:
+            told, noted = self._told, self._noted
+            # what was noted meanwhile may be there in another state than was seen
+            changed = [name for name, state in present.items() if name not in noted and told.get(name) != state]
+            self._told = present | noted
         return [SessionFile(name, present[name][1], _type_of(name)) for name in sorted(changed)]
 
     def note(self, name: str) -> None:
-        """Take a file as told of: it is not new because it is there."""
+        """Take a file as told of, in whichever thread: it is not new because it is there."""
         with contextlib.suppress(OSError):
             *folders, last = name.split("/")
             directory = opened_directory(self._home, folders)
@@ -115,7 +126,8 @@ class SessionFiles:
                 status = os.stat(last, dir_fd=directory, follow_symlinks=False)
             finally:
                 os.close(directory)
-            self._told[name] = (status.st_mtime_ns, status.st_size)
+            with self._lock:
+                self._told[name] = self._noted[name] = (status.st_mtime_ns, status.st_size)
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Return what is in a file, or None if that is more than ``limit`` bytes, or not there any more."""

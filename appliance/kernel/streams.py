@@ -15,14 +15,18 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from appliance.kernel.bounds import fitting_text
+from appliance.kernel.uninterrupted import Uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 TICK_SECONDS = 0.1
 FLUSH_CHARACTERS = 65_536
-#: Characters of one message.
-MESSAGE_CHARACTERS = 131_072
+#: Bytes of one message's text. ZeroMQ counts messages, and keeps `channels.IOPUB_HIGH_WATER_MARK` of them for a reader
+#: that pauses: together they must leave room in a kernel's memory.
+MESSAGE_BYTES = 32_768
+#: Bytes of a character in UTF-8, at most.
+_CHARACTER_BYTES = 4
 #: Bytes taken from a captured descriptor at once.
 READ_BYTES = 65_536
 
@@ -31,13 +35,22 @@ class Stream(io.TextIOBase):
     """A text stream that publishes what is written to it."""
 
     def __init__(
-        self, name: str, descriptor: int, publish: Callable[[str, str], None], dirty: Callable[[], None]
+        self,
+        name: str,
+        descriptor: int,
+        publish: Callable[[str, str], None],
+        dirty: Callable[[], None],
+        uninterrupted: Uninterrupted | None = None,
     ) -> None:
-        """``publish(name, text)`` sends; ``dirty()`` asks for a flush within a tick. Both do nothing in a zygote."""
+        """``publish(name, text)`` sends; ``dirty()`` asks for a flush within a tick. Both do nothing in a zygote.
+
+        ``uninterrupted``: what lasts while messages are sent.
+        """
         self._name = name
         self._descriptor = descriptor
         self._publish = publish
         self._dirty = dirty
+        self._uninterrupted = uninterrupted or Uninterrupted()
         self._parts: list[str] = []
         self._size = 0
         self._lock = threading.RLock()
@@ -111,14 +124,20 @@ class Stream(io.TextIOBase):
         if self._pid != os.getpid():
             self._flush_in_fork()
             return
+        if self._uninterrupted.entered:
+            # In a signal handler, amid a message or a flush. The ticker may hold the lock and wait for that message.
+            self._dirty()
+            return
         # Taken and published under the lock: two threads that flush must not swap their texts, and one that finds
-        # nothing may say that the cell has ended only when what the other took is on its way.
-        with self._lock:
+        # nothing may say that the cell has ended only when what the other took is on its way. An interruption between
+        # the two would lose the text.
+        with self._uninterrupted, self._lock:
             if self._pipe >= 0:
                 self._drain()
             text = fitting_text("".join(self._take())) if self._parts else ""
-            for start in range(0, len(text), MESSAGE_CHARACTERS):
-                self._publish(self._name, text[start : start + MESSAGE_CHARACTERS])
+            size = MESSAGE_BYTES if text.isascii() else MESSAGE_BYTES // _CHARACTER_BYTES
+            for start in range(0, len(text), size):
+                self._publish(self._name, text[start : start + size])
         if self._parts:
             # another thread wrote meanwhile, and found that somebody had asked for a flush: for this one
             self._dirty()

@@ -51,7 +51,7 @@ class Statements:
         if self.complete and line.lstrip().startswith(_NOT_PYTHON):
             return
         line = line.rstrip("\r\n")
-        at = 0
+        at, comment = 0, False
         while at < len(line):
             if self._quote:
                 closing = _CLOSING[self._quote].match(line, at)
@@ -70,7 +70,9 @@ class Statements:
                 self._depth += 1
             elif text in ")]}":
                 self._depth = max(0, self._depth - 1)
-        self._continued = line.endswith("\\") and len(self._quote) != 3
+            else:
+                comment = True
+        self._continued = line.endswith("\\") and not comment and len(self._quote) != 3
         if len(self._quote) == 1 and not self._continued:
             self._quote = ""
 

@@ -74,7 +74,10 @@ class Template:
         _rehearse(self._kernel)
         birth.send(b'{"ready": true}')
         birth.close()
-        loop.run_forever()
+        while True:
+            # a task passes what interrupted or left it on through the loop (asyncio.Task), which goes on where it was
+            with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                loop.run_forever()
 
 
 def build(preload: list[str], warm_up: list[str]) -> Template:

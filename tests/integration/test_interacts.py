@@ -75,6 +75,16 @@ def model(answer: Answer, name: str) -> str:
     return found
 
 
+LONG = "    print('begin', n, flush=True)\n    for _ in range(100 * bool(n)): time.sleep(0.01)\n    print('end', n)"
+
+
+def until_printed(visitor, text):
+    while visitor.receive()["content"].get("text") != text:
+        continue
+    # longer than a run that is overtaken would go on
+    time.sleep(0.4)
+
+
 def test_old_clients_get_the_messages_of_sagemathcell(visitor):
     answer = visitor.evaluate("@interact\ndef f(n=(0, 10), s='text'):\n    print(n, s)", modern=False)
     assert answer.reply["status"] == "ok"
@@ -104,6 +114,13 @@ def test_old_clients_get_the_messages_of_sagemathcell(visitor):
     afterwards = visitor.evaluate("print('elsewhere')", modern=False)
     (printed,) = [message for message in afterwards.messages if message["msg_type"] == "stream"]
     assert printed["metadata"] == {}
+
+
+def test_several_values_of_an_old_client_run_it_for_each_or_once(visitor):
+    answer = visitor.evaluate("@interact\ndef f(n='a', s='b'):\n    print(n, s)", modern=False)
+    interact_id = data_of(answer, "application/sage-interact")["new_interact_id"]
+    assert visitor.update(interact_id, {"n": "c", "s": "d"}).stdout == "c b\nc d\n"
+    assert visitor.update(interact_id, {"n": "e", "s": "f"}, last=True).stdout == "e f\n"
 
 
 def test_an_error_stays_in_its_interact_for_old_clients(visitor):
@@ -164,6 +181,38 @@ def test_saved_values_are_there_in_the_first_run(visitor):
     assert visitor.evaluate("@interact\ndef f(n=(0, 10)):\n    print(n)", modern=True).stdout == "0.0\n"
 
 
+def test_a_widget_of_the_author_begins_with_what_was_saved_and_bookmarks_leave_it(visitor):
+    answer = visitor.evaluate(
+        "import ipywidgets\n@interact\ndef f(w=ipywidgets.IntSlider()):\n    print(w)",
+        modern=True,
+        interacts=[{"state": {"w": 7}, "bookmarks": [{"name": "later", "state": {"w": 50}}]}],
+    )
+    assert answer.stdout == "7\n"
+    pressed = {"method": "custom", "content": {"event": "click"}}
+    button = visitor.say("comm_msg", {"comm_id": model(answer, "ButtonModel"), "data": pressed})
+    assert visitor.until_idle(button).stdout == "50\n"
+
+
+def test_a_program_sets_a_widget_of_its_author_without_running_again(visitor):
+    code = "import ipywidgets\n@interact\ndef f(self, w=ipywidgets.IntSlider()):\n    print(self.w); self.w += 1"
+    answer = visitor.evaluate(code, modern=True)
+    assert answer.stdout == "0\n"
+    assert visitor.until_idle(visitor.set_widget(model(answer, "IntSliderModel"), {"value": 5})).stdout == "5\n"
+
+
+def test_stop_ends_what_runs_itself_again_and_again(visitor):
+    code = (
+        "import ipywidgets, time\nw = ipywidgets.IntSlider(max=10**9)\n@interact\ndef f(n=w):\n"
+        "    w.value += 1; print(n, flush=True); time.sleep(1)"
+    )
+    running = visitor.say("execute_request", {"code": code}, {"widgets": True})
+    until_printed(visitor, "1\n")
+    visitor.send("interrupt_request", {}, channel="control")
+    assert [error["ename"] for error in visitor.until_idle(running).contents("error")] == ["KeyboardInterrupt"]
+    # by an end of the run, and not by that of a kernel that does not heed it
+    assert visitor.evaluate("w.value", modern=True).result == "2"
+
+
 def test_fifty_values_end_with_the_last_and_skip_those_overtaken(visitor):
     answer = visitor.evaluate(
         "import time\nseen = []\n@interact\ndef f(n=(0, 50)):\n    time.sleep(0.03); seen.append(n); print(n)",
@@ -205,12 +254,92 @@ def test_a_long_run_ends_for_old_clients_as_well(visitor):
     assert visitor.update(interact_id, {"n": 0}).stdout == "0.0\n"
 
 
+def test_a_change_that_runs_nothing_leaves_a_long_run_alone(visitor):
+    code = f"import time\n@interact\ndef f(n='', go=UpdateButton()):\n{LONG}"
+    interact_id = data_of(visitor.evaluate(code, modern=False), "application/sage-interact")["new_interact_id"]
+    visitor.update(interact_id, {"n": "b"})
+    running = visitor.say(UPDATE, {"interact_id": interact_id, "values": {"go": True}, "update_last": False})
+    until_printed(visitor, "begin b\n")
+    moved = visitor.say(UPDATE, {"interact_id": interact_id, "values": {"n": "c"}, "update_last": False})
+    assert visitor.until_idle(running).stdout == "end b\n"
+    assert visitor.until_idle(moved).stdout == ""
+
+
+def test_a_run_that_a_message_without_a_change_has_ended_is_made_again(visitor):
+    answer = visitor.evaluate(f"import time\n@interact\ndef f(n=''):\n{LONG}", modern=True)
+    box = model(answer, "TextModel")
+    visitor.set_widget(box, {"value": "b"})
+    until_printed(visitor, "begin b\n")
+    entered = visitor.say("comm_msg", {"comm_id": box, "data": {"method": "custom", "content": {"event": "submit"}}})
+    assert visitor.until_idle(entered).stdout.endswith("end b\n")
+
+
 def test_stop_ends_a_run_and_shows_it_in_the_interact(visitor):
     answer = visitor.evaluate("import time\n@interact\ndef f(n=False):\n    n and time.sleep(60)", modern=True)
     msg_id = visitor.set_widget(model(answer, "CheckboxModel"), {"value": True})
     time.sleep(0.5)
     visitor.send("interrupt_request", {}, channel="control")
     assert [error["ename"] for error in visitor.until_idle(msg_id).contents("error")] == ["KeyboardInterrupt"]
+
+
+@pytest.mark.parametrize("modern", [True, False])
+def test_an_exit_ends_a_run_and_not_the_kernel(visitor, modern):
+    answer = visitor.evaluate("import sys\n@interact\ndef f(n=False):\n    n and sys.exit()", modern=modern)
+    if modern:
+        changed = visitor.until_idle(visitor.set_widget(model(answer, "CheckboxModel"), {"value": True}))
+    else:
+        changed = visitor.update(data_of(answer, "application/sage-interact")["new_interact_id"], {"n": True})
+    assert [error["ename"] for error in changed.contents("error")] == ["SystemExit"]
+    assert visitor.evaluate("f.n", modern=modern).result == "True"
+
+
+def test_an_interact_whose_error_cannot_be_shown_leaves_the_kernel_idle(visitor):
+    answer = visitor.evaluate(
+        "import ipywidgets, traitlets\nclass Bad:\n    def __repr__(self):\n        raise ValueError('no repr')\n"
+        "class Held(ipywidgets.DOMWidget):\n    value = traitlets.Any()\n"
+        "@interact\ndef f(held=Held(value=Bad()), n=False):\n    if n: 1/0",
+        modern=True,
+    )
+    changed = visitor.until_idle(visitor.set_widget(model(answer, "CheckboxModel"), {"value": True}))
+    assert "no repr" in changed.stderr
+    assert visitor.evaluate("f.n", modern=True).result == "True"
+
+
+@pytest.mark.parametrize("ending", ["SystemExit", "KeyboardInterrupt"])
+def test_a_callback_of_a_widget_that_exits_leaves_the_kernel(visitor, ending):
+    answer = visitor.evaluate(
+        f"import ipywidgets\nbox = ipywidgets.Checkbox()\ndef ticked(change):\n    raise {ending}\n"
+        "box.observe(ticked, 'value')\nbox",
+        modern=True,
+    )
+    changed = visitor.until_idle(visitor.set_widget(model(answer, "CheckboxModel"), {"value": True}))
+    assert [error["ename"] for error in changed.contents("error")] == [ending]
+    assert visitor.evaluate("box.value", modern=True).result == "True"
+
+
+def test_stop_ends_a_callback_of_a_widget(visitor):
+    answer = visitor.evaluate(
+        "import ipywidgets, time\nbox = ipywidgets.Checkbox()\n"
+        "box.observe(lambda change: (print('on', flush=True), time.sleep(60)), 'value')\nbox",
+        modern=True,
+    )
+    msg_id = visitor.set_widget(model(answer, "CheckboxModel"), {"value": True})
+    while visitor.receive()["msg_type"] != "stream":
+        continue
+    visitor.send("interrupt_request", {}, channel="control")
+    assert [error["ename"] for error in visitor.until_idle(msg_id).contents("error")] == ["KeyboardInterrupt"]
+    assert visitor.evaluate("box.value", modern=True).result == "True"
+
+
+def test_stop_ends_a_cell_that_has_run_an_interact(visitor):
+    answer = visitor.evaluate("@interact\ndef f(n=(0, 10)):\n    pass", modern=False)
+    interact_id = data_of(answer, "application/sage-interact")["new_interact_id"]
+    code = f"sys._sage_.update_interact({interact_id!r}, 'n', 3)\nimport time\nprint('on', flush=True)\ntime.sleep(60)"
+    running = visitor.start(code)
+    while visitor.receive()["msg_type"] != "stream":
+        continue
+    visitor.send("interrupt_request", {}, channel="control")
+    assert visitor.finish(running).reply["ename"] == "KeyboardInterrupt"
 
 
 def test_inner_interacts_go_with_the_run_that_made_them(visitor):

@@ -96,6 +96,37 @@ def test_an_interrupt_stops_an_awaiting_cell(client):
 
 
 @pytest.mark.parametrize(
+    "wait", ["await asyncio.gather(busy(), busy())", "task = asyncio.create_task(busy())\nawait asyncio.sleep(60)"]
+)
+def test_an_interrupt_stops_the_other_tasks_of_an_awaiting_cell(client, wait):
+    running = client.start(
+        "import asyncio\nkept = 42\nasync def busy():\n    while True:\n"
+        f"        sum(range(10**6)); print('on', flush=True); await asyncio.sleep(0)\n{wait}"
+    )
+    while client.receive()["msg_type"] != "stream":
+        continue
+    client.send("interrupt_request", {}, channel="control")
+    answer = client.finish(running)
+    assert answer.reply["status"] == "error"
+    assert answer.reply["ename"] in ("KeyboardInterrupt", "CancelledError")
+    assert client.run("kept").result == "42"
+
+
+@pytest.mark.parametrize("prefix", ["", "import asyncio; await asyncio.sleep(0)\n"])
+def test_an_interrupt_before_a_cell_runs_is_an_error_of_the_cell(client, prefix):
+    # a second of work for the compiler
+    running = client.start(f"{prefix}x = [{','.join(['1+1'] * 200_000)}]")
+    while client.receive()["msg_type"] != "execute_input":
+        continue
+    time.sleep(0.2)
+    client.send("interrupt_request", {}, channel="control")
+    answer = client.finish(running)
+    assert answer.reply["ename"] == "KeyboardInterrupt"
+    assert [error["ename"] for error in answer.contents("error")] == ["KeyboardInterrupt"]
+    assert "appliance" not in "".join(answer.reply["traceback"])
+
+
+@pytest.mark.parametrize(
     ("code", "reason"), [("import os; os._exit(3)", "exited"), ("import ctypes; ctypes.string_at(0)", "crashed")]
 )
 def test_a_kernel_that_dies_still_answers_and_says_why(appliance, code, reason):

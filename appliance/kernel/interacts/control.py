@@ -114,6 +114,10 @@ class Control:
         """Return ``value`` as this control can hold it. Raises `ValueError`, `TypeError`."""
         return value
 
+    def bookmarked(self, value: Any) -> Any:
+        """Return ``value`` as it is kept for later. Raises `ValueError`, `TypeError` for what it can tell is wrong."""
+        return self.constrained(value)
+
     def in_transit(self, value: Any) -> Any:
         """Return the value in transit for which the function receives ``value``, or what comes nearest.
 

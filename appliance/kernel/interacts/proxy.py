@@ -67,7 +67,7 @@ class InteractProxy:
             unknown = [key for key in state if key not in controls]
             if unknown:
                 raise ValueError(f"the bookmark names {unknown[0]!r}, which is no control of this interact")
-            values = {key: controls[key].constrained(value) for key, value in state.items()}
+            values = {key: controls[key].bookmarked(value) for key, value in state.items()}
         self._interact.bookmark(str(name), values)
 
     def _set_bookmarks(self, bookmarks: Any) -> None:

@@ -98,12 +98,21 @@ class Runs:
 
     def settle(self) -> None:
         """Run what is due and not overtaken; called when a message is handled."""
+        overtaken: dict[str, Interact] = {}
         while self._due:
             interact = self._due.pop(next(iter(self._due)))
-            if interact.id not in self.known or self._is_overtaken(interact):
+            if interact.id not in self.known:
                 continue
-            with contextlib.suppress(Superseded, KeyboardInterrupt), self.kernel._interruptible():
-                self.run(interact, settling=True)
+            if self._is_overtaken(interact):
+                overtaken[interact.id] = interact
+                continue
+            try:
+                with contextlib.suppress(Superseded), self.kernel._interruptible():
+                    self.run(interact, settling=True)
+            except KeyboardInterrupt:
+                self._due.clear()
+        # what waits may turn out to change nothing: these are due until it is handled
+        self._due.update(overtaken)
         with contextlib.suppress(KeyboardInterrupt), self.kernel._interruptible():
             self.dynamics.settle()
 
@@ -139,9 +148,12 @@ class Runs:
                 raise
             self.changed(interact)
             return False
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
+            # in a cell they end the cell, which shows them
             if not settling:
                 raise
+            # Stop ends also what this run, or one before, has asked for
+            self._due.clear()
             self._show_error(interact)
         except Exception:  # noqa: BLE001 - shown to the visitor
             self._show_error(interact)

@@ -83,9 +83,13 @@ class SageFace:
         self._say("-bookmark", f"Creating bookmark {name}", {"name": name, "values": values})
 
     def concerns(self, message: dict[str, Any]) -> bool:
-        """Return whether this is a change of the interact."""
-        header, content = message["header"], message["content"]
-        return bool(header["msg_type"] == UPDATE and content.get("interact_id") == self._interact.id)
+        """Return whether this is a change of a control that runs the function."""
+        content = message["content"]
+        if message["header"]["msg_type"] != UPDATE or content.get("interact_id") != self._interact.id:
+            return False
+        values, controls = content.get("values"), self._interact.controls
+        named = values if isinstance(values, dict) else {}
+        return content.get("update_last") is True or any(name in controls and controls[name].update for name in named)
 
     def close(self) -> None:
         """Leave it to the client, which forgets interacts with the output that they stand in."""
@@ -103,7 +107,7 @@ class SageFace:
 
 
 def update(runs: Runs, content: dict[str, Any]) -> None:
-    """Do what a client's message says: ``values`` one by one, or all at once with ``update_last``.
+    """Do what a client's message says: run for each of ``values``, or once for all with ``update_last``.
 
     Raises `ValueError` for an interact that is not there and for values that a control cannot hold.
     """
@@ -113,7 +117,10 @@ def update(runs: Runs, content: dict[str, Any]) -> None:
         raise ValueError(f"there is no interact {interact_id!r} in this kernel")
     if not isinstance(values, dict):
         raise ValueError(f"values must be an object of names and values, not {values!r}")
-    at_once = content.get("update_last") is True
-    interact.receive(values, run=not at_once)
-    if at_once:
+    if content.get("update_last") is True:
+        interact.receive(values, run=False)
         runs.changed(interact)
+        return
+    for name, value in values.items():
+        interact.receive({name: value})
+        runs.settle()

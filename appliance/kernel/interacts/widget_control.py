@@ -19,12 +19,22 @@ class WidgetControl(Control):
 
     def __init__(self, widget: Any, label: str | None = None) -> None:
         self.widget = widget
+        #: While the widget takes a value that the program or a link set, and not the visitor.
+        self.setting = False
         super().__init__(widget.value, label)
 
     def constrained(self, value: Any) -> Any:
         """Have the widget take the value. Raises traitlets' `TraitError`."""
-        self.widget.value = value
+        self.setting = True
+        try:
+            self.widget.value = value
+        finally:
+            self.setting = False
         return self.widget.value
+
+    def bookmarked(self, value: Any) -> Any:
+        """Return it as it is: only setting the widget would tell whether it takes it."""
+        return value
 
     def message(self) -> dict[str, Any]:
         """Describe it to clients that show no widgets."""

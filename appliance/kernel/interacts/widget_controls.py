@@ -47,11 +47,16 @@ class ControlView:
         """Take the value when the visitor changes a trait of a widget."""
 
         def on_change(change: Any) -> None:
-            if not self._showing:
+            if not self.showing:
                 self._changed(value(change["new"]))
 
         widget.observe(on_change, trait)
         self.triggers |= {widget.model_id}
+
+    @property
+    def showing(self) -> bool:
+        """Whether it is the program that sets the widgets."""
+        return self._showing
 
     def show(self, value: Any) -> None:
         """Show a value that the program set."""
@@ -252,8 +257,14 @@ class _Foreign(ControlView):
 
     def __init__(self, control: WidgetControl, label: str, changed: Any, *, disabled: bool) -> None:
         super().__init__(label, changed, disabled=disabled)
+        self._control = control
         self.listen(control.widget, "value", lambda new: new)
         self.widget = self.labelled(control.widget)
+
+    @property
+    def showing(self) -> bool:
+        """Whether it is the control that sets the widget."""
+        return self._control.setting
 
     def set(self, value: Any) -> None:
         """Leave it to the control, which has set it."""

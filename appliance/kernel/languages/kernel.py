@@ -135,13 +135,16 @@ class LanguageKernel(Kernel):
                 interrupted = self._program.run(statement, errors.take, self.raw_input if allow_stdin else None)
                 said = errors.end()
                 if interrupted:
-                    return self._failure("KeyboardInterrupt", "the cell was interrupted", "", silent)
+                    raise KeyboardInterrupt
                 if said:
                     text = language.explain(self._program, said).strip("\n")
                     return self._failure("Error", text.partition("\n")[0].strip(), text, silent)
                 for picture in language.pictures(self._program, self._directory):
                     if not silent:
                         self.send_response(self.iopub_socket, "display_data", {"data": picture, "metadata": {}})
+        except KeyboardInterrupt:
+            # of the program, or of what is done between two statements
+            return self._failure("KeyboardInterrupt", "the cell was interrupted", "", silent)
         except Unfinished as exc:
             return self._failure("SyntaxError", f"the cell is not finished: {exc}", "", silent)
         except NothingToRead:

@@ -64,6 +64,20 @@ def test_an_interrupt_in_the_middle_of_a_message_comes_after_it():
     assert socket.sent == [[b"the", b"whole"], [b"next"]]
 
 
+def test_a_message_of_a_signal_handler_amid_another_comes_after_it():
+    publisher, spoken = Publisher(), []
+
+    def handler():
+        if len(spoken) < 2:
+            spoken.append(True)
+            publisher.send_multipart([b"from", b"handler"])
+
+    socket = Socket(during=handler)
+    publisher.attach(socket)
+    publisher.send_multipart([b"the", b"whole"])
+    assert socket.sent == [[b"the", b"whole"], [b"from", b"handler"], [b"from", b"handler"]]
+
+
 def test_what_is_forgotten_goes_out_all_the_same():
     publisher, socket = Publisher(), Socket()
     publisher.attach(socket)

@@ -34,6 +34,59 @@ def test_new_and_changed_files_once(files, tmp_path):
     assert [file.name for file in files.changed()] == ["a.txt"]
 
 
+class Meanwhile:
+    """os.scandir, with something that happens once an entry has been read."""
+
+    def __init__(self, then):
+        self._then = then
+
+    def __call__(self, directory):
+        self._entries = scandir(directory)
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._entries.close()
+
+    def __iter__(self):
+        for entry in sorted(self._entries, key=lambda entry: entry.name):
+            self._then(entry.name)
+            yield entry
+
+
+scandir = os.scandir
+
+
+def test_a_file_that_vanishes_hides_no_other(files, tmp_path, monkeypatch):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).touch()
+    gone = Meanwhile(lambda name: os.unlink(tmp_path / "b") if name == "b" else None)
+    monkeypatch.setattr(os, "scandir", gone)
+    assert [file.name for file in files.changed()] == ["a", "c"]
+    monkeypatch.undo()
+    assert files.changed() == []
+
+
+def test_a_file_brought_during_a_look_is_not_new(files, tmp_path, monkeypatch):
+    for name in ("a", "c"):
+        (tmp_path / name).touch()
+
+    def bring(name):
+        if name == "c":
+            for brought in ("b", "c"):
+                (tmp_path / brought).write_text("brought")
+                files.note(brought)
+
+    monkeypatch.setattr(os, "scandir", Meanwhile(bring))
+    assert [file.name for file in files.changed()] == ["a"]
+    monkeypatch.undo()
+    assert files.changed() == []
+    (tmp_path / "c").write_text("changed")
+    assert [file.name for file in files.changed()] == ["c"]
+
+
 def test_what_is_no_plain_file_is_left_out(files, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/etc/passwd")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 
 import pytest
 
 from appliance.kernel import streams
+from appliance.kernel.publisher import Publisher
 from appliance.kernel.streams import Stream
+from appliance.kernel.uninterrupted import Uninterrupted
 
 
 @pytest.fixture
@@ -93,6 +96,33 @@ def test_a_flush_waits_for_what_another_thread_is_publishing():
     ticker.join()
 
 
+def test_an_interrupt_while_text_is_made_ready_loses_none_of_it(monkeypatch):
+    publisher, published = Publisher(), []
+    publisher.interruptible = True
+
+    def interrupted(text):
+        publisher.on_interrupt(signal.SIGINT, None)
+        return text
+
+    monkeypatch.setattr(streams, "fitting_text", interrupted)
+    stream = Stream("stdout", 1, lambda _, text: published.append(text), lambda: None, publisher.uninterrupted)
+    stream.write("last words")
+    with pytest.raises(KeyboardInterrupt):
+        stream.flush()
+    assert published == ["last words"]
+
+
+def test_a_flush_in_a_signal_handler_amid_a_message_is_left_to_the_ticker():
+    uninterrupted, published, woken = Uninterrupted(), [], []
+    stream = Stream("stdout", 1, lambda _, text: published.append(text), lambda: woken.append(True), uninterrupted)
+    with uninterrupted:
+        stream.write("from a handler")
+        stream.flush()
+    assert (published, woken) == ([], [True, True])
+    stream.flush()
+    assert published == ["from a handler"]
+
+
 @pytest.mark.parametrize("wrong", [b"bytes", 1, None])
 def test_only_text_is_accepted(made, wrong):
     with pytest.raises(TypeError, match=f"must be str, not {type(wrong).__name__}"):
@@ -143,11 +173,14 @@ def test_a_forked_process_writes_to_the_descriptor(made):
 
 
 def test_a_long_text_goes_out_in_several_messages(made, monkeypatch):
-    monkeypatch.setattr(streams, "MESSAGE_CHARACTERS", 4)
+    monkeypatch.setattr(streams, "MESSAGE_BYTES", 8)
     stream, published, _ = made
     stream.write("123456789")
     stream.flush()
-    assert published == [("stdout", "1234"), ("stdout", "5678"), ("stdout", "9")]
+    assert published == [("stdout", "12345678"), ("stdout", "9")]
+    stream.write("漢字が")
+    stream.flush()
+    assert published[2:] == [("stdout", "漢字"), ("stdout", "が")]
 
 
 def test_a_huge_text_keeps_its_ends(made):

@@ -57,6 +57,8 @@ def calls(cell):
         ('x = "it\'s (" # [\n%dec a\n', [("dec", "", "a")]),
         ("x = 'an \\' escape ('\n%dec a\n", [("dec", "", "a")]),
         ("x = ['\\\\', '(']\n%dec a\n", [("dec", "", "a")]),
+        ("# C:\\\n%dec a\n", [("dec", "", "a")]),
+        ("x = 1 # C:\\\n%dec a\n", [("dec", "", "a")]),
     ],
 )
 def test_texts(cell, made):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ipywidgets
 import pytest
 
 from appliance.kernel.interacts.choice_controls import Button, UpdateButton
 from appliance.kernel.interacts.layout import arranged, located
 from appliance.kernel.interacts.slider_controls import MultiSlider
 from appliance.kernel.interacts.text_controls import InputGrid
+from appliance.kernel.interacts.widget_control import WidgetControl
+from appliance.kernel.interacts.widget_controls import view_of
 from tests.unit.kernel.interacts.fakes import FakeControl, FakeRunner, make
 
 
@@ -238,3 +241,21 @@ def test_locations():
     assert located(["a"], {"a": ".place"}) == {"a": ".place"}
     with pytest.raises(ValueError, match="locations names 'b'"):
         located(["a"], {"b": "#b"})
+
+
+def test_a_bookmark_leaves_a_widget_of_the_author_as_it_is():
+    slider, runner = ipywidgets.IntSlider(7), FakeRunner()
+    proxy = make(lambda w=slider: None, runner=runner)
+    proxy._bookmark("later", {"w": 50})
+    assert slider.value == proxy.w == 7
+    assert ("bookmark", "later", {"w": 50}) in runner.face.notes
+
+
+def test_only_the_visitor_changes_a_widget_of_the_author_for_its_view():
+    slider, heard = ipywidgets.IntSlider(7), []
+    control = WidgetControl(slider)
+    view_of(control, "", heard.append, readonly=False)
+    control.value = 8
+    assert (slider.value, heard) == (8, [])
+    slider.value = 9
+    assert heard == [9]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
+
 import pytest
 
 from appliance.kernel.languages import gap, gp, julia, kernel, macaulay2, maxima, octave, singular
@@ -153,3 +156,20 @@ def test_pictures_are_taken_once(tmp_path):
     ]
     assert kernel.pictures_in(str(tmp_path)) == []
     assert (tmp_path / "code").exists()
+
+
+def test_an_interrupt_between_two_statements_is_an_error_of_the_cell(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    class Between(kernel.Language):
+        def statements(self, code):
+            raise KeyboardInterrupt
+
+    class BetweenKernel(kernel.LanguageKernel):
+        LANGUAGE = Between()
+
+        def _start(self):
+            """Start no program."""
+
+    reply = asyncio.run(BetweenKernel().do_execute("1", silent=True))
+    assert (reply["status"], reply["ename"]) == ("error", "KeyboardInterrupt")
