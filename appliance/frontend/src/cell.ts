@@ -264,14 +264,22 @@ export class Cell {
 
   evaluate(afresh = false): void {
     this.afresh = afresh;
-    if (this.menu.known === undefined) {
+    const known = this.menu.learn();
+    if (known === undefined) {
       this.happen({ type: "evaluate" });
       return;
     }
-    void this.menu.known.then(() => {
-      if (this.menu.environment === undefined) this.reports.tell("error", this.menu.reason);
-      else this.happen({ type: "evaluate" });
-    });
+    known.then(
+      () => {
+        if (this.menu.environment === undefined) this.reports.tell("error", this.menu.reason);
+        else this.happen({ type: "evaluate" });
+      },
+      (error: unknown) => {
+        this.reports.failed(asError(error), () => {
+          this.evaluate(afresh);
+        });
+      },
+    );
   }
 
   stop(): void {
