@@ -117,6 +117,18 @@ display(widget)'''
     expect(cell.output.get_by_text("42 7")).to_be_visible()
 
 
+def test_a_display_in_an_output_widget_is_updated_from_without(cell):
+    cell.evaluate(
+        "import ipywidgets\narea = ipywidgets.Output()\ndisplay(area)\n"
+        "outer = display('outer 1', display_id=True)\n"
+        "with area:\n    inner = display('inner 1', display_id=True)\n    outer.update('outer 2')\n"
+        "inner.update('inner 2')\ninner.display('inner 2')\ninner.update('inner 3')"
+    )
+    expect(cell.output.locator(".widget-output")).to_have_text("'inner 3'")
+    expect(cell.output.get_by_text("'outer 2'")).to_be_visible()
+    expect(cell.output.get_by_text("'inner 3'")).to_have_count(2)
+
+
 def test_a_picture_as_a_widget(cell):
     cell.evaluate(
         "import io, ipywidgets, matplotlib.pyplot as plt\n"
