@@ -100,7 +100,7 @@ export class Cell {
   private summary = new Summary("");
   private transcript = new Transcript();
   private readonly checks: readonly Check[];
-  /** Interacts of a permalink, until its code is evaluated. */
+  /** Interacts of a permalink, until a kernel has them. */
   private restored: { readonly code: string; readonly interacts: readonly SavedInteract[] } | undefined;
   /** The code whose output is shown. */
   private evaluated: string | undefined;
@@ -380,7 +380,6 @@ export class Cell {
     const { code } = this;
     this.aids.begin(code);
     const interacts = this.restored?.code === code ? this.restored.interacts : [];
-    this.restored = undefined;
     this.evaluated = code;
     const result = code === this.keepable && !this.afresh && !this.attached.some && interacts.length === 0;
     const request = executeRequest(PAGE_SESSION, this.menu.sent(code), { interacts, checks: this.checks, aids: this.aids.metadata, result });
@@ -403,6 +402,7 @@ export class Cell {
 
   private execute(): void {
     if (!this.kernel || !this.request) return;
+    this.restored = undefined;
     const { evaluation } = this;
     this.outputs.connect(this.kernel, (ending) => {
       // the next evaluation ends the kernel of the last: its controls are about to be replaced
