@@ -450,11 +450,8 @@ export class Cell {
     const { content } = message;
     if (message.type === "execute_reply") {
       for (const item of pagesOf(content)) this.outputs.push(item);
-      const ok = content.status === "ok";
-      this.happen({
-        type: "reply",
-        reply: { status: ok ? "ok" : "error", ename: textOf(content.ename), evalue: textOf(content.evalue) },
-      });
+      const status = content.status === "ok" || content.status === "aborted" ? content.status : "error";
+      this.happen({ type: "reply", reply: { status, ename: textOf(content.ename), evalue: textOf(content.evalue) } });
       return;
     }
     if (message.type === "status" && content.execution_state === "idle") {
@@ -486,7 +483,7 @@ export class Cell {
     setTimeout(() => {
       if (this.view.input.matches(":hover, :focus-within")) this.prepare();
     }, AGAIN_MILLISECONDS);
-    if (outcome.type === "failed" || outcome.type === "cancelled") {
+    if (outcome.type === "failed" || outcome.type === "cancelled" || outcome.type === "aborted") {
       this.outputs.cancel();
     } else {
       this.outputs.end();

@@ -54,6 +54,7 @@ export const de: Strings = {
   error: (text) => `Fehler. ${text}`,
   stopped: "Angehalten",
   stoppedAfter: (time) => `Angehalten nach ${time}`,
+  notRun: "Nicht ausgeführt: Die Ausführung davor ist gescheitert",
   endedAfter: (time) => `Beendet nach ${time}`,
   connectionLost: "Verbindung unterbrochen, sie wird neu aufgebaut. Das Programm läuft weiter.",
   connectedAgain: "Wieder verbunden.",

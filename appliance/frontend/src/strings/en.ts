@@ -56,6 +56,7 @@ export const en = {
   error: (text: string) => `Error. ${text}`,
   stopped: "Stopped",
   stoppedAfter: (time: string) => `Stopped after ${time}`,
+  notRun: "Not run: the evaluation before it failed",
   endedAfter: (time: string) => `Ended after ${time}`,
   connectionLost: "Connection lost, connecting again. The program goes on.",
   connectedAgain: "Connected again.",

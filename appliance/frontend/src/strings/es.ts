@@ -54,6 +54,7 @@ export const es: Strings = {
   error: (text) => `Error. ${text}`,
   stopped: "Detenido",
   stoppedAfter: (time) => `Detenido tras ${time}`,
+  notRun: "No se evaluó: la evaluación anterior falló",
   endedAfter: (time) => `Acabado tras ${time}`,
   connectionLost: "Conexión perdida, conectando de nuevo. El programa continúa.",
   connectedAgain: "Conectado de nuevo.",

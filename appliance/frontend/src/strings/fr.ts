@@ -54,6 +54,7 @@ export const fr: Strings = {
   error: (text) => `Erreur. ${text}`,
   stopped: "Arrêté",
   stoppedAfter: (time) => `Arrêté après ${time}`,
+  notRun: "Non évalué : l’évaluation précédente a échoué",
   endedAfter: (time) => `Fini après ${time}`,
   connectionLost: "Connexion perdue, nouvelle tentative. Le programme continue.",
   connectedAgain: "Connexion rétablie.",

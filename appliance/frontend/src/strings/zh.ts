@@ -54,6 +54,7 @@ export const zh: Strings = {
   error: (text) => `错误。${text}`,
   stopped: "已停止",
   stoppedAfter: (time) => `${time} 后停止`,
+  notRun: "未运行：前一次运行失败了",
   endedAfter: (time) => `${time} 后结束`,
   connectionLost: "连接中断,正在重新连接。程序仍在运行。",
   connectedAgain: "已重新连接。",
