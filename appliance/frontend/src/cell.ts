@@ -404,7 +404,7 @@ export class Cell {
     if (!this.kernel || !this.request) return;
     this.restored = undefined;
     const { evaluation } = this;
-    this.outputs.connect(this.kernel, (ending) => {
+    this.outputs.connect(this.kernel, this.request.header.msg_id, (ending) => {
       // the next evaluation ends the kernel of the last: its controls are about to be replaced
       if (this.state.phase === "starting") return;
       this.reports.ended(ending, this.texts.controlsLost, "info");

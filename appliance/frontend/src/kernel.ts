@@ -161,6 +161,15 @@ export class Kernel {
     return this.request(request, listener);
   }
 
+  /** Hear what is still said of a request that was answered: programs go on in threads. Returns what stops listening. */
+  follow(id: string, listener: Listener): () => void {
+    if (this.ending) return () => undefined;
+    this.router.add(id, listener);
+    return () => {
+      this.router.remove(id);
+    };
+  }
+
   /** Answer a question of the running program (`input_request`). */
   answer(value: string): void {
     if (!this.ending) this.connection.send(inputReply(this.session, value));

@@ -5,7 +5,7 @@
  * sight until the new one has something to show: re-evaluation does not flicker.
  */
 
-import type { Ending, Kernel } from "./kernel.js";
+import type { Ending, Kernel, Listener } from "./kernel.js";
 import { InteractStates } from "./interacts.js";
 import type { SavedInteract } from "./interacts.js";
 import { commOf, fileOf, outputOf, reportOf } from "./output_items.js";
@@ -32,6 +32,8 @@ class OutputFrame {
   /** Height of the content, which may scroll inside. */
   private full = 0;
   private kernel: Kernel | undefined;
+  private request = "";
+  private unfollow: () => void = () => undefined;
   private hasWidgets = false;
 
   constructor(
@@ -69,28 +71,43 @@ class OutputFrame {
     this.send();
   }
 
-  /** Let widgets in this frame speak to a kernel; `lost` is called if that ends while they are there. */
-  connect(kernel: Kernel, lost: (ending: Ending) => void): void {
+  /** Whether something has been shown, which a program without output never does. */
+  get seen(): boolean {
+    return !this.element.classList.contains("ca-frame-next");
+  }
+
+  /** Let widgets in this frame speak to a kernel that has `request`; `ended` hears its end, and whether widgets are there. */
+  connect(kernel: Kernel, request: string, ended: (ending: Ending, widgets: boolean) => void): void {
     this.kernel = kernel;
+    this.request = request;
     kernel.watch((ending) => {
-      if (!this.hasWidgets || !this.element.isConnected) return;
-      this.element.classList.add("ca-frame-detached");
-      lost(ending);
+      const widgets = this.hasWidgets && this.element.isConnected;
+      if (widgets) this.element.classList.add("ca-frame-detached");
+      ended(ending, widgets);
     });
+  }
+
+  /** The evaluation is over. What its kernel says of it from now on is shown until the frame goes. */
+  follow(): void {
+    this.unfollow();
+    if (this.kernel) this.unfollow = this.kernel.follow(this.request, this.listener);
   }
 
   /** What answers a widget's message is shown here as well, and the widget hears that its message was handled. */
   private tell(report: CommReport): void {
-    this.kernel?.comm(report, {
-      message: (message) => {
-        const item = outputOf(message);
-        if (item) this.push(item);
-      },
-      ended: () => undefined,
-    });
+    this.kernel?.comm(report, this.listener);
   }
 
+  private readonly listener: Listener = {
+    message: (message) => {
+      const item = outputOf(message);
+      if (item) this.push(item);
+    },
+    ended: () => undefined,
+  };
+
   remove(): void {
+    this.unfollow();
     window.removeEventListener("message", this.receive);
     window.removeEventListener("beforeprint", this.unroll);
     window.removeEventListener("afterprint", this.fit);
@@ -215,18 +232,27 @@ export class OutputView {
     this.current = undefined;
   }
 
-  /** Let widgets of the evaluation that began last speak to its kernel. */
-  connect(kernel: Kernel, lost: (ending: Ending) => void): void {
+  /** Let widgets of the evaluation that began last speak to its kernel, which has it as `request`. */
+  connect(kernel: Kernel, request: string, lost: (ending: Ending) => void): void {
     const frame = this.next ?? this.current;
-    frame?.connect(kernel, (ending) => {
-      if (frame === this.current) lost(ending);
+    frame?.connect(kernel, request, (ending, widgets) => {
+      if (frame !== this.current) return;
+      if (widgets) {
+        lost(ending);
+      } else if (!frame.seen && !frame.used) {
+        frame.remove();
+        this.current = undefined;
+      }
     });
   }
 
-  /** The evaluation is over: where it showed nothing, the output before it goes now. */
+  /** The evaluation is over: where it showed nothing, the output before it goes now. While its kernel lives, something may come. */
   end(): void {
+    (this.next ?? this.current)?.follow();
     if (!this.next || this.next.used) return;
-    this.clear();
+    this.current?.remove();
+    this.current = this.next;
+    this.next = undefined;
   }
 
   /** The evaluation never began: the output before it stays. */
@@ -245,11 +271,13 @@ export class OutputView {
   }
 
   private show(frame: OutputFrame): void {
-    if (frame !== this.next) return;
-    const old = this.current;
+    if ((frame !== this.next && frame !== this.current) || frame.seen) return;
+    const old = frame === this.next ? this.current : undefined;
+    if (frame === this.next) {
+      this.current = frame;
+      this.next = undefined;
+    }
     frame.element.classList.remove("ca-frame-next");
-    this.current = frame;
-    this.next = undefined;
     this.on.shown();
     if (!old) return;
     old.element.classList.add("ca-frame-last");
