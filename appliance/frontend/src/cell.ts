@@ -317,7 +317,8 @@ export class Cell {
       this.busySoon ??= setTimeout(() => {
         this.busySoon = undefined;
         this.view.showPhase(this.state.phase);
-        this.view.announce(`${this.texts.running}.`);
+        // a server may tell the place in line before an evaluation looks busy
+        if (!this.progress.showPlace()) this.view.announce(`${this.texts.running}.`);
       }, QUICK_MILLISECONDS);
       return;
     }
