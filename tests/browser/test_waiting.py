@@ -83,3 +83,22 @@ def test_a_permalink_keeps_its_values_when_its_first_evaluation_never_began(page
     assert crowded.request("DELETE", f"/kernel/{kernel}")[0] == 200
     cell.evaluate()
     expect(cell.output.locator(".widget-output")).to_have_text("n is 7\n")
+
+
+def test_a_linked_cell_that_stops_waiting_does_not_run_later(page, site, foreign, crowded):
+    kernel = take(crowded)
+    cells = (
+        "<code-cell linked id=first>ran = globals().get('ran', 0) + 1; print('ran', ran)</code-cell>"
+        "<code-cell linked id=second>print('first ran:', 'ran' in globals())</code-cell>"
+    )
+    page.goto(foreign.publish(f'<script src="{site}/static/embedded_cell.js"></script>', cells))
+    first, second = CellOnPage(page, "#first"), CellOnPage(page, "#second")
+    for cell in (first, second):
+        cell.start()
+        expect(cell.status).to_have_text("Waiting for a free kernel: you are next")
+    first.button("Stop").click()
+    expect(first.status).to_have_text("Stopped")
+    assert crowded.request("DELETE", f"/kernel/{kernel}")[0] == 200
+    expect(second.output.get_by_text("first ran: False")).to_be_visible()
+    first.evaluate()
+    expect(first.output.get_by_text("ran 1")).to_be_visible()

@@ -28,7 +28,7 @@ import type { Server, Wanted } from "./server.js";
 import { FreshSession } from "./session.js";
 import { Sharing, sharedCell } from "./sharing.js";
 import { filesOf } from "./session_files.js";
-import type { LinkedSession } from "./session.js";
+import type { LinkedSession, Waiting } from "./session.js";
 import { StudyAids } from "./study_aids.js";
 import { languageOf, stringsFor } from "./strings/catalogue.js";
 import type { Strings } from "./strings/catalogue.js";
@@ -94,6 +94,8 @@ export class Cell {
   private evaluation = 0;
   private kernel: Kernel | undefined;
   private request: Request | undefined;
+  /** Hears of the line for a kernel, and stands for the evaluation there. */
+  private waiting: Waiting = () => undefined;
   private silence: () => void = () => undefined;
   private patience: ReturnType<typeof setTimeout> | undefined;
   private busySoon: ReturnType<typeof setTimeout> | undefined;
@@ -293,7 +295,7 @@ export class Cell {
   /** Take the cell off the page and let its kernel go. */
   remove(): void {
     this.abandon();
-    this.fresh.leave();
+    this.leaveKernel();
     this.leaveLink?.();
     this.leavePresence();
     this.attached.remove();
@@ -331,7 +333,7 @@ export class Cell {
     switch (effect.type) {
       case "abandon":
         this.abandon();
-        this.fresh.leave();
+        this.leaveKernel();
         break;
       case "lease":
         this.lease();
@@ -365,6 +367,12 @@ export class Cell {
     clearTimeout(this.patience);
   }
 
+  /** The evaluation needs its kernel, or its place in the line for one, no longer. */
+  private leaveKernel(): void {
+    this.fresh.leave();
+    this.linked?.withdraw(this.waiting);
+  }
+
   private lease(): void {
     this.abandon();
     const { evaluation } = this;
@@ -375,9 +383,10 @@ export class Cell {
     this.view.leaveFullScreen();
     this.outputs.begin();
     this.progress.begin();
-    const waiting = (before: number): void => {
+    const waiting: Waiting = (before) => {
       if (evaluation === this.evaluation) this.progress.place(before);
     };
+    this.waiting = waiting;
     const { code } = this;
     this.aids.begin(code);
     const interacts = this.restored?.code === code ? this.restored.interacts : [];
