@@ -212,6 +212,9 @@ export class Cell {
       gone: () => {
         this.view.showNotice({ tone: "warning", text: this.texts.outputLeft });
       },
+      unloaded: () => {
+        this.reports.tell("warning", this.texts.frameUnloaded);
+      },
       offered: (file) => {
         this.reports.offered(file);
       },

@@ -21,6 +21,9 @@ const MAX_PRINTED_HEIGHT = 10_000;
 /** How long the old frame covers the new one, which may need a moment for its first paint. */
 const COVER_MILLISECONDS = 80;
 
+/** How long a document that has loaded may take to say that it is ready, before it is loaded for the second, the third, … time. */
+const RELOAD_MILLISECONDS: readonly number[] = [1_000, 2_000, 4_000];
+
 /** One sandboxed frame and the output that waits for it. */
 class OutputFrame {
   readonly element: HTMLIFrameElement;
@@ -29,6 +32,8 @@ class OutputFrame {
   private ready = false;
   private busy = false;
   private loads = 0;
+  private reloads = 0;
+  private late: ReturnType<typeof setTimeout> | undefined;
   /** Height of the content, which may scroll inside. */
   private full = 0;
   private kernel: Kernel | undefined;
@@ -37,9 +42,9 @@ class OutputFrame {
   private hasWidgets = false;
 
   constructor(
-    address: string,
+    private readonly address: string,
     label: string,
-    private readonly on: { shown: () => void; gone: () => void; offered: (file: OfferedFile) => void },
+    private readonly on: { shown: () => void; gone: () => void; unloaded: () => void; offered: (file: OfferedFile) => void },
   ) {
     const frame = document.createElement("iframe");
     frame.setAttribute("sandbox", "allow-scripts");
@@ -51,6 +56,7 @@ class OutputFrame {
       this.loads += 1;
       // A second document in the frame is not ours, whoever put it there: it must not receive output.
       if (this.loads > 1) this.on.gone();
+      else if (!this.ready) this.waitForReady();
     });
     window.addEventListener("message", this.receive);
     window.addEventListener("beforeprint", this.unroll);
@@ -60,6 +66,25 @@ class OutputFrame {
 
   get used(): boolean {
     return this.busy || !this.queue.empty;
+  }
+
+  /** Whether what has loaded is not, or not yet, the document that shows output. */
+  get stuck(): boolean {
+    return this.loads > 0 && !this.ready;
+  }
+
+  /** A browser does not tell whether it loaded our document or the page of an error. */
+  private waitForReady(): void {
+    const milliseconds = RELOAD_MILLISECONDS[this.reloads];
+    if (milliseconds === undefined) {
+      this.on.unloaded();
+      return;
+    }
+    this.late = setTimeout(() => {
+      this.reloads += 1;
+      this.loads = 0;
+      this.element.src = this.address;
+    }, milliseconds);
   }
 
   push(item: OutputItem): void {
@@ -107,6 +132,7 @@ class OutputFrame {
   };
 
   remove(): void {
+    clearTimeout(this.late);
     this.unfollow();
     window.removeEventListener("message", this.receive);
     window.removeEventListener("beforeprint", this.unroll);
@@ -132,6 +158,7 @@ class OutputFrame {
     this.element.classList.toggle("ca-frame-empty", this.full === 0);
     if (report.type === "ready") {
       this.ready = true;
+      clearTimeout(this.late);
     } else if (report.type === "shown") {
       this.busy = false;
       this.on.shown();
@@ -171,6 +198,8 @@ export class OutputView {
     private readonly on: {
       /** A frame was removed because it had navigated away. */
       gone: () => void;
+      /** The document that shows output could not be loaded. */
+      unloaded: () => void;
       /** The visitor follows a link to a file in the output. */
       offered: (file: OfferedFile) => void;
       /** Output of the evaluation is in sight. */
@@ -197,6 +226,7 @@ export class OutputView {
   /** A new evaluation starts. */
   begin(): void {
     this.next?.remove();
+    if (this.ahead?.stuck) this.unprepare();
     this.next = this.ahead ?? this.make();
     this.next.element.classList.remove("ca-frame-ahead");
     this.ahead = undefined;
@@ -209,6 +239,10 @@ export class OutputView {
       },
       gone: () => {
         this.drop(frame);
+      },
+      unloaded: () => {
+        if (frame === this.ahead) this.unprepare();
+        else this.on.unloaded();
       },
       offered: this.on.offered,
     });

@@ -62,6 +62,7 @@ export const fr: Strings = {
   controlsLost: "Les réglages ci-dessus n’agissent plus : évaluez à nouveau pour vous en servir.",
   variablesLost: "La session des cellules liées est perdue avec lui : la prochaine évaluation en commence une autre, sans leurs variables.",
   outputLeft: "La sortie a tenté de se remplacer par une autre page et a été retirée.",
+  frameUnloaded: "La sortie ne peut pas être montrée : le serveur n’a pas envoyé la page prévue pour elle. Évaluez à nouveau pour réessayer.",
   offers: (file, size) => `La sortie propose un fichier : ${file} (${size}).`,
   picture: "Une image.",
 
