@@ -291,8 +291,12 @@ export class Cell {
     this.happen({ type: "stop" });
   }
 
+  /** What an evaluation under way shows from here on is shown. */
   clearOutput(): void {
     this.outputs.clear();
+    if (this.state.phase === "idle") return;
+    this.outputs.begin();
+    if (this.state.phase !== "starting") this.connectOutput();
   }
 
   /** Take the cell off the page and let its kernel go. */
@@ -417,11 +421,7 @@ export class Cell {
     if (!this.kernel || !this.request) return;
     this.restored = undefined;
     const { evaluation } = this;
-    this.outputs.connect(this.kernel, this.request.header.msg_id, (ending) => {
-      // the next evaluation ends the kernel of the last: its controls are about to be replaced
-      if (this.state.phase === "starting") return;
-      this.reports.ended(ending, this.texts.controlsLost, "info");
-    });
+    this.connectOutput();
     const listener: Listener = {
       message: (message) => {
         if (evaluation === this.evaluation) this.receive(message);
@@ -440,6 +440,15 @@ export class Cell {
       },
     };
     this.silence = this.kernel.execute(this.request, listener);
+  }
+
+  private connectOutput(): void {
+    if (!this.kernel || !this.request) return;
+    this.outputs.connect(this.kernel, this.request.header.msg_id, (ending) => {
+      // the next evaluation ends the kernel of the last: its controls are about to be replaced
+      if (this.state.phase === "starting") return;
+      this.reports.ended(ending, this.texts.controlsLost, "info");
+    });
   }
 
   /** What a permalink of the present code holds of interacts. */
