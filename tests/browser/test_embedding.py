@@ -147,6 +147,41 @@ def test_linked_cells_share_their_variables(page, foreign, sagecell_script):
     expect(page.locator("#first").get_by_role("button", name="Share")).to_be_hidden()
 
 
+def test_what_waited_behind_an_error_is_said_not_to_have_run(page, foreign, cell_script):
+    cells = "<code-cell linked id=first>1</code-cell><code-cell linked id=second>print('before')</code-cell>"
+    page.goto(foreign.publish(cell_script, cells))
+    first, second = CellOnPage(page, "#first"), CellOnPage(page, "#second")
+    second.evaluate()
+    first.write("input('go? ')\n1 / 0")
+    first.start()
+    first.wait_for_phase("running")
+    second.write("print('never')")
+    second.start()
+    second.wait_for_phase("running")
+    first.root.get_by_label("go?").fill("")
+    first.root.get_by_label("go?").press("Enter")
+    expect(second.status).to_have_text("Not run: the evaluation before it failed")
+    expect(second.announced).to_have_text("Not run: the evaluation before it failed.")
+    expect(second.output.get_by_text("before")).to_be_visible()
+
+
+def test_an_element_that_is_moved_while_it_runs_shows_what_comes_then(page, foreign, cell_script):
+    page.goto(
+        foreign.publish(
+            cell_script, "<code-cell>print('before')\ninput('go? ')\nprint('after')</code-cell><div id=to></div>"
+        )
+    )
+    cell = CellOnPage(page)
+    cell.start()
+    expect(cell.output.get_by_text("before")).to_be_visible()
+    expect(cell.root.get_by_label("go?")).to_be_visible()
+    page.evaluate("document.querySelector('#to').append(document.querySelector('code-cell'))")
+    cell.root.get_by_label("go?").fill("")
+    cell.root.get_by_label("go?").press("Enter")
+    cell.wait_until_ended()
+    expect(cell.output.get_by_text("after")).to_be_visible()
+
+
 def test_a_lost_session_of_linked_cells_is_said_to_be_lost(page, foreign, sagecell_script):
     page.goto(
         foreign.publish(

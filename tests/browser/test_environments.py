@@ -67,6 +67,19 @@ def test_a_menu_of_everything_offers_what_the_server_has(bash, publish, page, wa
     expect(CellOnPage(page).root.get_by_label("Language").locator("option")).to_have_text(["Python", "Bash"])
 
 
+def test_a_cell_that_does_not_know_what_the_server_has_asks_again(publish, page, watch):
+    watch.expected.append("Failed to load resource")
+    page.route("**/environments", lambda route: route.abort())
+    publish("<code-cell language=bash>echo $((6 * 7)) in $BASH</code-cell>")
+    cell = CellOnPage(page)
+    cell.start()
+    expect(cell.notice).to_contain_text("The server could not be reached.")
+    page.unroute("**/environments")
+    cell.button("Try again").click()
+    expect(cell.output.get_by_text("42 in /usr/bin/bash")).to_be_visible()
+    expect(cell.notice).to_be_hidden()
+
+
 def test_environment_and_profile_are_attributes_and_options(publish, page, watch):
     watch.expected.append("400")
     publish(

@@ -30,6 +30,40 @@ def test_a_plot_is_a_picture(cell):
     assert cell.frame_height > 200
 
 
+def refuse(page, watch, times):
+    """Let the first requests for the document of the output fail; return a list that grows with them."""
+    watch.expected.append("Failed to load resource")
+    refused = []
+
+    def answer(route):
+        if len(refused) < times:
+            refused.append(route.request.url)
+            route.abort()
+        else:
+            route.fallback()
+
+    page.route("**/output_frame.html", answer)
+    return refused
+
+
+def test_the_frame_of_output_is_loaded_again_until_it_is_there(cell, page, watch):
+    refused = refuse(page, watch, 3)
+    cell.evaluate("print('at last')")
+    expect(cell.output.get_by_text("at last")).to_be_visible(timeout=15_000)
+    expect(cell.notice).to_be_hidden()
+    assert len(refused) == 3
+
+
+def test_output_that_cannot_be_shown_is_said_not_to_be(cell, page, watch):
+    refuse(page, watch, 100)
+    cell.evaluate("print('never seen')")
+    expect(cell.notice).to_contain_text("The output cannot be shown", timeout=15_000)
+    page.unroute("**/output_frame.html")
+    cell.evaluate("print('seen again')")
+    expect(cell.output.get_by_text("seen again")).to_be_visible()
+    expect(cell.notice).to_be_hidden()
+
+
 def test_formulas_are_typeset_with_fonts_of_the_server(cell, watch, site):
     cell.evaluate("from sympy import *\nx = symbols('x')\nintegrate(exp(-x**2), (x, -oo, oo)) / x")
     expect(cell.output.locator(".katex .mfrac")).to_be_visible()

@@ -5,7 +5,8 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.cells import CellOnPage
+from appliance.protocol.permalink import zip_text
+from tests.browser.cells import CellOnPage, address
 from tests.integration.running import Appliance, wait_for
 
 
@@ -68,3 +69,36 @@ def test_who_stops_waiting_leaves_the_line(cell, crowded):
     # whoever were still in the line would come before this
     take_again = take(crowded)
     assert crowded.request("DELETE", f"/kernel/{take_again}")[0] == 200
+
+
+def test_a_permalink_keeps_its_values_when_its_first_evaluation_never_began(page, site, crowded):
+    kernel = take(crowded)
+    code = "@interact\ndef f(n=(0, 10, 1)):\n    print('n is', n)"
+    interacts = json.dumps([{"state": {"n": 7}, "bookmarks": []}])
+    page.goto(address(site, c=code, interacts=zip_text(interacts)))
+    cell = CellOnPage(page)
+    expect(cell.status).to_have_text("Waiting for a free kernel: you are next")
+    cell.button("Stop").click()
+    expect(cell.status).to_have_text("Stopped")
+    assert crowded.request("DELETE", f"/kernel/{kernel}")[0] == 200
+    cell.evaluate()
+    expect(cell.output.locator(".widget-output")).to_have_text("n is 7\n")
+
+
+def test_a_linked_cell_that_stops_waiting_does_not_run_later(page, site, foreign, crowded):
+    kernel = take(crowded)
+    cells = (
+        "<code-cell linked id=first>ran = globals().get('ran', 0) + 1; print('ran', ran)</code-cell>"
+        "<code-cell linked id=second>print('first ran:', 'ran' in globals())</code-cell>"
+    )
+    page.goto(foreign.publish(f'<script src="{site}/static/embedded_cell.js"></script>', cells))
+    first, second = CellOnPage(page, "#first"), CellOnPage(page, "#second")
+    for cell in (first, second):
+        cell.start()
+        expect(cell.status).to_have_text("Waiting for a free kernel: you are next")
+    first.button("Stop").click()
+    expect(first.status).to_have_text("Stopped")
+    assert crowded.request("DELETE", f"/kernel/{kernel}")[0] == 200
+    expect(second.output.get_by_text("first ran: False")).to_be_visible()
+    first.evaluate()
+    expect(first.output.get_by_text("ran 1")).to_be_visible()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.cells import CellOnPage
+from tests.browser.cells import FRAMES, CellOnPage
 
 
 @pytest.fixture
@@ -115,6 +117,45 @@ display(widget)'''
     )
     expect(cell.output.get_by_text("back [255, 254, 1, 0]")).to_be_visible()
     expect(cell.output.get_by_text("42 7")).to_be_visible()
+
+
+def test_a_display_in_an_output_widget_is_updated_from_without(cell):
+    cell.evaluate(
+        "import ipywidgets\narea = ipywidgets.Output()\ndisplay(area)\n"
+        "outer = display('outer 1', display_id=True)\n"
+        "with area:\n    inner = display('inner 1', display_id=True)\n    outer.update('outer 2')\n"
+        "inner.update('inner 2')\ninner.display('inner 2')\ninner.update('inner 3')"
+    )
+    expect(cell.output.locator(".widget-output")).to_have_text("'inner 3'")
+    expect(cell.output.get_by_text("'outer 2'")).to_be_visible()
+    expect(cell.output.get_by_text("'inner 3'")).to_have_count(2)
+
+
+def test_a_program_that_goes_on_in_a_thread_is_seen_to(cell):
+    cell.evaluate(
+        "import ipywidgets, threading, time\nbar = ipywidgets.IntProgress(max=3)\ndisplay(bar)\n"
+        "def work():\n    for step in range(4):\n        time.sleep(0.3)\n        bar.value = step\n"
+        "    print('all done')\n    display('and shown')\n"
+        "threading.Thread(target=work).start()"
+    )
+    expect(cell.output.get_by_text("all done")).to_be_visible()
+    expect(cell.output.get_by_text("and shown")).to_be_visible()
+    expect(cell.output.locator(".progress-bar")).to_have_attribute("style", re.compile("width: 100%"))
+
+
+def test_what_a_thread_shows_after_an_evaluation_without_output_is_seen(page, foreign, site):
+    page.goto(
+        foreign.publish(f'<script src="{site}/static/embedded_cell.js"></script>', "<code-cell linked></code-cell>")
+    )
+    cell = CellOnPage(page)
+    cell.evaluate("print('before')")
+    cell.evaluate("import threading\nthreading.Timer(1, print, ['later']).start()")
+    expect(cell.announced).to_have_text("Finished without output.")
+    expect(cell.root.locator(".ca-output")).to_have_class(re.compile("ca-parked"))
+    expect(cell.output.get_by_text("later")).to_be_visible()
+    cell.evaluate("print('next')")
+    expect(cell.output.get_by_text("next")).to_be_visible()
+    expect(cell.root.locator(FRAMES)).to_have_count(1)
 
 
 def test_a_picture_as_a_widget(cell):

@@ -28,7 +28,7 @@ import type { Server, Wanted } from "./server.js";
 import { FreshSession } from "./session.js";
 import { Sharing, sharedCell } from "./sharing.js";
 import { filesOf } from "./session_files.js";
-import type { LinkedSession } from "./session.js";
+import type { LinkedSession, Waiting } from "./session.js";
 import { StudyAids } from "./study_aids.js";
 import { languageOf, stringsFor } from "./strings/catalogue.js";
 import type { Strings } from "./strings/catalogue.js";
@@ -94,13 +94,15 @@ export class Cell {
   private evaluation = 0;
   private kernel: Kernel | undefined;
   private request: Request | undefined;
+  /** Hears of the line for a kernel, and stands for the evaluation there. */
+  private waiting: Waiting = () => undefined;
   private silence: () => void = () => undefined;
   private patience: ReturnType<typeof setTimeout> | undefined;
   private busySoon: ReturnType<typeof setTimeout> | undefined;
   private summary = new Summary("");
   private transcript = new Transcript();
   private readonly checks: readonly Check[];
-  /** Interacts of a permalink, until its code is evaluated. */
+  /** Interacts of a permalink, until a kernel has them. */
   private restored: { readonly code: string; readonly interacts: readonly SavedInteract[] } | undefined;
   /** The code whose output is shown. */
   private evaluated: string | undefined;
@@ -210,6 +212,9 @@ export class Cell {
       gone: () => {
         this.view.showNotice({ tone: "warning", text: this.texts.outputLeft });
       },
+      unloaded: () => {
+        this.reports.tell("warning", this.texts.frameUnloaded);
+      },
       offered: (file) => {
         this.reports.offered(file);
       },
@@ -264,28 +269,40 @@ export class Cell {
 
   evaluate(afresh = false): void {
     this.afresh = afresh;
-    if (this.menu.known === undefined) {
+    const known = this.menu.learn();
+    if (known === undefined) {
       this.happen({ type: "evaluate" });
       return;
     }
-    void this.menu.known.then(() => {
-      if (this.menu.environment === undefined) this.reports.tell("error", this.menu.reason);
-      else this.happen({ type: "evaluate" });
-    });
+    known.then(
+      () => {
+        if (this.menu.environment === undefined) this.reports.tell("error", this.menu.reason);
+        else this.happen({ type: "evaluate" });
+      },
+      (error: unknown) => {
+        this.reports.failed(asError(error), () => {
+          this.evaluate(afresh);
+        });
+      },
+    );
   }
 
   stop(): void {
     this.happen({ type: "stop" });
   }
 
+  /** What an evaluation under way shows from here on is shown. */
   clearOutput(): void {
     this.outputs.clear();
+    if (this.state.phase === "idle") return;
+    this.outputs.begin();
+    if (this.state.phase !== "starting") this.connectOutput();
   }
 
   /** Take the cell off the page and let its kernel go. */
   remove(): void {
     this.abandon();
-    this.fresh.leave();
+    this.leaveKernel();
     this.leaveLink?.();
     this.leavePresence();
     this.attached.remove();
@@ -309,7 +326,8 @@ export class Cell {
       this.busySoon ??= setTimeout(() => {
         this.busySoon = undefined;
         this.view.showPhase(this.state.phase);
-        this.view.announce(`${this.texts.running}.`);
+        // a server may tell the place in line before an evaluation looks busy
+        if (!this.progress.showPlace()) this.view.announce(`${this.texts.running}.`);
       }, QUICK_MILLISECONDS);
       return;
     }
@@ -322,7 +340,7 @@ export class Cell {
     switch (effect.type) {
       case "abandon":
         this.abandon();
-        this.fresh.leave();
+        this.leaveKernel();
         break;
       case "lease":
         this.lease();
@@ -356,6 +374,12 @@ export class Cell {
     clearTimeout(this.patience);
   }
 
+  /** The evaluation needs its kernel, or its place in the line for one, no longer. */
+  private leaveKernel(): void {
+    this.fresh.leave();
+    this.linked?.withdraw(this.waiting);
+  }
+
   private lease(): void {
     this.abandon();
     const { evaluation } = this;
@@ -366,13 +390,13 @@ export class Cell {
     this.view.leaveFullScreen();
     this.outputs.begin();
     this.progress.begin();
-    const waiting = (before: number): void => {
+    const waiting: Waiting = (before) => {
       if (evaluation === this.evaluation) this.progress.place(before);
     };
+    this.waiting = waiting;
     const { code } = this;
     this.aids.begin(code);
     const interacts = this.restored?.code === code ? this.restored.interacts : [];
-    this.restored = undefined;
     this.evaluated = code;
     const result = code === this.keepable && !this.afresh && !this.attached.some && interacts.length === 0;
     const request = executeRequest(PAGE_SESSION, this.menu.sent(code), { interacts, checks: this.checks, aids: this.aids.metadata, result });
@@ -395,12 +419,9 @@ export class Cell {
 
   private execute(): void {
     if (!this.kernel || !this.request) return;
+    this.restored = undefined;
     const { evaluation } = this;
-    this.outputs.connect(this.kernel, (ending) => {
-      // the next evaluation ends the kernel of the last: its controls are about to be replaced
-      if (this.state.phase === "starting") return;
-      this.reports.ended(ending, this.texts.controlsLost, "info");
-    });
+    this.connectOutput();
     const listener: Listener = {
       message: (message) => {
         if (evaluation === this.evaluation) this.receive(message);
@@ -419,6 +440,15 @@ export class Cell {
       },
     };
     this.silence = this.kernel.execute(this.request, listener);
+  }
+
+  private connectOutput(): void {
+    if (!this.kernel || !this.request) return;
+    this.outputs.connect(this.kernel, this.request.header.msg_id, (ending) => {
+      // the next evaluation ends the kernel of the last: its controls are about to be replaced
+      if (this.state.phase === "starting") return;
+      this.reports.ended(ending, this.texts.controlsLost, "info");
+    });
   }
 
   /** What a permalink of the present code holds of interacts. */
@@ -442,11 +472,8 @@ export class Cell {
     const { content } = message;
     if (message.type === "execute_reply") {
       for (const item of pagesOf(content)) this.outputs.push(item);
-      const ok = content.status === "ok";
-      this.happen({
-        type: "reply",
-        reply: { status: ok ? "ok" : "error", ename: textOf(content.ename), evalue: textOf(content.evalue) },
-      });
+      const status = content.status === "ok" || content.status === "aborted" ? content.status : "error";
+      this.happen({ type: "reply", reply: { status, ename: textOf(content.ename), evalue: textOf(content.evalue) } });
       return;
     }
     if (message.type === "status" && content.execution_state === "idle") {
@@ -478,7 +505,7 @@ export class Cell {
     setTimeout(() => {
       if (this.view.input.matches(":hover, :focus-within")) this.prepare();
     }, AGAIN_MILLISECONDS);
-    if (outcome.type === "failed" || outcome.type === "cancelled") {
+    if (outcome.type === "failed" || outcome.type === "cancelled" || outcome.type === "aborted") {
       this.outputs.cancel();
     } else {
       this.outputs.end();

@@ -12,7 +12,8 @@ import type { Ending } from "./kernel.js";
 export type Phase = "idle" | "starting" | "running" | "interrupting" | "stubborn" | "ending";
 
 export interface Reply {
-  readonly status: "ok" | "error";
+  /** "aborted": the kernel left the code out, since what it ran before had failed (Jupyter messaging, "Request-Reply"). */
+  readonly status: "ok" | "error" | "aborted";
   readonly ename: string;
   readonly evalue: string;
 }
@@ -39,6 +40,7 @@ export type Outcome =
   | { readonly type: "ok" }
   | { readonly type: "error"; readonly reply: Reply }
   | { readonly type: "interrupted" }
+  | { readonly type: "aborted" }
   | { readonly type: "cancelled" }
   | { readonly type: "ended"; readonly ending: Ending }
   | { readonly type: "failed"; readonly error: Error };
@@ -75,7 +77,9 @@ function finish(outcome: Outcome): Step {
 
 function outcomeOf(reply: Reply, phase: Phase): Outcome {
   if (reply.status === "ok") return { type: "ok" };
-  if (phase !== "running" && reply.ename === "KeyboardInterrupt") return { type: "interrupted" };
+  const aborted = reply.status === "aborted";
+  if (phase !== "running" && (aborted || reply.ename === "KeyboardInterrupt")) return { type: "interrupted" };
+  if (aborted) return { type: "aborted" };
   return { type: "error", reply };
 }
 

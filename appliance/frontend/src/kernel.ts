@@ -32,23 +32,30 @@ const LOST: Ending = {
 };
 const STOPPED: Ending = { reason: "stopped", sentence: "The kernel was stopped by you." };
 
-/** Largest number of requests whose messages are still routed; older ones are forgotten. */
-const MAX_LISTENERS = 256;
+/** Messages of widgets whose answers are still routed; older ones are forgotten. */
+const MAX_WIDGET_LISTENERS = 256;
 
 /** Sends messages to those who asked, by the `msg_id` in their parent header. */
 export class Router {
   private readonly listeners = new Map<string, Listener>();
+  /** Of widgets' messages, after which nobody tidies up: however many there are, they push out no evaluation. */
+  private readonly ofWidgets = new Map<string, Listener>();
 
+  /** Whoever adds a listener removes it. */
   add(id: string, listener: Listener): void {
     this.listeners.set(id, listener);
-    if (this.listeners.size > MAX_LISTENERS) {
-      const oldest = this.listeners.keys().next();
-      if (!oldest.done) this.listeners.delete(oldest.value);
+  }
+
+  addOfWidget(id: string, listener: Listener): void {
+    this.ofWidgets.set(id, listener);
+    if (this.ofWidgets.size > MAX_WIDGET_LISTENERS) {
+      const oldest = this.ofWidgets.keys().next();
+      if (!oldest.done) this.ofWidgets.delete(oldest.value);
     }
   }
 
   has(id: string): boolean {
-    return this.listeners.has(id);
+    return this.listeners.has(id) || this.ofWidgets.has(id);
   }
 
   remove(id: string): void {
@@ -56,22 +63,28 @@ export class Router {
   }
 
   route(message: KernelMessage): void {
-    this.listeners.get(message.parentId)?.message(message);
+    const listener = this.listeners.get(message.parentId) ?? this.ofWidgets.get(message.parentId);
+    listener?.message(message);
   }
 
   connection(up: boolean): void {
-    for (const listener of this.listeners.values()) listener.connection?.(up);
+    for (const listener of this.all) listener.connection?.(up);
   }
 
   lost(): void {
-    for (const listener of this.listeners.values()) listener.lost?.();
+    for (const listener of this.all) listener.lost?.();
   }
 
   /** Tell every listener, each once, that nothing more comes. */
   end(ending: Ending): void {
-    const waiting = [...this.listeners.values()];
+    const waiting = this.all;
     this.listeners.clear();
+    this.ofWidgets.clear();
     for (const listener of waiting) listener.ended(ending);
+  }
+
+  private get all(): Listener[] {
+    return [...this.listeners.values(), ...this.ofWidgets.values()];
   }
 }
 
@@ -148,6 +161,15 @@ export class Kernel {
     return this.request(request, listener);
   }
 
+  /** Hear what is still said of a request that was answered: programs go on in threads. Returns what stops listening. */
+  follow(id: string, listener: Listener): () => void {
+    if (this.ending) return () => undefined;
+    this.router.add(id, listener);
+    return () => {
+      this.router.remove(id);
+    };
+  }
+
   /** Answer a question of the running program (`input_request`). */
   answer(value: string): void {
     if (!this.ending) this.connection.send(inputReply(this.session, value));
@@ -174,7 +196,7 @@ export class Kernel {
   /** Send a message of a widget; the listener hears what answers it. */
   comm({ message, id, content, buffers }: CommReport, listener: Listener): void {
     if (this.ending || this.router.has(id)) return;
-    this.router.add(id, listener);
+    this.router.addOfWidget(id, listener);
     this.connection.send(commRequest(this.session, message, id, content, buffers));
   }
 

@@ -9,31 +9,42 @@ import type { Strings } from "./strings/catalogue.js";
 export class LanguageMenu {
   /** A menu, or a word where there is nothing to choose. */
   readonly element: HTMLElement;
-  /** Resolves when it is known what the server has; `undefined` where nothing need be asked. */
-  readonly known: Promise<void> | undefined;
-
   private chosen: string;
   private environments: readonly Environment[] = [];
+  /** Whether the server must be asked what it has, and that it was. */
+  private readonly asks: boolean;
+  private known: Promise<void> | undefined;
   private readonly labels = new Map<string, HTMLElement>();
   private select: HTMLSelectElement | undefined;
 
   /** `changed`: the visitor chose another language. */
   constructor(
-    languages: readonly [string, ...string[]],
+    private readonly languages: readonly [string, ...string[]],
     private readonly wanted: Wanted,
-    server: Server,
+    private readonly server: Server,
     private readonly texts: Strings,
     private readonly changed: () => void,
   ) {
     [this.chosen] = languages;
     this.element = languages.length === 1 ? this.word() : this.menu(languages);
     // every server runs Python
-    if (wanted.environment !== "" || languages.every((language) => language === "python")) return;
-    this.known = server.environments().then((environments) => {
-      this.environments = environments;
-      if (languages.includes(EVERY)) this.offer(offeredBy(environments));
-      for (const [language, element] of this.labels) element.textContent = labelOf(language, environments, texts);
-    });
+    this.asks = wanted.environment === "" && languages.some((language) => language !== "python");
+    // who evaluates asks again, and is told of a failure
+    this.learn()?.catch(() => undefined);
+  }
+
+  /** Learn what the server has, unless that is known; `undefined` where nothing need be asked. Raises `ServerError`. */
+  learn(): Promise<void> | undefined {
+    if (!this.asks) return undefined;
+    if (!this.known) {
+      this.known = this.server.environments().then((environments) => {
+        this.show(environments);
+      });
+      this.known.catch(() => {
+        this.known = undefined;
+      });
+    }
+    return this.known;
   }
 
   get language(): string {
@@ -63,6 +74,12 @@ export class LanguageMenu {
   /** Why the cell cannot be evaluated, where there is no environment. */
   get reason(): string {
     return notInstalled(this.chosen, this.environments, this.texts);
+  }
+
+  private show(environments: readonly Environment[]): void {
+    this.environments = environments;
+    if (this.languages.includes(EVERY)) this.offer(offeredBy(environments));
+    for (const [language, element] of this.labels) element.textContent = labelOf(language, environments, this.texts);
   }
 
   private word(): HTMLElement {

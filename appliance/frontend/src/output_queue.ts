@@ -74,12 +74,20 @@ export class OutputQueue {
 
   private pushRich(item: OutputItem): void {
     const size = sizeOf(item);
-    if (this.rich + size > MAX_WAITING_RICH_CHARACTERS) {
+    const before = item.kind === "update" ? this.waitingUpdate(item.displayId) : undefined;
+    const freed = before ? sizeOf(before) : 0;
+    if (this.rich - freed + size > MAX_WAITING_RICH_CHARACTERS) {
       this.dropped += size;
       return;
     }
-    this.rich += size;
+    if (before) this.items.splice(this.items.indexOf(before), 1);
+    this.rich += size - freed;
     this.pushBounded(item);
+  }
+
+  /** The update in whose place another one may come: nobody would see it. Between messages of widgets each has its place. */
+  private waitingUpdate(displayId: string): OutputItem | undefined {
+    return this.comms === 0 ? this.items.find((item) => item.kind === "update" && item.displayId === displayId) : undefined;
   }
 
   private pushComm(item: OutputItem): void {

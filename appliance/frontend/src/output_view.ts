@@ -5,7 +5,7 @@
  * sight until the new one has something to show: re-evaluation does not flicker.
  */
 
-import type { Ending, Kernel } from "./kernel.js";
+import type { Ending, Kernel, Listener } from "./kernel.js";
 import { InteractStates } from "./interacts.js";
 import type { SavedInteract } from "./interacts.js";
 import { commOf, fileOf, outputOf, reportOf } from "./output_items.js";
@@ -21,6 +21,9 @@ const MAX_PRINTED_HEIGHT = 10_000;
 /** How long the old frame covers the new one, which may need a moment for its first paint. */
 const COVER_MILLISECONDS = 80;
 
+/** How long a document that has loaded may take to say that it is ready, before it is loaded for the second, the third, … time. */
+const RELOAD_MILLISECONDS: readonly number[] = [1_000, 2_000, 4_000];
+
 /** One sandboxed frame and the output that waits for it. */
 class OutputFrame {
   readonly element: HTMLIFrameElement;
@@ -29,15 +32,19 @@ class OutputFrame {
   private ready = false;
   private busy = false;
   private loads = 0;
+  private reloads = 0;
+  private late: ReturnType<typeof setTimeout> | undefined;
   /** Height of the content, which may scroll inside. */
   private full = 0;
   private kernel: Kernel | undefined;
+  private request = "";
+  private unfollow: () => void = () => undefined;
   private hasWidgets = false;
 
   constructor(
-    address: string,
+    private readonly address: string,
     label: string,
-    private readonly on: { shown: () => void; gone: () => void; offered: (file: OfferedFile) => void },
+    private readonly on: { shown: () => void; gone: () => void; unloaded: () => void; offered: (file: OfferedFile) => void },
   ) {
     const frame = document.createElement("iframe");
     frame.setAttribute("sandbox", "allow-scripts");
@@ -49,6 +56,7 @@ class OutputFrame {
       this.loads += 1;
       // A second document in the frame is not ours, whoever put it there: it must not receive output.
       if (this.loads > 1) this.on.gone();
+      else if (!this.ready) this.waitForReady();
     });
     window.addEventListener("message", this.receive);
     window.addEventListener("beforeprint", this.unroll);
@@ -60,6 +68,25 @@ class OutputFrame {
     return this.busy || !this.queue.empty;
   }
 
+  /** Whether what has loaded is not, or not yet, the document that shows output. */
+  get stuck(): boolean {
+    return this.loads > 0 && !this.ready;
+  }
+
+  /** A browser does not tell whether it loaded our document or the page of an error. */
+  private waitForReady(): void {
+    const milliseconds = RELOAD_MILLISECONDS[this.reloads];
+    if (milliseconds === undefined) {
+      this.on.unloaded();
+      return;
+    }
+    this.late = setTimeout(() => {
+      this.reloads += 1;
+      this.loads = 0;
+      this.element.src = this.address;
+    }, milliseconds);
+  }
+
   push(item: OutputItem): void {
     if (item.kind === "comm") {
       if (item.type === "comm_open") this.hasWidgets = true;
@@ -69,28 +96,44 @@ class OutputFrame {
     this.send();
   }
 
-  /** Let widgets in this frame speak to a kernel; `lost` is called if that ends while they are there. */
-  connect(kernel: Kernel, lost: (ending: Ending) => void): void {
+  /** Whether something has been shown, which a program without output never does. */
+  get seen(): boolean {
+    return !this.element.classList.contains("ca-frame-next");
+  }
+
+  /** Let widgets in this frame speak to a kernel that has `request`; `ended` hears its end, and whether widgets are there. */
+  connect(kernel: Kernel, request: string, ended: (ending: Ending, widgets: boolean) => void): void {
     this.kernel = kernel;
+    this.request = request;
     kernel.watch((ending) => {
-      if (!this.hasWidgets || !this.element.isConnected) return;
-      this.element.classList.add("ca-frame-detached");
-      lost(ending);
+      const widgets = this.hasWidgets && this.element.isConnected;
+      if (widgets) this.element.classList.add("ca-frame-detached");
+      ended(ending, widgets);
     });
+  }
+
+  /** The evaluation is over. What its kernel says of it from now on is shown until the frame goes. */
+  follow(): void {
+    this.unfollow();
+    if (this.kernel) this.unfollow = this.kernel.follow(this.request, this.listener);
   }
 
   /** What answers a widget's message is shown here as well, and the widget hears that its message was handled. */
   private tell(report: CommReport): void {
-    this.kernel?.comm(report, {
-      message: (message) => {
-        const item = outputOf(message);
-        if (item) this.push(item);
-      },
-      ended: () => undefined,
-    });
+    this.kernel?.comm(report, this.listener);
   }
 
+  private readonly listener: Listener = {
+    message: (message) => {
+      const item = outputOf(message);
+      if (item) this.push(item);
+    },
+    ended: () => undefined,
+  };
+
   remove(): void {
+    clearTimeout(this.late);
+    this.unfollow();
     window.removeEventListener("message", this.receive);
     window.removeEventListener("beforeprint", this.unroll);
     window.removeEventListener("afterprint", this.fit);
@@ -115,6 +158,7 @@ class OutputFrame {
     this.element.classList.toggle("ca-frame-empty", this.full === 0);
     if (report.type === "ready") {
       this.ready = true;
+      clearTimeout(this.late);
     } else if (report.type === "shown") {
       this.busy = false;
       this.on.shown();
@@ -154,6 +198,8 @@ export class OutputView {
     private readonly on: {
       /** A frame was removed because it had navigated away. */
       gone: () => void;
+      /** The document that shows output could not be loaded. */
+      unloaded: () => void;
       /** The visitor follows a link to a file in the output. */
       offered: (file: OfferedFile) => void;
       /** Output of the evaluation is in sight. */
@@ -180,6 +226,7 @@ export class OutputView {
   /** A new evaluation starts. */
   begin(): void {
     this.next?.remove();
+    if (this.ahead?.stuck) this.unprepare();
     this.next = this.ahead ?? this.make();
     this.next.element.classList.remove("ca-frame-ahead");
     this.ahead = undefined;
@@ -192,6 +239,10 @@ export class OutputView {
       },
       gone: () => {
         this.drop(frame);
+      },
+      unloaded: () => {
+        if (frame === this.ahead) this.unprepare();
+        else this.on.unloaded();
       },
       offered: this.on.offered,
     });
@@ -215,18 +266,27 @@ export class OutputView {
     this.current = undefined;
   }
 
-  /** Let widgets of the evaluation that began last speak to its kernel. */
-  connect(kernel: Kernel, lost: (ending: Ending) => void): void {
+  /** Let widgets of the evaluation that began last speak to its kernel, which has it as `request`. */
+  connect(kernel: Kernel, request: string, lost: (ending: Ending) => void): void {
     const frame = this.next ?? this.current;
-    frame?.connect(kernel, (ending) => {
-      if (frame === this.current) lost(ending);
+    frame?.connect(kernel, request, (ending, widgets) => {
+      if (frame !== this.current) return;
+      if (widgets) {
+        lost(ending);
+      } else if (!frame.seen && !frame.used) {
+        frame.remove();
+        this.current = undefined;
+      }
     });
   }
 
-  /** The evaluation is over: where it showed nothing, the output before it goes now. */
+  /** The evaluation is over: where it showed nothing, the output before it goes now. While its kernel lives, something may come. */
   end(): void {
+    (this.next ?? this.current)?.follow();
     if (!this.next || this.next.used) return;
-    this.clear();
+    this.current?.remove();
+    this.current = this.next;
+    this.next = undefined;
   }
 
   /** The evaluation never began: the output before it stays. */
@@ -245,11 +305,13 @@ export class OutputView {
   }
 
   private show(frame: OutputFrame): void {
-    if (frame !== this.next) return;
-    const old = this.current;
+    if ((frame !== this.next && frame !== this.current) || frame.seen) return;
+    const old = frame === this.next ? this.current : undefined;
+    if (frame === this.next) {
+      this.current = frame;
+      this.next = undefined;
+    }
     frame.element.classList.remove("ca-frame-next");
-    this.current = frame;
-    this.next = undefined;
     this.on.shown();
     if (!old) return;
     old.element.classList.add("ca-frame-last");

@@ -40,9 +40,16 @@ export class Progress {
   place(before: number): void {
     if (before === this.before) return;
     this.before = before;
-    const text = this.texts.waiting(before);
+    this.showPlace();
+  }
+
+  /** Show and say the place in line; returns whether there is one. */
+  showPlace(): boolean {
+    if (this.before === undefined || this.phase() !== "starting") return false;
+    const text = this.texts.waiting(this.before);
     this.view.showStatus(text);
     this.view.announce(`${text}.`);
+    return true;
   }
 
   connection(up: boolean): void {

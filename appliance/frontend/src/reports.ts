@@ -105,6 +105,10 @@ export class Reports {
         view.showStatus(texts.stoppedAfter(elapsed));
         view.announce(`${texts.stopped}.`);
         break;
+      case "aborted":
+        view.showStatus(texts.notRun);
+        view.announce(`${texts.notRun}.`);
+        break;
       case "cancelled":
         view.showStatus(texts.stopped);
         view.announce(`${texts.stopped}.`);

@@ -238,14 +238,12 @@ export class Server {
     return url.href;
   }
 
-  /** Return the environments of the server; none when it does not say. */
+  /** Return the environments of the server. Raises `ServerError`; who calls again asks again. */
   environments(): Promise<readonly Environment[]> {
     let known = environments.get(this.root);
     if (!known) {
-      known = this.json("environments", {}).then(environmentsOf, () => {
-        environments.delete(this.root);
-        return [];
-      });
+      known = this.json("environments", {}).then(environmentsOf);
+      known.catch(() => environments.delete(this.root));
       environments.set(this.root, known);
     }
     return known;

@@ -12,6 +12,8 @@ import type { SharedCell } from "./sharing.js";
 const DIFFERENT =
   "Linked cells share one kernel, and the one they have runs another environment or profile. Restart it, or link cells of one language only.";
 
+const STOPPED = "The evaluation was stopped while it waited for a kernel.";
+
 export type StartKernel = (server: Server, timeout: number, patience: Patience) => Promise<Kernel>;
 
 /** Told, while all kernels are taken, how many visitors are before this one. */
@@ -61,13 +63,21 @@ export class FreshSession implements Session {
   }
 }
 
+/** The wait of linked cells for their kernel. */
+interface Opening {
+  /** Of each cell that waits. */
+  readonly openers: Set<Waiting>;
+  /** The one whose code went along with the question for a kernel. */
+  carried: Waiting | undefined;
+  abort: AbortController;
+}
+
 /** One kernel for all cells with the same key, started by the first evaluation. */
 export class LinkedSession implements Session {
   readonly linked = true;
   private current: Promise<Kernel> | undefined;
   private readonly members = new Map<(ending: Ending) => void, SharedCell>();
-  private abort = new AbortController();
-  private readonly waiting = new Set<Waiting>();
+  private opening: Opening | undefined;
   private wanted = ANY_KERNEL;
   /** The files that visitors brought, of all cells. */
   readonly attachments: Attachments;
@@ -98,27 +108,24 @@ export class LinkedSession implements Session {
     return inOrder([...this.members.values()]);
   }
 
-  /** Raises `ServerError` also when the kernel that there is already runs something else. */
-  open(waiting?: Waiting, wanted: Wanted = ANY_KERNEL, request?: Request): Promise<Kernel> {
+  /** Raises `ServerError` also when the kernel that there is already runs something else. `waiting` names the evaluation for `withdraw`. */
+  open(waiting: Waiting = () => undefined, wanted: Wanted = ANY_KERNEL, request?: Request): Promise<Kernel> {
     if (this.current && (wanted.environment !== this.wanted.environment || wanted.profile !== this.wanted.profile)) {
       return Promise.reject(new ServerError(DIFFERENT, 409, undefined, "different_kernel"));
     }
-    if (waiting) this.waiting.add(waiting);
+    this.opening?.openers.add(waiting);
     if (this.current) return this.current;
     this.wanted = wanted;
-    this.abort = new AbortController();
-    const next = this.start(this.server, Infinity, {
-      waiting: (before) => {
-        for (const tell of this.waiting) tell(before);
-      },
-      signal: this.abort.signal,
-      wanted,
-      requests: request ? [request] : [],
-    });
+    const opening: Opening = { openers: new Set([waiting]), carried: request && waiting, abort: new AbortController() };
+    this.opening = opening;
+    const next = this.begin(opening, request ? [request] : []);
     this.current = next;
+    const opened = (): void => {
+      if (this.opening === opening) this.opening = undefined;
+    };
     next.then(
       (kernel) => {
-        this.waiting.clear();
+        opened();
         const forget = (ending: Ending): void => {
           if (this.current === next) this.current = undefined;
           for (const lost of this.members.keys()) lost(ending);
@@ -127,11 +134,48 @@ export class LinkedSession implements Session {
         else kernel.watch(forget);
       },
       () => {
-        this.waiting.clear();
+        opened();
         if (this.current === next) this.current = undefined;
       },
     );
     return next;
+  }
+
+  /** Start a kernel; anew, without any code, when who gave that has withdrawn it and others still wait. */
+  private async begin(opening: Opening, requests: readonly Request[]): Promise<Kernel> {
+    const { signal } = opening.abort;
+    const patience: Patience = {
+      waiting: (before) => {
+        for (const tell of opening.openers) tell(before);
+      },
+      signal,
+      wanted: this.wanted,
+      requests,
+    };
+    try {
+      const kernel = await this.start(this.server, Infinity, patience);
+      if (!signal.aborted) return kernel;
+      await kernel.end();
+    } catch (error) {
+      if (!signal.aborted || opening.openers.size === 0) throw error;
+    }
+    if (opening.openers.size === 0) throw new ServerError(STOPPED);
+    opening.abort = new AbortController();
+    return this.begin(opening, []);
+  }
+
+  /** Give up an evaluation that waits for the kernel: its code must not run any more. */
+  withdraw(waiting: Waiting): void {
+    const { opening } = this;
+    if (!opening?.openers.delete(waiting)) return;
+    if (opening.openers.size === 0) {
+      this.opening = undefined;
+      this.current = undefined;
+      opening.abort.abort();
+    } else if (opening.carried === waiting) {
+      opening.carried = undefined;
+      opening.abort.abort();
+    }
   }
 
   /** End the kernel, and with it all variables; the next evaluation starts another. */
@@ -144,7 +188,8 @@ export class LinkedSession implements Session {
 
   leave(): void {
     if (this.members.size > 0) return;
-    this.abort.abort();
+    this.opening?.openers.clear();
+    this.opening?.abort.abort();
     void this.current?.then(
       (kernel) => kernel.end(),
       () => undefined,

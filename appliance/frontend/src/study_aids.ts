@@ -106,9 +106,10 @@ export class StudyAids {
   /** Ask the kernel of the last evaluation, if it is still there, without running anything. */
   private listVariables(): void {
     const request = executeRequest(PAGE_SESSION, "", { silent: true, aids: { variables: true } });
-    this.options.idleKernel()?.execute(request, {
+    const stop = this.options.idleKernel()?.execute(request, {
       message: (message) => {
         this.hear(message);
+        if (message.type === "status" && message.content.execution_state === "idle") stop?.();
       },
       ended: () => undefined,
     });

@@ -66,6 +66,23 @@ describe("TerminalText", () => {
     expect(plain("a\x1b[2J\x1b[5;5Hb\x1b]0;title\x07c\x1b(Bd")).toBe("abcd");
   });
 
+  it.each([
+    ["\x1bcHello", "Hello"],
+    ["\x1b7a\x1b8b", "ab"],
+    ["\x1b#8a\x1b%Gb", "ab"],
+    ["\x1b[31\nHello", "[31\nHello"],
+    ["\x1b[3é\x1b[1mb", "[3éb"],
+    ["\x1b\nHello", "\nHello"],
+    ["\x1béa", "éa"],
+  ])("shows the text behind %j", (text, expected) => {
+    expect(plain(text)).toBe(expected);
+    expect(plain(...Array.from(text))).toBe(expected);
+  });
+
+  it.each([["\x1b"], ["\x1b[1;"], ["\x1b]0;title"], ["\x1b]0;title\x1b"], ["\x1b("]])("waits for the end of %j", (text) => {
+    expect(plain(text)).toBe("");
+  });
+
   it("gives up on an escape sequence without end", () => {
     const text = `\x1b]0;${"x".repeat(300)}`;
     expect(plain(text)).toBe(text.slice(1));

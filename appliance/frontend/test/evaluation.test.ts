@@ -6,6 +6,7 @@ import type { Evaluation, Happening, Reply } from "../src/evaluation.js";
 const OK: Reply = { status: "ok", ename: "", evalue: "" };
 const ERROR: Reply = { status: "error", ename: "NameError", evalue: "name 'x' is not defined" };
 const INTERRUPTED: Reply = { status: "error", ename: "KeyboardInterrupt", evalue: "" };
+const ABORTED: Reply = { status: "aborted", ename: "", evalue: "" };
 const DIED: Reply = { status: "error", ename: "KernelDied", evalue: "The kernel crashed." };
 const CRASH = { reason: "crashed", sentence: "The kernel crashed." };
 
@@ -37,6 +38,15 @@ describe("an evaluation", () => {
   it("ends with the exception of the code", () => {
     const { effects } = play(...RUN, { type: "reply", reply: ERROR }, { type: "settled" });
     expect(effects.at(-1)).toEqual({ type: "finish", outcome: { type: "error", reply: ERROR } });
+  });
+
+  it("is told from an error when the kernel left it out", () => {
+    const ends: Happening[] = [{ type: "reply", reply: ABORTED }, { type: "settled" }];
+    expect(play(...RUN, ...ends).effects.at(-1)).toEqual({ type: "finish", outcome: { type: "aborted" } });
+    expect(play(...RUN, { type: "stop" }, ...ends).effects.at(-1)).toEqual({
+      type: "finish",
+      outcome: { type: "interrupted" },
+    });
   });
 
   it("says why no kernel could be had", () => {

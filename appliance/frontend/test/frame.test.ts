@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { pieces } from "../src/frame/latex.js";
+import { withoutMath } from "../src/frame/markdown.js";
 import { asText, richest } from "../src/frame/mime.js";
 
 describe("richest", () => {
@@ -56,5 +57,20 @@ describe("pieces", () => {
 
   it("leaves an escaped dollar alone inside a formula", () => {
     expect(kinds("$a\\$b$")).toEqual([[true, false, "a\\$b"]]);
+  });
+});
+
+describe("withoutMath", () => {
+  const place = (number: number): string => `<span data-formula="${number}"></span>`;
+
+  it.each([
+    ["The value n is $n$.", `The value n is ${place(0)}.`, ["n"]],
+    ["a $$b$$ c \\(a\\) \\[c\\] $a$", `a ${place(0)} c ${place(1)} ${place(2)} ${place(3)}`, ["b", "a", "c", "a"]],
+    ["x \\begin{align}x\\end{align} $x$", `x ${place(0)} ${place(1)}`, ["\\begin{align}x\\end{align}", "x"]],
+    ["`$n$` and n, $n$", "`$n$` and n, " + place(0), ["n"]],
+    ["costs $5", "costs $5", []],
+  ])("takes formulas out of %j", (source, text, formulas) => {
+    expect(withoutMath(source).text).toBe(text);
+    expect(withoutMath(source).formulas.map((formula) => formula.text)).toEqual(formulas);
   });
 });

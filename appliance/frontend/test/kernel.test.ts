@@ -96,13 +96,25 @@ describe("Router", () => {
     expect(listener.heard).toEqual(["crashed"]);
   });
 
-  it("forgets the oldest of very many requests", () => {
+  it("forgets the oldest of very many messages of widgets, and no evaluation", () => {
     const router = new Router();
-    const oldest = new Recorder();
-    router.add("oldest", oldest);
-    for (let number = 0; number < 256; number += 1) router.add(String(number), new Recorder());
+    const [evaluation, oldest] = [new Recorder(), new Recorder()];
+    router.add("evaluation", evaluation);
+    router.addOfWidget("oldest", oldest);
+    for (let number = 0; number < 256; number += 1) router.addOfWidget(String(number), new Recorder());
     router.route(message("oldest"));
-    expect(oldest.heard).toEqual([]);
+    router.route(message("evaluation"));
+    expect([oldest.heard, evaluation.heard]).toEqual([[], ["stream"]]);
+  });
+
+  it("tells widgets the end as well", () => {
+    const router = new Router();
+    const listener = new Recorder();
+    router.addOfWidget("1", listener);
+    router.route(message("1"));
+    router.end({ reason: "crashed", sentence: "" });
+    expect(listener.heard).toEqual(["stream", "crashed"]);
+    expect(router.has("1")).toBe(false);
   });
 });
 

@@ -2,11 +2,13 @@ import { describe, expect, it } from "vitest";
 
 import { batchOf, outputOf, reportOf } from "../src/output_items.js";
 import type { OutputItem } from "../src/output_items.js";
-import { MAX_WAITING_CHARACTERS, MAX_WAITING_ITEMS, OutputQueue } from "../src/output_queue.js";
+import { MAX_WAITING_CHARACTERS, MAX_WAITING_ITEMS, MAX_WAITING_RICH_CHARACTERS, OutputQueue } from "../src/output_queue.js";
 
 const out = (text: string): OutputItem => ({ kind: "stream", name: "stdout", text });
 const err = (text: string): OutputItem => ({ kind: "stream", name: "stderr", text });
 const display = (text: string): OutputItem => ({ kind: "display", data: { "text/plain": text }, metadata: {}, displayId: "" });
+const update = (displayId: string, text: string): OutputItem => ({ kind: "update", data: { "text/plain": text }, metadata: {}, displayId });
+const comm: OutputItem = { kind: "comm", type: "comm_msg", content: {}, metadata: {} };
 const clear = (wait: boolean): OutputItem => ({ kind: "clear", wait });
 
 function queued(...items: OutputItem[]): OutputQueue {
@@ -42,6 +44,27 @@ describe("OutputQueue", () => {
     const { items, dropped } = queue.take();
     expect(items).toHaveLength(MAX_WAITING_ITEMS);
     expect(dropped).toBe(20);
+  });
+
+  it("keeps the last of many updates of one display", () => {
+    const queue = queued(out("a"), update("x", "0"), update("y", "y"), out("b"));
+    for (let number = 1; number <= MAX_WAITING_ITEMS; number += 1) queue.push(update("x", String(number)));
+    expect(queue.take()).toEqual({
+      type: "batch",
+      items: [out("a"), update("y", "y"), out("b"), update("x", String(MAX_WAITING_ITEMS))],
+      dropped: 0,
+    });
+  });
+
+  it("keeps an update when the next is too large", () => {
+    const { items, dropped } = queued(update("x", "1"), update("x", "2".repeat(MAX_WAITING_RICH_CHARACTERS + 1))).take();
+    expect(items).toEqual([update("x", "1")]);
+    expect(dropped).toBe(MAX_WAITING_RICH_CHARACTERS + 1);
+  });
+
+  it("leaves updates where they are among messages of widgets", () => {
+    const items = [update("x", "1"), comm, update("x", "2")];
+    expect(queued(...items).take().items).toEqual(items);
   });
 
   it("forgets what was cleared", () => {

@@ -81,6 +81,34 @@ describe("placeOf", () => {
   });
 });
 
+describe("environments", () => {
+  const answers: (() => Promise<Response>)[] = [];
+  const fetched = vi.fn(() => answers.shift()?.() ?? Promise.reject(new Error("not expected")));
+
+  beforeEach(() => {
+    vi.stubGlobal("fetch", fetched);
+  });
+
+  afterEach(() => {
+    vi.unstubAllGlobals();
+  });
+
+  it("are asked for once, and again after a failure", async () => {
+    const server = new Server("http://environments.example/");
+    const sage = { name: "sage", title: "Sage", language: "sage" };
+    answers.push(
+      () => Promise.reject(new TypeError("Failed to fetch")),
+      () => Promise.resolve(new Response("{}", { status: 503 })),
+      () => Promise.resolve(new Response(JSON.stringify({ environments: [sage] }))),
+    );
+    await expect(server.environments()).rejects.toThrow("could not be reached");
+    await expect(server.environments()).rejects.toThrow("busy");
+    expect(await server.environments()).toEqual([sage]);
+    expect(await server.environments()).toEqual([sage]);
+    expect(fetched).toHaveBeenCalledTimes(3);
+  });
+});
+
 describe("lease", () => {
   const KERNEL = { id: "k", ws_url: "ws://cell.example/" };
   const place = (before: number): unknown => ({ ticket: "t", place: before, poll_seconds: 1 });

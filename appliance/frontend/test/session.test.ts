@@ -1,11 +1,12 @@
 import { describe, expect, it, vi } from "vitest";
 
 import type { Ending, Kernel } from "../src/kernel.js";
-import { Server, ServerError } from "../src/server.js";
+import { executeRequest } from "../src/messages.js";
+import { ANY_KERNEL, Server, ServerError } from "../src/server.js";
 import type { Patience } from "../src/server.js";
 import { FreshSession, LinkedSession } from "../src/session.js";
 import type { SharedCell } from "../src/sharing.js";
-import type { StartKernel } from "../src/session.js";
+import type { StartKernel, Waiting } from "../src/session.js";
 
 const server = new Server("http://cell.example/");
 
@@ -127,6 +128,73 @@ describe("A session that waits in line", () => {
     expect(patience[0]?.signal.aborted).toBe(false);
     leaves[1]?.();
     for (const opening of openings) await expect(opening).rejects.toThrow("Stopped.");
+  });
+});
+
+describe("A linked cell that stops waiting", () => {
+  const noted = (name: string, places: string[]): Waiting => (before) => places.push(`${name} ${before}`);
+  const request = executeRequest("session", "1");
+
+  it("gives the place back when it is the only one that waits, and asks anew another time", async () => {
+    const { start, patience } = endless();
+    const session = new LinkedSession(server, start);
+    session.join(() => undefined, cell);
+    const [first, second] = [noted("first", []), noted("second", [])];
+    const opening = session.open(first, ANY_KERNEL, request);
+    session.withdraw(first);
+    expect(session.running).toBeUndefined();
+    const again = session.open(second, ANY_KERNEL, request);
+    await expect(opening).rejects.toThrow("Stopped.");
+    expect(patience.map((one) => one.signal.aborted)).toEqual([true, false]);
+    expect(session.running).toBe(again);
+  });
+
+  it("takes its code along, and the others wait on without it", async () => {
+    const { start, patience } = endless();
+    const session = new LinkedSession(server, start);
+    session.join(() => undefined, cell);
+    const places: string[] = [];
+    const [first, second] = [noted("first", places), noted("second", places)];
+    void session.open(first, ANY_KERNEL, request);
+    const opening = session.open(second);
+    session.withdraw(first);
+    await vi.waitFor(() => {
+      expect(patience).toHaveLength(2);
+    });
+    expect(patience.map((one) => [one.signal.aborted, one.requests])).toEqual([
+      [true, [request]],
+      [false, []],
+    ]);
+    patience[1]?.waiting(2);
+    expect(places).toEqual(["second 2"]);
+    session.withdraw(second);
+    await expect(opening).rejects.toThrow("Stopped.");
+    expect(patience).toHaveLength(2);
+  });
+
+  it("leaves the line as it is when only another's code went along", () => {
+    const { start, patience } = endless();
+    const session = new LinkedSession(server, start);
+    const [first, second] = [noted("first", []), noted("second", [])];
+    void session.open(first, ANY_KERNEL, request);
+    void session.open(second);
+    session.withdraw(second);
+    expect(patience.map((one) => one.signal.aborted)).toEqual([false]);
+  });
+
+  it("has a kernel ended that came too late, and none that is there", async () => {
+    const [late, kernel] = [new FakeKernel(), new FakeKernel()];
+    const session = new LinkedSession(server, starter(late, kernel));
+    session.join(() => undefined, cell);
+    const [first, second] = [noted("first", []), noted("second", [])];
+    void session.open(first, ANY_KERNEL, request);
+    const opening = session.open(second);
+    session.withdraw(first);
+    expect(await opening).toBe(kernel);
+    expect(late.end).toHaveBeenCalledOnce();
+    session.withdraw(second);
+    expect(kernel.end).not.toHaveBeenCalled();
+    expect(await session.running).toBe(kernel);
   });
 });
 

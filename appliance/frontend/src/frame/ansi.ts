@@ -30,9 +30,13 @@ const MAX_CURRENT_LINE = 4_096;
 /** An escape sequence longer than this is no escape sequence. */
 const MAX_ESCAPE = 256;
 
-/** Escape sequences: CSI; OSC up to BEL or ST; two-character ones. */
+/** Escape sequences: CSI; OSC up to BEL or ST; all others (ECMA-35 13.2). */
 // eslint-disable-next-line no-control-regex -- terminal text is made of control characters
-const ESCAPE = /\x1b(?:\[([0-?]*)[ -/]*([@-~])|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-Za-z]|[@-Z\\^_=>])/y;
+const ESCAPE = /\x1b(?:\[([0-?]*)[ -/]*([@-~])|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])/y;
+
+/** The beginning of one, whose end may come with the next chunk. */
+// eslint-disable-next-line no-control-regex -- terminal text is made of control characters
+const UNFINISHED = /\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?|[ -/]*)$/y;
 
 /** The next thing that is not plain text. */
 // eslint-disable-next-line no-control-regex -- terminal text is made of control characters
@@ -180,8 +184,8 @@ export class TerminalText {
     ESCAPE.lastIndex = start;
     const match = ESCAPE.exec(text);
     if (!match) {
-      // Perhaps its end comes with the next chunk.
-      if (text.length - start < MAX_ESCAPE) {
+      UNFINISHED.lastIndex = start;
+      if (text.length - start < MAX_ESCAPE && UNFINISHED.test(text)) {
         this.partial = text.slice(start);
         return text.length;
       }

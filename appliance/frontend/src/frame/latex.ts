@@ -5,7 +5,11 @@ import { assetName } from "../assets.js";
 export interface Piece {
   readonly math: boolean;
   readonly display: boolean;
+  /** Of a formula, without its delimiters. */
   readonly text: string;
+  /** Where it stands in the source, with its delimiters. */
+  readonly start: number;
+  readonly end: number;
 }
 
 type Katex = typeof import("./katex.js");
@@ -21,19 +25,21 @@ const MATH =
 export function pieces(source: string): Piece[] {
   const result: Piece[] = [];
   let at = 0;
-  const prose = (text: string): void => {
-    if (text.trim() !== "") result.push({ math: false, display: false, text });
+  const prose = (start: number, end: number): void => {
+    const text = source.slice(start, end);
+    if (text.trim() !== "") result.push({ math: false, display: false, text, start, end });
   };
   for (const match of source.matchAll(MATH)) {
-    prose(source.slice(at, match.index));
+    const start = match.index;
+    prose(at, start);
     const [whole, dollars, brackets, parentheses, dollar, environment] = match;
     const inline = parentheses ?? dollar;
     // Jupyter front ends show a lone `$\displaystyle …$` as a formula of its own; so does this one.
     const display = inline === undefined || inline.trimStart().startsWith("\\displaystyle");
-    result.push({ math: true, display, text: inline ?? dollars ?? brackets ?? environment ?? whole });
-    at = match.index + whole.length;
+    at = start + whole.length;
+    result.push({ math: true, display, text: inline ?? dollars ?? brackets ?? environment ?? whole, start, end: at });
   }
-  prose(source.slice(at));
+  prose(at, source.length);
   return result;
 }
 
@@ -59,7 +65,7 @@ function load(base: string): Promise<Katex> {
 export async function typeset(target: HTMLElement, source: string, base: string, display?: boolean): Promise<void> {
   target.textContent = source;
   const katex = await load(base);
-  const parts = display === undefined ? pieces(source) : [{ math: true, display, text: source }];
+  const parts: Pick<Piece, "math" | "display" | "text">[] = display === undefined ? pieces(source) : [{ math: true, display, text: source }];
   target.textContent = "";
   for (const part of parts) {
     const element = document.createElement("span");

@@ -31,13 +31,9 @@ function replaceMath(part: string, formulas: Formula[]): string {
   let at = 0;
   for (const piece of pieces(part)) {
     if (!piece.math) continue;
-    const start = part.indexOf(piece.text, at);
-    const end = start + piece.text.length;
-    const before = /(?:\$\$|\$|\\\[|\\\()$/.exec(part.slice(at, start))?.[0] ?? "";
-    const after = /^(?:\$\$|\$|\\\]|\\\))/.exec(part.slice(end))?.[0] ?? "";
-    result += `${part.slice(at, start - before.length)}<span data-formula="${formulas.length}"></span>`;
+    result += `${part.slice(at, piece.start)}<span data-formula="${formulas.length}"></span>`;
     formulas.push({ text: piece.text, display: piece.display });
-    at = end + after.length;
+    at = piece.end;
   }
   return result + part.slice(at);
 }

@@ -39,6 +39,9 @@ export class WidgetOutputs {
       if (item.kind === "comm") {
         this.follow(item);
         widgets.receive(item);
+      } else if (item.kind === "update") {
+        // its display may stand anywhere, whoever takes the output now
+        for (const outputs of [this.main, ...Array.from(this.areas.values(), (area) => area.outputs)]) outputs.show([item], 0);
       } else {
         this.target(item.parent).show([item], 0);
       }

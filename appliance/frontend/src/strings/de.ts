@@ -54,6 +54,7 @@ export const de: Strings = {
   error: (text) => `Fehler. ${text}`,
   stopped: "Angehalten",
   stoppedAfter: (time) => `Angehalten nach ${time}`,
+  notRun: "Nicht ausgeführt: Die Ausführung davor ist gescheitert",
   endedAfter: (time) => `Beendet nach ${time}`,
   connectionLost: "Verbindung unterbrochen, sie wird neu aufgebaut. Das Programm läuft weiter.",
   connectedAgain: "Wieder verbunden.",
@@ -61,6 +62,7 @@ export const de: Strings = {
   controlsLost: "Die Regler oben wirken nicht mehr: Führen Sie die Zelle noch einmal aus, um sie zu benutzen.",
   variablesLost: "Damit ist die Sitzung der verbundenen Zellen verloren: Wird eine davon ausgeführt, beginnt eine neue ohne deren Variablen.",
   outputLeft: "Die Ausgabe wollte eine andere Seite an ihre Stelle setzen und wurde entfernt.",
+  frameUnloaded: "Die Ausgabe kann nicht gezeigt werden: Der Server hat die Seite dafür nicht geschickt. Führen Sie die Zelle noch einmal aus.",
   offers: (file, size) => `Die Ausgabe bietet eine Datei an: ${file} (${size}).`,
   picture: "Ein Bild.",
 

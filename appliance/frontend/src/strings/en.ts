@@ -56,6 +56,7 @@ export const en = {
   error: (text: string) => `Error. ${text}`,
   stopped: "Stopped",
   stoppedAfter: (time: string) => `Stopped after ${time}`,
+  notRun: "Not run: the evaluation before it failed",
   endedAfter: (time: string) => `Ended after ${time}`,
   connectionLost: "Connection lost, connecting again. The program goes on.",
   connectedAgain: "Connected again.",
@@ -63,6 +64,7 @@ export const en = {
   controlsLost: "The controls above no longer do anything: evaluate again to use them.",
   variablesLost: "The session of the linked cells is lost with it: evaluating any of them starts a new one, without their variables.",
   outputLeft: "The output tried to replace itself by another page, and was removed.",
+  frameUnloaded: "The output cannot be shown: the server did not send the page for it. Evaluate again to try once more.",
   offers: (file: string, size: string) => `The output offers a file: ${file} (${size}).`,
   picture: "A picture.",
 

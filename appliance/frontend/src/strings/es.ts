@@ -54,6 +54,7 @@ export const es: Strings = {
   error: (text) => `Error. ${text}`,
   stopped: "Detenido",
   stoppedAfter: (time) => `Detenido tras ${time}`,
+  notRun: "No se evaluó: la evaluación anterior falló",
   endedAfter: (time) => `Acabado tras ${time}`,
   connectionLost: "Conexión perdida, conectando de nuevo. El programa continúa.",
   connectedAgain: "Conectado de nuevo.",
@@ -61,6 +62,7 @@ export const es: Strings = {
   controlsLost: "Los controles de arriba ya no actúan: evalúe de nuevo para usarlos.",
   variablesLost: "Con él se pierde la sesión de las celdas enlazadas: al evaluar una de ellas empieza otra, sin sus variables.",
   outputLeft: "La salida intentó reemplazarse por otra página y fue retirada.",
+  frameUnloaded: "No se puede mostrar la salida: el servidor no envió la página para ella. Evalúe de nuevo para volver a intentarlo.",
   offers: (file, size) => `La salida ofrece un archivo: ${file} (${size}).`,
   picture: "Una imagen.",
 

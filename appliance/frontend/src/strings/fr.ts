@@ -54,6 +54,7 @@ export const fr: Strings = {
   error: (text) => `Erreur. ${text}`,
   stopped: "Arrêté",
   stoppedAfter: (time) => `Arrêté après ${time}`,
+  notRun: "Non évalué : l’évaluation précédente a échoué",
   endedAfter: (time) => `Fini après ${time}`,
   connectionLost: "Connexion perdue, nouvelle tentative. Le programme continue.",
   connectedAgain: "Connexion rétablie.",
@@ -61,6 +62,7 @@ export const fr: Strings = {
   controlsLost: "Les réglages ci-dessus n’agissent plus : évaluez à nouveau pour vous en servir.",
   variablesLost: "La session des cellules liées est perdue avec lui : la prochaine évaluation en commence une autre, sans leurs variables.",
   outputLeft: "La sortie a tenté de se remplacer par une autre page et a été retirée.",
+  frameUnloaded: "La sortie ne peut pas être montrée : le serveur n’a pas envoyé la page prévue pour elle. Évaluez à nouveau pour réessayer.",
   offers: (file, size) => `La sortie propose un fichier : ${file} (${size}).`,
   picture: "Une image.",
 

@@ -54,6 +54,7 @@ export const zh: Strings = {
   error: (text) => `错误。${text}`,
   stopped: "已停止",
   stoppedAfter: (time) => `${time} 后停止`,
+  notRun: "未运行：前一次运行失败了",
   endedAfter: (time) => `${time} 后结束`,
   connectionLost: "连接中断,正在重新连接。程序仍在运行。",
   connectedAgain: "已重新连接。",
@@ -61,6 +62,7 @@ export const zh: Strings = {
   controlsLost: "上面的控件已失效:请重新运行后再使用。",
   variablesLost: "关联单元的会话随之丢失:再次运行其中任何一个都会开始新的会话,原有变量不再存在。",
   outputLeft: "输出试图用其他页面替换自己,已被移除。",
+  frameUnloaded: "无法显示输出:服务器没有发送用于显示它的页面。请重新运行。",
   offers: (file, size) => `输出提供一个文件:${file}(${size})。`,
   picture: "一张图片。",
 
