@@ -74,8 +74,9 @@ class Role:
                 kept += sum(map(int, numbers))
 
     def ids(self) -> list[str]:
-        """Return the ids of all events in the files."""
-        lines = b"".join(path.read_bytes() for path in sorted(self.files.glob("*.jsonl"))).splitlines()
+        """Return the ids of all events in the files. A kill may leave half a line until the next start."""
+        files = sorted(self.files.glob("*.jsonl"))
+        lines = [line for path in files for line in path.read_bytes().split(b"\n")[:-1]]
         return [json.loads(line)["id"] for line in lines]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
