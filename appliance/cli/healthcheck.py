@@ -69,17 +69,18 @@ class Finding:
     """A part that is to blame, and why. ``unit`` empty: nothing that a restart could mend.
 
     ``renew``: the environment whose zygote is to be started anew while its kernels are left alone, or empty.
-    ``hangs``: it will not end by itself.
+    ``hangs``: it will not end by itself. ``starting``: it may yet mend itself.
     """
 
     unit: str
     why: str
     renew: str = ""
     hangs: bool = False
+    starting: bool = False
 
 
 def diagnose(seen: Seen) -> list[Finding]:
-    """Return what is to blame, nothing when an evaluation came out right and permalinks are kept."""
+    """Return what is to blame; nothing when an evaluation came out right, zygotes are there, permalinks kept."""
     findings = [
         Finding("", f"{unit.name} has a wrong configuration: cellctl config check tells which")
         for unit in seen.services
@@ -93,9 +94,8 @@ def diagnose(seen: Seen) -> list[Finding]:
         return findings + [Finding(unit.name, f"no web role answers: {seen.web.error}") for unit in seen.named("web")]
     if seen.web.document.get("permalinks", {}).get("status", "ok") != "ok":
         findings += [Finding(unit.name, "permalinks are not kept") for unit in seen.named("permalink")]
-    evaluation = seen.web.document.get("evaluation", {})
-    if seen.pool is not None and evaluation.get("status", "ok") != "ok":
-        findings += _blame_kernels(seen, seen.pool, evaluation)
+    if seen.pool is not None:
+        findings += _blame_kernels(seen, seen.pool, seen.web.document.get("evaluation", {}))
     return findings
 
 
@@ -112,13 +112,20 @@ def _blame_edge(seen: Seen) -> list[Finding]:
 
 
 def _blame_kernels(seen: Seen, pool: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[Finding]:
-    """Return why an evaluation failed although web role and pool answer."""
+    """Return why an evaluation failed although web role and pool answer, and which zygotes are missing all the same.
+
+    Evaluations go on without a zygote as long as there are kernels ready.
+    """
     environment = str(evaluation.get("environment") or seen.environment)
-    missing = {name: float(seconds) for name, seconds in pool.get("missing", {}).items()}
-    others = [_blame_zygote(name, seconds) for name, seconds in missing.items() if name != environment]
-    if environment in missing:
-        return [_blame_zygote(environment, missing[environment]), *others]
-    return [*_blame_evaluation(environment, pool, evaluation), *others]
+    failed = evaluation.get("status", "ok") != "ok"
+    given_up = {unit.name for unit in seen.services if unit.active == "failed"}
+    missing = {name: _blame_zygote(name, float(seconds)) for name, seconds in pool.get("missing", {}).items()}
+    findings = _blame_evaluation(environment, pool, evaluation) if failed and environment not in missing else []
+    for name in sorted(missing, key=lambda name: name != environment):
+        finding = missing[name]
+        if failed or not (finding.starting or finding.unit in given_up):
+            findings.append(finding)
+    return findings
 
 
 def _blame_evaluation(environment: str, pool: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[Finding]:
@@ -135,10 +142,11 @@ def _blame_evaluation(environment: str, pool: Mapping[str, Any], evaluation: Map
 
 
 def _blame_zygote(environment: str, seconds: float) -> Finding:
-    why = f"the pool has had no zygote for {environment} for {seconds:.0f} s"
-    if seconds < ZYGOTE_SECONDS:
-        return Finding("", f"{why}: one is starting")
-    return Finding(f"cell-zygote@{environment}.service", why)
+    starting = seconds < ZYGOTE_SECONDS
+    why = f"the pool has had no zygote for {environment} for {seconds:.0f} s" + (
+        ": one is starting" if starting else ""
+    )
+    return Finding(f"cell-zygote@{environment}.service", why, starting=starting)
 
 
 def look(config: Config) -> Seen:
@@ -168,6 +176,8 @@ def act(config: Config, finding: Finding, seen: Seen, now: float) -> str:
     """Do what a finding asks for; return what was done. Raises `ApplianceError`."""
     if not finding.unit:
         return "nothing to restart"
+    if finding.starting:
+        return f"{finding.unit} is left to its keeper"
     unit = next((unit for unit in seen.services if unit.name == finding.unit), None)
     if unit is not None and unit.active == "activating":
         return f"{finding.unit} is starting: not restarted"

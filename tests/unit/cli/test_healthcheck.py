@@ -79,8 +79,14 @@ def test_an_environment_without_zygote_is_restarted() -> None:
 def test_a_zygote_that_starts_in_an_active_unit_is_left_to_its_keeper() -> None:
     answer = document(evaluation={"status": "environment_unavailable"})
     (finding,) = diagnose(seen(answer, pool={"environments": [], "missing": {"python": ZYGOTE_SECONDS - 1}}))
-    assert finding.unit == ""
+    assert finding.starting
     assert finding.why.endswith("one is starting")
+    assert act(Config(), finding, seen(answer), 1000.0) == "cell-zygote@python.service is left to its keeper"
+
+
+def test_a_zygote_that_is_missing_is_to_blame_while_kernels_are_still_ready() -> None:
+    found = diagnose(seen(Answer(200, RIGHT), pool={**POOL, "missing": {"python": ZYGOTE_SECONDS, "r": 1.0}}))
+    assert blamed(found) == ["cell-zygote@python.service"]
 
 
 @pytest.mark.parametrize("status", ["timeout", "failed", "wrong_output", "environment_unavailable"])

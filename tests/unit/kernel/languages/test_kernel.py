@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -171,5 +172,6 @@ def test_an_interrupt_between_two_statements_is_an_error_of_the_cell(tmp_path, m
         def _start(self):
             """Start no program."""
 
-    reply = asyncio.run(BetweenKernel().do_execute("1", silent=True))
+    with ThreadPoolExecutor(1) as thread:  # Playwright's loop may be this thread's
+        reply = thread.submit(lambda: asyncio.run(BetweenKernel().do_execute("1", silent=True))).result()
     assert (reply["status"], reply["ename"]) == ("error", "KeyboardInterrupt")
