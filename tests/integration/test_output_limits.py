@@ -18,7 +18,7 @@ SLACK_BYTES = 3_000_000
 
 @pytest.fixture
 def client(appliance: Appliance):
-    client = SageClient(appliance.url)
+    client = SageClient(appliance.url, seconds=90)
     yield client
     client.close()
     appliance.request("DELETE", f"/kernel/{client.kernel_id}")
