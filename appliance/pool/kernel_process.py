@@ -119,6 +119,7 @@ class KernelProcess:
         self._probes: list[Deferred[None]] = []
         self._verified = False
         self._evaluating = False
+        self._status_heard = False
         self._cpu_at_start: float | None = None
         self._cpu_seen = 0.0
         self._memory_seen = 0
@@ -149,15 +150,18 @@ class KernelProcess:
     def evaluation(self, *, running: bool) -> None:
         """Note that an evaluation begins or has ended."""
         self._evaluating = running
+        self._status_heard = True
         self.interrupted = False
         self._cpu_at_start = None
 
     def evaluation_cpu_seconds(self) -> float:
         """Return the processor time of the running evaluation since the first time this was asked; 0 when none runs.
 
-        Most evaluations are over before anyone asks, so their beginning costs nothing.
+        Most evaluations are over before anyone asks, so their beginning costs nothing. One that began before this
+        process was subscribed to the kernel, as with a kernel of an earlier pool, has never been told of: until the
+        kernel's first word of itself, whatever it computes counts.
         """
-        if not self._evaluating:
+        if self._status_heard and not self._evaluating:
             return 0.0
         if self._cpu_at_start is None:
             self._cpu_at_start = self.cpu_seconds()
@@ -271,7 +275,7 @@ class KernelProcess:
             answered.callback(None)
 
     def _next_beat(self) -> None:
-        if self._beats_while_busy or not self._evaluating:
+        if self._beats_while_busy or (self._verified and not self._evaluating):
             self._missed += 1
         if self._missed > MAX_MISSED_BEATS:
             self._owner.kernel_unresponsive(self.record.slot)

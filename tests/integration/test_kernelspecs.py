@@ -267,6 +267,18 @@ def test_a_kernel_outlives_its_pool_and_is_watched_by_the_next(appliance: Applia
         assert death(client, "while :; do :; done")["reason"] == "cpu_limit"
 
 
+def test_an_evaluation_that_began_before_a_pool_is_counted_by_it(appliance: Appliance) -> None:
+    with SageClient(appliance.url, environment="bash") as client:
+        assert client.run("echo here").stdout == "here\n"
+        client.start("sleep 1; while :; do :; done")
+        while client.receive()["msg_type"] != "execute_input":
+            pass
+        psutil.Process(appliance.pid_of("pool")).kill()
+        while (message := client.receive())["content"].get("execution_state") != "dead":
+            pass
+        assert message["content"]["reason"] == "cpu_limit"
+
+
 def test_a_kernel_keeps_its_account_while_the_next_pool_waits_for_its_zygote(appliance: Appliance) -> None:
     with SageClient(appliance.url, environment="bash") as client:
         client.run("z=9")

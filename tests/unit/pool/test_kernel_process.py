@@ -69,6 +69,31 @@ def test_one_that_cannot_beat_while_it_is_busy_need_not_and_must_afterwards():
     assert owner.told == ["verified", "unresponsive"]
 
 
+def test_one_of_an_earlier_pool_that_cannot_beat_may_be_busy_since_before_it_was_taken_over():
+    clock, owner = Clock(), Owner()
+    record = Record("id", 1000, "r", "default", b"key")
+    process = KernelProcess(clock, None, "/nowhere", record, owner, beats_while_busy=False)
+    process._heartbeat = Heartbeat()
+    process._send_beat()
+    wait(clock, 10)
+    assert owner.told == []
+    process._read_beat([b"", b"beat"])
+    wait(clock, MAX_MISSED_BEATS + 1)
+    assert owner.told == ["verified", "unresponsive"]
+
+
+def test_what_a_kernel_computes_before_its_first_word_of_itself_counts_as_an_evaluation(monkeypatch):
+    process, _, _ = beating(beats_while_busy=True)
+    used = iter((5.0, 5.0, 7.5, 8.0, 9.0, 9.5))
+    monkeypatch.setattr(process, "cpu_seconds", lambda: next(used))
+    assert process.evaluation_cpu_seconds() == 0.0
+    assert process.evaluation_cpu_seconds() == 2.5
+    process.evaluation(running=False)
+    assert process.evaluation_cpu_seconds() == 0.0
+    process.evaluation(running=True)
+    assert process.evaluation_cpu_seconds() == 1.0
+
+
 def test_a_beat_has_an_empty_part_first_as_rep_sockets_want_it():
     process, _, _ = beating(beats_while_busy=True)
     assert process._heartbeat.sent[0][0] == b""
