@@ -35,6 +35,7 @@ max_kernels = 20
 ready = 1
 [clocks]
 cpu_seconds = 2.0
+background_seconds = 0.0
 [environment.python]
 preload = []
 """
