@@ -14,6 +14,7 @@ busy and falls silent it is asked, and its reply shows that it is idle.
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -82,19 +83,21 @@ class StatusSource:
             self._loop.later(SILENCE_SECONDS, self._look)
 
     def add(self, subscriber: relay.Peer) -> None:
-        """Publish to one more subscriber."""
+        """Publish to one more subscriber; a pool that comes while the kernel is busy would not hear of it otherwise."""
         self._subscribers = [known for known in self._subscribers if known.stream.open]
         if len(self._subscribers) >= MAX_SUBSCRIBERS:
             subscriber.stream.close()
-        else:
-            self._subscribers.append(subscriber)
+            return
+        self._subscribers.append(subscriber)
+        if self._busy:
+            subscriber.send([self.topic, *_status("busy")])
 
     def replied(self) -> None:
         """Take note that the kernel answered: whatever it was busy with is over."""
         if self._asking:
             self._asking = False
             if self._busy:
-                self._publish("idle", [DELIMITER, b"", b"{}", b"{}", b"{}", b'{"execution_state": "idle"}'])
+                self._publish("idle", _status("idle"))
 
     def _received(self, parts: list[bytes]) -> None:
         self._heard_at = time.monotonic()
@@ -116,6 +119,11 @@ class StatusSource:
             self._asking = True
             self._ask()
         self._loop.later(SILENCE_SECONDS, self._look)
+
+
+def _status(state: str) -> list[bytes]:
+    """Return a status message without a topic, as far as the pool looks at one."""
+    return [DELIMITER, b"", b"{}", b"{}", b"{}", json.dumps({"execution_state": state}).encode()]
 
 
 class IopubBridge:

@@ -86,6 +86,15 @@ def test_the_pool_gets_each_status_under_its_own_topic_and_nothing_else(world):
     assert world.made == [kernel]
 
 
+def test_a_pool_that_comes_while_the_kernel_is_busy_is_told(world):
+    kernel = world.kernel()
+    kernel.received(zmtp.message(status(b"busy")))
+    pool = world.subscriber(TOPIC)
+    kernel.received(zmtp.message(status(b"idle")))
+    assert [parts[-1] for parts in published(pool)] == [b'{"execution_state": "busy"}', status(b"idle")[-1]]
+    assert all(parts[0] == TOPIC for parts in published(pool))
+
+
 def test_a_web_role_is_joined_with_the_kernel_once_that_has_greeted(world):
     world.kernel()
     web = world.subscriber(b"")
