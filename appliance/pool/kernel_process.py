@@ -119,7 +119,7 @@ class KernelProcess:
         self._probes: list[Deferred[None]] = []
         self._verified = False
         self._evaluating = False
-        self._status_heard = False
+        self._maybe_evaluating = False
         self._cpu_at_start: float | None = None
         self._cpu_seen = 0.0
         self._memory_seen = 0
@@ -147,21 +147,26 @@ class KernelProcess:
         self.pidfd = pidfd
         self._death_watch = WatchedDescriptor(self._reactor, pidfd, self._ended)
 
+    def taken_over(self) -> None:
+        """Note that an earlier pool has dealt the kernel: until its first word, whatever it computes counts.
+
+        Nobody tells this pool of an evaluation that began before it was subscribed to the kernel.
+        """
+        self._maybe_evaluating = True
+
     def evaluation(self, *, running: bool) -> None:
         """Note that an evaluation begins or has ended."""
         self._evaluating = running
-        self._status_heard = True
+        self._maybe_evaluating = False
         self.interrupted = False
         self._cpu_at_start = None
 
     def evaluation_cpu_seconds(self) -> float:
         """Return the processor time of the running evaluation since the first time this was asked; 0 when none runs.
 
-        Most evaluations are over before anyone asks, so their beginning costs nothing. One that began before this
-        process was subscribed to the kernel, as with a kernel of an earlier pool, has never been told of: until the
-        kernel's first word of itself, whatever it computes counts.
+        Most evaluations are over before anyone asks, so their beginning costs nothing.
         """
-        if self._status_heard and not self._evaluating:
+        if not (self._evaluating or self._maybe_evaluating):
             return 0.0
         if self._cpu_at_start is None:
             self._cpu_at_start = self.cpu_seconds()
@@ -275,7 +280,7 @@ class KernelProcess:
             answered.callback(None)
 
     def _next_beat(self) -> None:
-        if self._beats_while_busy or (self._verified and not self._evaluating):
+        if self._beats_while_busy or not (self._evaluating or self._maybe_evaluating):
             self._missed += 1
         if self._missed > MAX_MISSED_BEATS:
             self._owner.kernel_unresponsive(self.record.slot)
@@ -284,6 +289,8 @@ class KernelProcess:
 
     def _read_beat(self, parts: list[bytes]) -> None:
         self._missed = 0
+        if not self._beats_while_busy and not self._evaluating:
+            self._maybe_evaluating = False
         self._answer_probes()
         if not self._verified:
             self._verified = True

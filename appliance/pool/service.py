@@ -517,6 +517,8 @@ class PoolService(MultiService):
             del self._orphans[slot]
             process = self._new_process(record)
             process.forked(pidfd)
+            if record.leased:
+                process.taken_over()
             self._adopt(record)
             process.connect()
             self._answer_awaited(record.kernel_id)

@@ -73,6 +73,7 @@ def test_one_of_an_earlier_pool_that_cannot_beat_may_be_busy_since_before_it_was
     clock, owner = Clock(), Owner()
     record = Record("id", 1000, "r", "default", b"key")
     process = KernelProcess(clock, None, "/nowhere", record, owner, beats_while_busy=False)
+    process.taken_over()
     process._heartbeat = Heartbeat()
     process._send_beat()
     wait(clock, 10)
@@ -82,15 +83,18 @@ def test_one_of_an_earlier_pool_that_cannot_beat_may_be_busy_since_before_it_was
     assert owner.told == ["verified", "unresponsive"]
 
 
-def test_what_a_kernel_computes_before_its_first_word_of_itself_counts_as_an_evaluation(monkeypatch):
+def test_what_a_kernel_of_an_earlier_pool_computes_before_its_first_word_counts_as_an_evaluation(monkeypatch):
     process, _, _ = beating(beats_while_busy=True)
-    used = iter((5.0, 5.0, 7.5, 8.0, 9.0, 9.5))
+    used = iter((5.0, 5.0, 7.5, 8.0, 8.0, 9.0))
     monkeypatch.setattr(process, "cpu_seconds", lambda: next(used))
+    assert process.evaluation_cpu_seconds() == 0.0
+    process.taken_over()
     assert process.evaluation_cpu_seconds() == 0.0
     assert process.evaluation_cpu_seconds() == 2.5
     process.evaluation(running=False)
     assert process.evaluation_cpu_seconds() == 0.0
     process.evaluation(running=True)
+    assert process.evaluation_cpu_seconds() == 0.0
     assert process.evaluation_cpu_seconds() == 1.0
 
 
