@@ -269,10 +269,16 @@ def test_a_kernel_outlives_its_pool_and_is_watched_by_the_next(appliance: Applia
         assert death(client, "while :; do :; done")["reason"] == "cpu_limit"
 
 
-def test_an_evaluation_that_began_before_a_pool_is_counted_by_it(appliance: Appliance) -> None:
-    with SageClient(appliance.url, environment="bash") as client:
-        assert client.run("echo here").stdout == "here\n"
-        client.start("sleep 1; while :; do :; done")
+@pytest.mark.parametrize(
+    ("environment", "code"),
+    [("bash", "sleep 1; while :; do :; done"), ("python", "import time\ntime.sleep(1)\nwhile True: pass")],
+)
+def test_an_evaluation_that_began_before_a_pool_is_counted_by_it(
+    appliance: Appliance, environment: str, code: str
+) -> None:
+    with SageClient(appliance.url, environment=environment) as client:
+        assert client.run("echo=1").reply["status"] == "ok"
+        client.start(code)
         while client.receive()["msg_type"] != "execute_input":
             pass
         psutil.Process(appliance.pid_of("pool")).kill()
