@@ -32,7 +32,8 @@ WINDOW_BYTES = 2_097_152
 #: Bytes taken from a socket at once.
 CHUNK_BYTES = 65_536
 
-#: Pause before the kernel is connected to again; doubled each time up to the maximum.
+#: Pause before the kernel is connected to again; doubled each time up to the maximum, until a connection has lasted as
+#: long as that: a kernel that ends each at once costs little.
 RETRY_SECONDS = 0.01
 MAX_RETRY_SECONDS = 1.0
 
@@ -135,6 +136,7 @@ class Inlet:
         self._held = False
         self._retry: Any = None
         self._pause = RETRY_SECONDS
+        self._connected_at = 0.0
         # Linux gives it an abstract name of its own (unix(7), "Autobind feature")
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._listener.bind("")
@@ -184,7 +186,10 @@ class Inlet:
         self._near = _End(self, near, self._to_kernel)
         self._meter = ZmtpMeter(self._max)
         self._delivered = 0
-        self._connect()
+        if self._pause > RETRY_SECONDS:
+            self._retry = self.reactor.callLater(self._pause, self._connect)
+        else:
+            self._connect()
 
     def doWrite(self) -> None:  # noqa: N802 - Twisted
         """Do nothing: a listening socket is not written to."""
@@ -205,7 +210,7 @@ class Inlet:
             self._retry = self.reactor.callLater(self._pause, self._connect)
             self._pause = min(MAX_RETRY_SECONDS, 2 * self._pause)
             return
-        self._pause = RETRY_SECONDS
+        self._connected_at = self.reactor.seconds()
         self._far = _End(self, far, self._from_kernel)
         self.balance()
 
@@ -244,6 +249,8 @@ class Inlet:
 
         Not when something of the old one still waits to be read: a peer that comes back fills no second window.
         """
+        lasted = self.reactor.seconds() - self._connected_at
+        self._pause = RETRY_SECONDS if lasted >= MAX_RETRY_SECONDS else min(MAX_RETRY_SECONDS, 2 * self._pause)
         if self._meter.completed > self._delivered:
             self.close()
         else:

@@ -49,8 +49,9 @@ MAX_SOCKETS = 65_000
 #: Parts of a message: Jupyter's have six and their buffers.
 MAX_PARTS = 64
 
-#: Pause before ZeroMQ connects again.
+#: Pause before ZeroMQ connects again, and what it grows to while nobody listens.
 RECONNECT_MILLISECONDS = 10
+MAX_RECONNECT_MILLISECONDS = 1000
 
 # plain numbers: arithmetic with enumerations costs microseconds, several times for each message
 _EVENTS = int(zmq.EVENTS)
@@ -125,6 +126,7 @@ class BoundedConnection(ZmqConnection):  # type: ignore[misc]
             if self._inlet is not None:
                 self._inlet.close()
             raise OSError(exc.errno, exc.strerror) from exc
+        self.socket.set(zmq.RECONNECT_IVL_MAX, MAX_RECONNECT_MILLISECONDS)
         self.socket.set(zmq.SNDHWM, SEND_HIGH_WATER_MARK)
         self.socket.set(zmq.RCVHWM, RECEIVE_HIGH_WATER_MARK)
         self.socket.set(zmq.MAXMSGSIZE, min(MAX_PART_BYTES, max_message_bytes))

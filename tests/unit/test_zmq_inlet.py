@@ -125,6 +125,23 @@ def test_a_kernel_that_comes_back_is_connected_to_again(world):
     ours.shutdown()
 
 
+def test_a_kernel_that_ends_each_connection_is_connected_to_less_and_less_often(world, hostile):
+    ours = world.connect(DealerConnection)
+    hostile.settimeout(0)
+    ended = 0
+
+    def end():
+        nonlocal ended
+        while readable(hostile):
+            hostile.accept()[0].close()
+            ended += 1
+        return False
+
+    world.until(end, 1.5)
+    assert 4 <= ended <= 9
+    ours.shutdown()
+
+
 class Flood:
     """Sends the same bytes again and again, as far as they are taken."""
 
