@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import pathlib
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -50,11 +51,20 @@ print("left")
 )
 
 
+KERNEL_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
 def lines(path: str) -> list[str]:
     return pathlib.Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
 
 
-def remains(appliance: Appliance) -> dict[str, int]:
+def files_below(directory: pathlib.Path) -> list[str]:
+    """Return what lies below a directory, sorted, with ``KERNEL`` for each kernel's id."""
+    found = [os.path.join(top, name) for top, *both in os.walk(directory) for names in both for name in names]
+    return sorted(KERNEL_ID.sub("KERNEL", os.path.relpath(path, directory)) for path in found)
+
+
+def remains(appliance: Appliance) -> dict[str, Any]:
     """Return what the host holds on behalf of kernels: everything that a generation could leave."""
     config = appliance.config
     first, last = config.ids.base + 1000, config.ids.base + config.ids.count
@@ -71,9 +81,7 @@ def remains(appliance: Appliance) -> dict[str, int]:
         ),
         "mounts": sum(1 for line in lines("/proc/self/mountinfo") if name in line or "scratch" in line),
         "cgroups": len(cgroup_leaves()),
-        "files of the runtime directory": sum(
-            len(within) for _, *both in os.walk(config.runtime_path) for within in both
-        ),
+        "files of the runtime directory": files_below(config.runtime_path),
         "files in /dev/shm and /tmp": sum(
             1
             for top in ("/dev/shm", "/tmp", "/var/tmp")
