@@ -155,7 +155,7 @@ MEMORY = {
 
 
 def available_bytes() -> int:
-    """Return the memory that Linux could give, with freed pages that each processor keeps: gigabytes since Linux 6.7."""
+    """Return the memory that Linux could give, with freed pages that processors keep: gigabytes since Linux 6.7."""
     kept = re.findall(r"^ +count: +(\d+)$", pathlib.Path("/proc/zoneinfo").read_text(), re.MULTILINE)
     return psutil.virtual_memory().available + sum(map(int, kept)) * os.sysconf("SC_PAGE_SIZE")
 
