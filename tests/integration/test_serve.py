@@ -179,7 +179,7 @@ def test_a_killed_launcher_takes_its_kernels_with_it_and_comes_back(appliance: A
     assert len(below) >= 2  # keeper and zygote
     killed(appliance, "zygote-python")
     # the first process of a host may take its time to wait for what it has inherited
-    wait_for("its processes ended", lambda: all(map(has_ended, below)), 5)
+    wait_for("its processes ended", lambda: all(map(has_ended, below)), 2)
     wait_for("evaluation with a new zygote", appliance.evaluates, 30)
 
 
